@@ -1,0 +1,45 @@
+"""Learn the Hamiltonian of configurations with deep autoregressive networks."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lightdan.architectures.base import Architecture
+    from lightdan.architectures.made import MADE
+    from lightdan.callbacks.base import Measurement
+    from lightdan.checkpoints import load
+    from lightdan.conditionals import Bernoulli, Categorical, Conditional
+    from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
+    from lightdan.systems.base import System
+    from lightdan.systems.ising import Ising
+    from lightdan.systems.recorded import Recorded
+
+_PUBLIC = {
+    "Architecture": "lightdan.architectures.base",
+    "Bernoulli": "lightdan.conditionals",
+    "Categorical": "lightdan.conditionals",
+    "Conditional": "lightdan.conditionals",
+    "Ising": "lightdan.systems.ising",
+    "MADE": "lightdan.architectures.made",
+    "MaximumLikelihood": "lightdan.objectives",
+    "Measurement": "lightdan.callbacks.base",
+    "Objective": "lightdan.objectives",
+    "Recorded": "lightdan.systems.recorded",
+    "System": "lightdan.systems.base",
+    "VariationalFreeEnergy": "lightdan.objectives",
+    "load": "lightdan.checkpoints",
+}
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names are the keys of _PUBLIC
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch is a matter of seconds."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,8 @@
+"""``python -m lightdan``."""
+
+import sys
+
+from lightdan.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

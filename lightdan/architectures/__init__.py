@@ -1,0 +1,1 @@
+"""Autoregressive architectures: one file each."""

@@ -1,0 +1,189 @@
+"""MADE: masked dense layers, the hidden units grouped by site."""
+
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightdan.architectures.base import Architecture
+from lightdan.types import Configurations, PerConfiguration
+
+
+class MADE(Architecture):
+    """Masked dense layers of `width` tanh units a site; those of site i see the sites j < i only.
+
+    a_i = b_i + V_i h_i^d + Σ_{j<i} S_ij f(s_j) with h^1 = tanh(W_1 f(s) + c_1), W_1 strictly lower
+    triangular in sites, and h^k = h^{k−1} + tanh(W_k h^{k−1} + c_k), W_k lower triangular. With
+    `residual` off the linear term S and the sums over layers are left out. V and S start at zero:
+    training begins at the uniform distribution. (M. Germain et al., arXiv:1502.03509.)
+
+    Args:
+        width: Hidden units a site in each layer.
+        depth: Hidden layers d; 0 leaves the linear term, logistic regression for spins.
+        residual: Whether there are the linear term and the sums over layers.
+        kwargs: Of `Architecture`.
+
+    Raises:
+        ValueError: width below 1, depth below 0, or depth 0 without the linear term.
+
+    Example:
+        >>> model = MADE(lattice_shape=(4, 4), width=2)
+        >>> tuple(model.sample(3, seed=0).shape)
+        (3, 4, 4)
+    """
+
+    def __init__(
+        self, width: int = 4, depth: int = 1, residual: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if width < 1 or depth < 0 or (depth == 0 and not residual):
+            raise ValueError(
+                f"MADE needs width ≥ 1 and depth ≥ 1 (depth 0 only with residual), not "
+                f"width = {width}, depth = {depth}, residual = {residual}."
+            )
+        sites, outputs = self.num_sites, self.conditional.num_parameters
+        self.width, self.residual = width, residual
+        widths = [self.num_features] + [width] * depth
+        self.layers = nn.ModuleList(
+            TriangularLinear(sites, widths[k], width, strict=k == 0) for k in range(depth)
+        )
+        self.readout = nn.Parameter(torch.zeros(sites, outputs, width if depth else 0))
+        self.bias = nn.Parameter(torch.zeros(sites, outputs))
+        if residual:
+            self.linear = TriangularLinear(
+                sites, self.num_features, outputs, strict=True, bias=False, scale=0.0
+            )
+        if self.temperature_input:
+            self.bias_slope = nn.Parameter(torch.zeros(sites, outputs))
+
+    def forward(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Tensor:
+        """Parameters of all sites `(B, sites, parameters)`."""
+        x = self.features(configurations.flatten(1), temperature).flatten(1)
+        parameters = self.outputs_without_inputs(len(x), temperature)
+        if self.residual:
+            parameters = parameters + self.linear(x).unflatten(1, (self.num_sites, -1))
+        hidden = x
+        for layer in self.layers:
+            hidden = self.join(hidden, layer(hidden), layer.strict)
+        if len(self.layers):
+            hidden = hidden.unflatten(1, (self.num_sites, self.width))
+            parameters = parameters + torch.einsum("npw,bnw->bnp", self.readout, hidden)
+        return parameters
+
+    def incremental(
+        self, num: int, temperature: PerConfiguration | None = None
+    ) -> Generator[Tensor, Tensor, None]:
+        """The same site by site, at the cost of about one pass in all."""
+        constant = self.outputs_without_inputs(num, temperature)
+        products = [layer.running(num) for layer in self.layers]
+        linear = self.linear.running(num) if self.residual else None
+        for site in range(self.num_sites):
+            parameters = constant[:, site]
+            if linear:
+                parameters = parameters + linear.at(site).T
+            hidden = None
+            for layer, product in zip(self.layers, products, strict=True):
+                if not layer.strict:
+                    product.push(site, hidden)
+                hidden = self.join(hidden, product.at(site), layer.strict)
+            if hidden is not None:
+                parameters = parameters + (self.readout[site] @ hidden).T
+            value = yield parameters
+            x = self.features(value, temperature).T
+            for product in (linear, *products[:1]):
+                if product:
+                    product.push(site, x)
+
+    def join(self, hidden: Tensor | None, summed: Tensor, first: bool) -> Tensor:
+        """The next layer of hidden units."""
+        activated = torch.tanh(summed)
+        return activated if first or not self.residual else hidden + activated
+
+    def outputs_without_inputs(self, num: int, temperature: PerConfiguration | None) -> Tensor:
+        """What the parameters are where no site is seen `(num or 1, sites, parameters)`."""
+        if not self.temperature_input:
+            return self.bias.expand(num, -1, -1)
+        return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1)
+
+
+class TriangularLinear(nn.Module):
+    """y = W x + b with W lower triangular in blocks: the units of site i see those of sites j < i.
+
+    Args:
+        num_sites: N.
+        in_width: Units of a site in x, which has N × in_width units, site after site.
+        out_width: Units of a site in y.
+        strict: Whether j < i, else j ≤ i.
+        bias: Whether there is b.
+        scale: Standard deviation of the initial weights times √(number of inputs a unit sees).
+    """
+
+    def __init__(
+        self,
+        num_sites: int,
+        in_width: int,
+        out_width: int,
+        *,
+        strict: bool,
+        bias: bool = True,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.in_width, self.out_width, self.strict = in_width, out_width, strict
+        mask = torch.ones(num_sites, num_sites).tril(-1 if strict else 0)
+        mask = mask.repeat_interleave(out_width, 0).repeat_interleave(in_width, 1)
+        self.register_buffer("mask", mask.bool(), persistent=False)
+        fan_in = mask.sum(1, keepdim=True).clamp(min=1)
+        self.weight = nn.Parameter(torch.randn_like(mask) * mask * scale / fan_in.sqrt())
+        self.bias = nn.Parameter(torch.zeros(num_sites * out_width)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of x `(B, N × in_width)`: `(B, N × out_width)`."""
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+    def running(self, num: int) -> "RunningProduct":
+        """The product for `num` configurations whose sites become known one after the other."""
+        return RunningProduct(self, num)
+
+
+class RunningProduct:
+    """W x + b while the sites of x arrive in order, in blocked forward substitution.
+
+    A finished block of sites is multiplied into all later rows at once; within the block a row takes
+    what little is missing. All sites together cost half a dense product, and the units lie along the
+    rows, so that every slice is contiguous.
+
+    Args:
+        layer: The layer.
+        num: Number of configurations B.
+        block: Sites in a block.
+    """
+
+    def __init__(self, layer: TriangularLinear, num: int, block: int = 16) -> None:
+        self.weight = layer.weight * layer.mask
+        self.layer, self.block = layer, block
+        self.inputs = self.weight.new_empty(self.weight.shape[1], num)
+        self.sums = self.weight.new_zeros(self.weight.shape[0], num)
+        if layer.bias is not None:
+            self.sums += layer.bias.unsqueeze(1)
+
+    def push(self, site: int, values: Tensor) -> None:
+        """Take the units of a site `(in_width, B)`."""
+        width = self.layer.in_width
+        self.inputs[site * width : (site + 1) * width] = values
+        if (site + 1) % self.block == 0:
+            done = slice((site + 1 - self.block) * width, (site + 1) * width)
+            later = slice((site + 1) * self.layer.out_width, None)
+            self.sums[later].addmm_(self.weight[later, done], self.inputs[done])
+
+    def at(self, site: int) -> Tensor:
+        """The product's units of a site `(out_width, B)`, all that it sees being pushed."""
+        rows = slice(site * self.layer.out_width, (site + 1) * self.layer.out_width)
+        seen = site if self.layer.strict else site + 1
+        start = site // self.block * self.block
+        fresh = slice(start * self.layer.in_width, seen * self.layer.in_width)
+        return torch.addmm(self.sums[rows], self.weight[rows, fresh], self.inputs[fresh])

@@ -1,0 +1,1 @@
+"""Measurements: questions put to a trained model, one file each."""

@@ -1,0 +1,27 @@
+"""The look of all figures: two panels across a page."""
+
+from collections.abc import Iterable
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MODEL, DATA, EXACT = "#c03a2b", "#2c5f8a", "#222222"
+
+
+def two_panels() -> tuple[Figure, Axes, Axes]:
+    """A figure of the width of a page with two panels labelled (a) and (b)."""
+    figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for label, axes in zip("ab", (left, right), strict=True):
+        axes.set_title(f"({label})", loc="left", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.label.set_size(9)
+        axes.yaxis.label.set_size(9)
+    return figure, left, right
+
+
+def legends(axes: Iterable[Axes]) -> None:
+    """A small legend without a frame in each panel."""
+    for panel in axes:
+        panel.legend(frameon=False, fontsize=8)

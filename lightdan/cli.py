@@ -1,0 +1,93 @@
+"""The LightningCLI: fit, validate, test, predict."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lightdan import registry
+from lightdan.architectures.base import Architecture
+from lightdan.running import Interruption, PredictionWriter, SaveConfig
+from lightdan.systems.base import System
+
+BAD_INPUT = (ValueError, ArgumentError, MisconfigurationException)
+LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
+
+
+class CLI(LightningCLI):
+    """``fit`` ends with the test of the best checkpoint; what the system declares is linked."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link lattice, sites and symmetries into the architecture."""
+        for name in LINKED:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Add the callbacks of every run."""
+        names = {"enable_version_counter": False}
+        self.trainer_defaults["callbacks"] = [
+            ModelCheckpoint(monitor="val_loss", filename="best", **names),
+            ModelCheckpoint(filename="last", save_on_exception=True, **names),
+            Interruption(),
+            PredictionWriter(),
+        ]
+        if self.config[self.subcommand].trainer.enable_progress_bar:
+            self.trainer_defaults["callbacks"].append(RichProgressBar(refresh_rate=10))
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint."""
+        if not self.trainer.fast_dev_run:
+            self.trainer.test(
+                self.model, datamodule=self.datamodule, ckpt_path="best", weights_only=True
+            )
+
+
+def run(args: list[str]) -> int:
+    """Run a command; returns the exit code."""
+    # Classes in a file beside the configuration, or in the working directory.
+    folders = [str(Path(path).resolve().parent) for path in config_paths(args)]
+    sys.path[:0] = [folder for folder in (*folders, str(Path.cwd())) if folder not in sys.path]
+    origins = registry.load_plugins()
+    if args[0] == "list":
+        from lightdan.commands import show_list
+
+        return show_list(args[1:], origins)
+    if args[0] == "sample":
+        from lightdan.commands import sample
+
+        return sample(args[1:])
+    CLI(
+        Architecture,
+        System,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=SaveConfig,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_kwargs={"exit_on_error": False},
+        trainer_defaults={
+            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "run"}},
+            "num_sanity_val_steps": 0,
+            "enable_progress_bar": sys.stderr.isatty(),
+        },
+        args=args,
+    )
+    return 0
+
+
+def config_paths(args: list[str]) -> list[str]:
+    """The values of ``--config`` or ``-c``."""
+    pairs = [*zip(args, args[1:], strict=False)]
+    after = [value for flag, value in pairs if flag in ("--config", "-c")]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
+
+
+def one_sentence(error: BaseException) -> str:
+    """What went wrong, in one line, with the nearest known name where a name is unknown."""
+    return str(error)

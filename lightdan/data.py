@@ -1,0 +1,210 @@
+"""Device-resident batches, splits that respect correlation, and the cache of simulated data on disk."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from lightdan.types import Batch
+
+
+class BatchLoader:
+    """Batches cut out of one array that already lies where the model is: no workers, no collate.
+
+    The order of epoch e is the permutation drawn from (seed, e); a process of rank r among R takes
+    the r-th of R equal parts of every batch, so that the optimisation does not depend on R. Its state
+    is (epoch, batches served): a killed run goes on with the very next batch.
+
+    Args:
+        configurations: All configurations `(M, *lattice)`, a tensor, or a memory map read by batches.
+        temperature: Of each configuration `(M,)`.
+        indices: The rows to serve.
+        batch_size: Configurations in a batch, over all processes.
+        seed: Of the shuffling; None serves the rows in their order, the last batch may be short.
+        rank: Of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        configurations: Tensor | np.ndarray,
+        temperature: Tensor,
+        indices: Tensor,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.configurations = configurations
+        self.temperature = temperature
+        self.indices = indices
+        self.batch_size = min(batch_size, len(indices))
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.served = 0
+
+    def __len__(self) -> int:
+        if self.seed is None:
+            return math.ceil(len(self.indices) / self.batch_size)
+        return len(self.indices) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.indices
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+            order = order[torch.randperm(len(order), generator=generator)]
+        while self.served < len(self):
+            start = self.served * self.batch_size
+            rows = order[start : start + self.batch_size].tensor_split(self.world_size)[self.rank]
+            self.served += 1
+            yield self.take(rows)
+        self.epoch += 1
+        self.served = 0
+
+    def take(self, rows: Tensor) -> Batch:
+        """The batch of the given rows, in the floating type of the temperatures."""
+        dtype = self.temperature.dtype
+        if isinstance(self.configurations, Tensor):
+            rows = rows.to(self.configurations.device)
+            return Batch(self.configurations[rows].to(dtype), self.temperature[rows])
+        ascending, inverse = rows.sort()
+        configurations = torch.from_numpy(np.asarray(self.configurations[ascending.numpy()]))
+        device = self.temperature.device
+        return Batch(
+            configurations[inverse.argsort()].to(device, dtype), self.temperature[rows.to(device)]
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the loader stands; Lightning keeps it in the checkpoint."""
+        return {"epoch": self.epoch, "served": self.served}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from ``state``."""
+        self.epoch, self.served = state["epoch"], state["served"]
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed that is a function of several integers, for streams that must not overlap."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def split(
+    num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows for training, validation and test: whole blocks of neighbouring rows, dealt at random.
+
+    Args:
+        num: Number of rows M.
+        fractions: Of training, validation and test, adding up to at most 1.
+        block: Rows in a block, of the order of 20 autocorrelation times; 1 deals single rows.
+        seed: Of the deal.
+
+    Raises:
+        ValueError: fractions that are no fractions, or a part that would stay empty.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+        raise ValueError(
+            f"splits must be three positive fractions that add up to at most 1, not {fractions}."
+        )
+    blocks = torch.arange(num).split(block)
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed)).tolist()
+    bounds = [round(edge * len(blocks)) for edge in np.cumsum(fractions)]
+    dealt = order[: bounds[0]], order[bounds[0] : bounds[1]], order[bounds[1] : bounds[2]]
+    if not all(dealt):
+        raise ValueError(
+            f"{num} configurations in {len(blocks)} uncorrelated blocks cannot be split into "
+            f"{fractions}: give more configurations or other fractions."
+        )
+    train, validation, test = (torch.cat([blocks[i] for i in sorted(part)]) for part in dealt)
+    return train, validation, test
+
+
+@dataclass(frozen=True)
+class CachedArray:
+    """An array computed once and kept in an HDF5 file, with its provenance in the attributes.
+
+    The name of the file is a hash of ``key``: every parameter that changes the numbers. The file is
+    written under a lock to a temporary name and renamed, so that two runs may ask for it at once and
+    a killed run leaves nothing half-written.
+
+    Args:
+        directory: Of the cache; made where it is missing.
+        name: First part of the file's name.
+        key: Parameters, JSON-serialisable.
+    """
+
+    directory: Path
+    name: str
+    key: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        text = json.dumps(self.key, sort_keys=True)
+        return self.directory / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.h5"
+
+    def get(
+        self, compute: Callable[[], tuple[np.ndarray, Mapping[str, Any]]]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """The array and its attributes, from the file or from ``compute`` (which is then kept).
+
+        Raises:
+            ValueError: the directory cannot be written or the disk is full.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock"):
+                if (kept := self._read()) is None:
+                    kept = self._write(*compute())
+                return kept
+        except OSError as error:
+            raise ValueError(_disk_message(self.directory, error)) from error
+
+    def _read(self) -> tuple[np.ndarray, dict[str, Any]] | None:
+        if not self.path.exists():
+            return None
+        try:
+            with h5py.File(self.path) as file:
+                return file["configurations"][...], dict(file.attrs)
+        except (OSError, KeyError):
+            return None  # damaged from outside: computed again and replaced
+
+    def _write(
+        self, array: np.ndarray, attributes: Mapping[str, Any]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        kept = {"parameters": json.dumps(self.key, sort_keys=True), **attributes}
+        write_hdf5(self.path, {"configurations": array}, kept)
+        return array, kept
+
+
+def write_hdf5(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    """Write arrays and attributes to an HDF5 file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array)
+            file.attrs.update(attributes)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _disk_message(directory: Path, error: OSError) -> str:
+    if error.errno == errno.ENOSPC or "No space left" in str(error):
+        return f"The disk is full: no room for the data in {directory}; free some or set data.cache_dir."
+    return f"The directory {directory} cannot be written ({error}): set data.cache_dir to one that can."

@@ -1,0 +1,112 @@
+"""What training minimises: functions of a model's ln p and of a system's energy."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lightdan.types import Batch
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an objective sees of a model, its system and the state of training.
+
+    Args:
+        log_prob: ln p_θ(s, T) of configurations `(B, *lattice)` at temperatures `(B,)`: `(B,)`.
+        log_prob_bound: The same without symmetrisation; with it ln p(g s) for one random g, one
+            pass instead of |G|, whose mean over g is a lower bound of ln p_θ.
+        sample: Configurations drawn from p_θ at temperatures `(B,)`, without gradient.
+        energy: H(s) of configurations: `(B,)`.
+        weights: The trainable parameters.
+        num_configurations: Number of configurations in the training set.
+        step: Number of optimisation steps done.
+    """
+
+    log_prob: Callable[[Tensor, Tensor], Tensor]
+    log_prob_bound: Callable[[Tensor, Tensor], Tensor]
+    sample: Callable[[Tensor], Tensor]
+    energy: Callable[[Tensor], Tensor]
+    weights: Callable[[], Iterable[Tensor]]
+    num_configurations: int
+    step: int
+
+
+class Objective(ABC):
+    """A loss, and the figure of merit on validation data that chooses the best checkpoint."""
+
+    needs_energy: ClassVar[bool] = False
+    """Whether the system must know its Hamiltonian."""
+
+    @abstractmethod
+    def loss(self, problem: Problem, batch: Batch) -> Tensor:
+        """The differentiable loss of one training batch, in nats a configuration."""
+
+    @abstractmethod
+    def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
+        """What is to become small, of each configuration of a validation batch `(B,)`, in nats."""
+
+
+class MaximumLikelihood(Objective):
+    """−⟨ln p_θ(s)⟩ over the data, or with a Gaussian prior on the weights −⟨ln p_θ⟩ − ln π(θ)/M.
+
+    With a prior, ln π(θ) = −Σ θ²/(2 σ²), the minimum is the maximum a posteriori of M configurations.
+
+    Args:
+        prior_width: σ of the prior; without it plain maximum likelihood.
+    """
+
+    def __init__(self, prior_width: float | None = None) -> None:
+        if prior_width is not None and not prior_width > 0:
+            raise ValueError(f"prior_width must be positive, not {prior_width}.")
+        self.prior_width = prior_width
+
+    def loss(self, problem: Problem, batch: Batch) -> Tensor:
+        """Mean of −ln p_θ over the batch, and the prior's share of one configuration."""
+        loss = -problem.log_prob_bound(*batch).mean()
+        if self.prior_width is not None:
+            squares = sum(weight.square().sum() for weight in problem.weights())
+            loss = loss + squares / (2 * self.prior_width**2 * problem.num_configurations)
+        return loss
+
+    def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
+        """−ln p_θ of each configuration."""
+        return -problem.log_prob(*batch)
+
+
+class VariationalFreeEnergy(Objective):
+    """β F_q = ⟨β H(s) + ln q_θ(s)⟩ over samples of q_θ, never below β F (D. Wu et al., PRL 122, 080602).
+
+    The gradient is that of REINFORCE with the batch mean as baseline, ⟨(R − ⟨R⟩) ∇ ln q⟩ with
+    R = β H + ln q. Of the data only the temperatures are used.
+
+    Args:
+        annealing_steps: β grows linearly from 0 to 1/T during this number of steps.
+    """
+
+    needs_energy = True
+
+    def __init__(self, annealing_steps: int = 0) -> None:
+        if annealing_steps < 0:
+            raise ValueError(f"annealing_steps must not be negative, not {annealing_steps}.")
+        self.annealing_steps = annealing_steps
+
+    def loss(self, problem: Problem, batch: Batch) -> Tensor:
+        """A number whose gradient is the REINFORCE estimate of that of β F_q."""
+        progress = min(1.0, (problem.step + 1) / max(1, self.annealing_steps))
+        configurations = problem.sample(batch.temperature)
+        log_prob = problem.log_prob(configurations, batch.temperature)
+        with torch.no_grad():
+            cost = progress * problem.energy(configurations) / batch.temperature + log_prob
+            advantage = cost - cost.mean()
+        surrogate = (advantage * log_prob).mean()
+        return cost.mean() + surrogate - surrogate.detach()
+
+    def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
+        """β H + ln q of as many new samples as the batch has configurations."""
+        configurations = problem.sample(batch.temperature)
+        log_prob = problem.log_prob(configurations, batch.temperature)
+        return problem.energy(configurations) / batch.temperature + log_prob

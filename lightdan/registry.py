@@ -1,0 +1,96 @@
+"""Names → classes: registering is subclassing and being imported; other packages come by entry point."""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import warnings
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PLUGIN_GROUP = "lightdan.plugins"
+FAMILIES = {
+    "system": "lightdan.systems.base.System",
+    "architecture": "lightdan.architectures.base.Architecture",
+    "conditional": "lightdan.conditionals.Conditional",
+    "objective": "lightdan.objectives.Objective",
+    "measurement": "lightdan.callbacks.base.Measurement",
+}
+
+_loaded: dict[str, str] = {}
+
+
+def import_object(path: str) -> Any:
+    """The object at a dotted path such as ``lightdan.systems.ising.Ising``."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def load_plugins() -> dict[str, str]:
+    """Import the package's own families and every entry point of the group ``lightdan.plugins``.
+
+    A plugin that cannot be imported warns and is left out, so that it breaks no command.
+
+    Returns:
+        Imported top-level module name → the distribution it comes from.
+    """
+    for package in ("lightdan.systems", "lightdan.architectures", "lightdan.callbacks"):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            importlib.import_module(f"{package}.{module.name}")
+    for point in entry_points(group=PLUGIN_GROUP):
+        if point.value in _loaded:
+            continue
+        try:
+            point.load()
+        except Exception as error:
+            warnings.warn(
+                f"The plugin {point.name!r} ({point.value}) is left out, for it cannot be imported: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+        else:
+            _loaded[point.value] = point.dist.name if point.dist else point.name
+    return {value.partition(":")[0].partition(".")[0]: name for value, name in _loaded.items()}
+
+
+def known(base: type[T]) -> dict[str, type[T]]:
+    """Name → class of every concrete subclass of ``base`` imported so far, in order of name."""
+    found: dict[str, type[T]] = {}
+    pending = list(base.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        pending.extend(cls.__subclasses__())
+        if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
+            found[cls.__name__] = cls
+    return dict(sorted(found.items()))
+
+
+def find(base: type[T], name: str) -> type[T]:
+    """The subclass of ``base`` called ``name``: a short class name or a dotted path.
+
+    Raises:
+        ValueError: no such class; the message has the known ones and the nearest match.
+    """
+    classes = known(base)
+    if name in classes:
+        return classes[name]
+    if "." in name:
+        try:
+            cls = import_object(name)
+        except (ImportError, AttributeError):
+            cls = None
+        if inspect.isclass(cls) and issubclass(cls, base):
+            return cls
+    raise ValueError(
+        f"There is no {base.__name__.lower()} {name!r}; {suggestion(name, list(classes))}"
+    )
+
+
+def suggestion(name: str, names: list[str]) -> str:
+    """The end of a sentence about a wrong name: the nearest match, then all that are known."""
+    listed = f"known: {', '.join(sorted(names)) or 'none'}."
+    folded = {known_name.lower(): known_name for known_name in names}
+    nearest = difflib.get_close_matches(name.rpartition(".")[2].lower(), folded, n=1, cutoff=0.5)
+    return f"did you mean {folded[nearest[0]]!r}? {listed}" if nearest else listed

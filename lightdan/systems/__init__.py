@@ -1,0 +1,1 @@
+"""Physical systems: one file each."""

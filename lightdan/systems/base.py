@@ -1,0 +1,252 @@
+"""What a physical system is: its lattice, its sites, its symmetries, its observables and its data."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from lightdan.data import BatchLoader, CachedArray, derive_seed, split
+from lightdan.progress import progress_bar
+from lightdan.simulation.kaufman import Thermodynamics
+from lightdan.types import Configurations, PerConfiguration
+
+SITE_KINDS = ("spin", "level", "angle", "real")
+SPLITS = ("train", "validation", "test")
+
+
+class System(LightningDataModule):
+    """A physical system and its configurations at one temperature or several.
+
+    A subclass states `lattice_shape`, `boundary`, `site_kind`, `levels` and `symmetries`, and gives
+    the configurations by `simulate`. Where it knows them it adds `energy`, `exact` and more
+    `observables`; whatever needs an energy says so for a system that has none.
+
+    Args:
+        temperature: T of the configurations, one number or a list, in units of J (k_B = 1).
+        num_configurations: Configurations at each temperature, over all splits.
+        batch_size: Configurations in a training batch, over all devices together.
+        splits: Fractions of the configurations for training, validation and test.
+        seed: Of the simulation, the split, the shuffling and all noise during training.
+        cache_dir: Directory of simulated data; by default the user's cache.
+
+    Raises:
+        ValueError: an argument is out of its range; the sentence names it.
+    """
+
+    boundary: str = "periodic"
+    """``periodic`` or ``open``."""
+    site_kind: str = "spin"
+    """``spin`` (±1), ``level`` (integers), ``angle`` ([0, 2π)) or ``real``."""
+    levels: tuple[int, ...] = (-1, 1)
+    """The values a discrete site can take; empty for a continuous one."""
+    symmetries: tuple[str, ...] = ()
+    """Names of the operations of `lightdan.lattice` that leave the ensemble as it is."""
+    lattice_shape: tuple[int, ...]
+    """Numbers of sites along the axes."""
+
+    def __init__(
+        self,
+        temperature: float | list[float] = 1.0,
+        num_configurations: int = 10_000,
+        batch_size: int = 500,
+        splits: tuple[float, float, float] = (0.9, 0.05, 0.05),
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.temperatures = check_temperatures(temperature)
+        self.num_configurations = check_positive("num_configurations", num_configurations)
+        self.batch_size = check_positive("batch_size", batch_size)
+        self.splits = splits
+        self.seed = seed
+        self.cache_dir = Path(cache_dir) if cache_dir else user_cache_path("lightdan")
+        self._configurations: Tensor | np.ndarray | None = None
+
+    # What a subclass gives
+
+    def simulate(
+        self, temperature: float, seed: int, progress: Callable[[int], None]
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """Configurations `(M, *lattice)` in a compact type, and numbers to keep beside them.
+
+        `tau_int` among the numbers, the integrated autocorrelation time in rows (1/2 where rows are
+        independent), decides how the rows are split. `progress(n)` reports n more configurations.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no simulation and no data of its own.")
+
+    def parameters(self) -> dict[str, Any]:
+        """The numbers beside temperature, size and seed that change the simulated data."""
+        return {}
+
+    def energy(self, configurations: Configurations) -> PerConfiguration:
+        """H(s) of each configuration `(B, *lattice)`: `(B,)`."""
+        raise NotImplementedError(f"The Hamiltonian of {type(self).__name__} is not known.")
+
+    def exact(self, temperature: float) -> Thermodynamics | None:
+        """Exact thermodynamics, where they are known."""
+        return None
+
+    def observables(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Name → function of configurations `(B, *lattice)` that gives one number each `(B,)`.
+
+        By default the energy a site where it is known and, but for angles, the magnetisation.
+        """
+        found: dict[str, Callable[[Tensor], Tensor]] = {}
+        if self.has_energy:
+            found["energy"] = lambda s: self.energy(s) / self.num_sites
+        if self.site_kind != "angle":
+            found["abs_magnetization"] = lambda s: s.flatten(1).mean(1).abs()
+            found["magnetization"] = lambda s: s.flatten(1).mean(1)
+        return found
+
+    # What follows
+
+    @property
+    def num_sites(self) -> int:
+        """Number of sites N."""
+        return math.prod(self.lattice_shape)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the Hamiltonian is known."""
+        return type(self).energy is not System.energy
+
+    def prepare_data(self) -> None:
+        """Simulate what is not yet in the cache; Lightning calls it in one process only."""
+        for index in range(len(self.temperatures)):
+            self._simulated(index)
+
+    def _simulated(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+        temperature = self.temperatures[index]
+        name = type(self).__name__
+        key = {
+            "system": name,
+            "lattice_shape": self.lattice_shape,
+            "temperature": temperature,
+            "num_configurations": self.num_configurations,
+            "seed": derive_seed(self.seed, index),
+            **self.parameters(),
+        }
+
+        def compute() -> tuple[np.ndarray, dict[str, float]]:
+            sites = "×".join(map(str, self.lattice_shape))
+            title = f"Simulating {name} {sites} at T = {temperature:g}"
+            with progress_bar(title, self.num_configurations) as advance:
+                return self.simulate(temperature, key["seed"], advance)
+
+        configurations, attributes = CachedArray(self.cache_dir, name.lower(), key).get(compute)
+        if attributes.get("tau_int", 0.5) >= 1:
+            warnings.warn(
+                f"The simulated configurations at T = {temperature:g} are correlated: the integrated "
+                f"autocorrelation time is {attributes['tau_int']:.2f} rows, where 0.5 is independent; "
+                "they are split by contiguous blocks.",
+                stacklevel=2,
+            )
+        return configurations, attributes
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the configurations and split them; at the first call only."""
+        if self._configurations is not None:
+            return
+        parts = [self._simulated(index) for index in range(len(self.temperatures))]
+        self.tau_int = [float(attributes.get("tau_int", 0.5)) for _, attributes in parts]
+        self.load(
+            torch.cat([torch.from_numpy(configurations) for configurations, _ in parts]),
+            [len(configurations) for configurations, _ in parts],
+        )
+
+    def load(self, configurations: Tensor | np.ndarray, lengths: Sequence[int]) -> None:
+        """Take the configurations, `lengths[k]` rows at the k-th temperature, and split them."""
+        self._configurations = configurations
+        self._temperature = torch.repeat_interleave(
+            torch.tensor(self.temperatures, dtype=torch.get_default_dtype()), torch.tensor(lengths)
+        )
+        dealt = [
+            split(
+                length,
+                self.splits,
+                block=max(1, min(math.ceil(20 * tau), length // 50)) if tau >= 1 else 1,
+                seed=derive_seed(self.seed, index),
+            )
+            for index, (length, tau) in enumerate(zip(lengths, self.tau_int, strict=True))
+        ]
+        offsets = np.cumsum([0, *lengths[:-1]])
+        self._indices = {
+            name: torch.cat([part[k] + int(o) for part, o in zip(dealt, offsets, strict=True)])
+            for k, name in enumerate(SPLITS)
+        }
+
+    def num_in(self, name: str) -> int:
+        """Number of configurations in the split ``train``, ``validation`` or ``test``."""
+        return len(self._indices[name])
+
+    def rows(self, name: str, temperature: float, device: torch.device | None = None) -> Tensor:
+        """All configurations of a split at one temperature."""
+        self.setup()
+        index = self._indices[name]
+        value = torch.tensor(temperature, dtype=self._temperature.dtype)
+        loader = BatchLoader(self._configurations, self._temperature, index, len(index))
+        return loader.take(index[self._temperature[index] == value]).configurations.to(device)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches."""
+        return self._loader("train", self.batch_size, seed=self.seed)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Validation batches, in order."""
+        return self._loader("validation", 1000)
+
+    def test_dataloader(self) -> BatchLoader:
+        """Test batches, in order."""
+        return self._loader("test", 1000)
+
+    predict_dataloader = test_dataloader
+
+    def _loader(self, name: str, batch_size: int, seed: int | None = None) -> BatchLoader:
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        if isinstance(self._configurations, Tensor):
+            self._configurations = self._configurations.to(device)
+        self._temperature = self._temperature.to(device)
+        return BatchLoader(
+            self._configurations,
+            self._temperature,
+            self._indices[name],
+            batch_size,
+            seed=seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+
+
+def check_temperatures(temperature: float | Sequence[float]) -> list[float]:
+    """The temperatures as a list of positive numbers.
+
+    Raises:
+        ValueError: none is given, one is given twice, or one is not a positive finite number.
+    """
+    given = temperature if isinstance(temperature, (list, tuple)) else [temperature]
+    temperatures = [float(value) for value in given]
+    if not temperatures or not all(0 < value < math.inf for value in temperatures):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
+    if len(set(temperatures)) < len(temperatures):
+        raise ValueError(f"temperature names a value twice: {temperature}.")
+    return temperatures
+
+
+def check_positive(name: str, value: int) -> int:
+    """The value, an integer of at least 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}.")
+    return value
