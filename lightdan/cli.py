@@ -1,21 +1,16 @@
 """The LightningCLI: fit, validate, test, predict."""
 
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
 
-BAD_INPUT = (ValueError, ArgumentError, MisconfigurationException)
 LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
 
 
@@ -87,7 +82,3 @@ def config_paths(args: list[str]) -> list[str]:
     after = [value for flag, value in pairs if flag in ("--config", "-c")]
     return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
 
-
-def one_sentence(error: BaseException) -> str:
-    """What went wrong, in one line, with the nearest known name where a name is unknown."""
-    return str(error)

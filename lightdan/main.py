@@ -39,15 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"lightdan {__version__}")
         return 0
-    from lightdan import cli  # here, for it imports torch
+    from lightdan import cli, errors  # here, for they import torch
 
     try:
         return cli.run(args)
     except KeyboardInterrupt:
         print("lightdan: interrupted.", file=sys.stderr)
         return 130
-    except cli.BAD_INPUT as error:
+    except errors.BAD_INPUT as error:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise
-        print(f"lightdan: error: {cli.one_sentence(error)}", file=sys.stderr)
+        print(f"lightdan: error: {errors.one_sentence(error)}", file=sys.stderr)
         return 2

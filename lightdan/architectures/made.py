@@ -47,9 +47,9 @@ class MADE(Architecture):
         self.width, self.residual = width, residual
         widths = [self.num_features] + [width] * depth
         self.layers = nn.ModuleList(
-            TriangularLinear(sites, widths[k], width, strict=k == 0) for k in range(depth)
+            TriangularLinear(sites, widths[k], width, strict=k == 0, scale=0.3) for k in range(depth)
         )
-        self.readout = nn.Parameter(torch.zeros(sites, outputs, width if depth else 0))
+        self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
         self.bias = nn.Parameter(torch.zeros(sites, outputs))
         if residual:
             self.linear = TriangularLinear(

@@ -1,0 +1,1 @@
+"""Monte-Carlo simulations and exact solutions on plain numpy arrays."""

@@ -1,0 +1,270 @@
+"""Monte-Carlo simulation of the Ising model in one and two dimensions."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lightdan.statistics import Estimate, autocorrelation_time
+
+NUM_CHAINS = 16
+PILOT_ROWS = 256
+MAX_SPACING = 256
+SITES_PER_CALL = 2**19  # some 15 ms: threads return between calls, so that an interrupt is heard
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Configurations in equilibrium, and how independent they are.
+
+    Args:
+        configurations: Spins ±1, shape ``(num_configurations, *shape)``; the rows of a Markov chain
+            follow each other, chain after chain.
+        tau_energy: Integrated autocorrelation time of E in rows of a chain; 1/2 is independent.
+        tau_abs_magnetization: The same of |m|.
+        tau_magnetization: The same of m.
+        updates_per_configuration: Updates between two rows of a chain.
+    """
+
+    configurations: NDArray[np.int8]
+    tau_energy: Estimate
+    tau_abs_magnetization: Estimate
+    tau_magnetization: Estimate
+    updates_per_configuration: int
+
+
+def simulate(
+    shape: Sequence[int],
+    temperature: float,
+    num_configurations: int,
+    *,
+    coupling: float = 1.0,
+    field: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Draw from e^{−H/T}/Z with H = −J Σ_<ij> s_i s_j − h Σ_i s_i, s = ±1, periodic.
+
+    An update is a heat-bath sweep over all sites and one Wolff cluster, which is flipped with the
+    Metropolis probability of its field energy. The sweep decorrelates at high temperature, in a
+    field and under frustration, the cluster near T_c. The number of updates between two rows is
+    fixed in advance: recording after a number of flipped spins would favour large clusters. A pilot
+    run, which is also the burn-in, raises it until τ of E, |m| and m is below one row, or gives up
+    at 256 updates; the measured τ tells which.
+
+    Args:
+        shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
+            length 1 has none.
+        temperature: T, in units of J (k_B = 1).
+        num_configurations: Number of rows.
+        coupling: J; negative is antiferromagnetic.
+        field: h, in units of J.
+        seed: Determines every spin, on any number of processors.
+        progress: Told from the calling thread how many configurations are new.
+
+    Raises:
+        ValueError: an argument is out of its range; the sentence names it.
+
+    Source: U. Wolff, Phys. Rev. Lett. 62, 361 (1989).
+    """
+    _validate(shape, temperature, num_configurations, coupling, field)
+    shape = tuple(shape)
+    model = _model(shape, temperature, coupling, field)
+    chains = _start(math.prod(shape), seed)
+    rows_per_chain = -(-num_configurations // NUM_CHAINS)
+    configurations = np.empty((NUM_CHAINS, rows_per_chain, math.prod(shape)), np.int8)
+    observables = partial(_observables, shape=shape, coupling=coupling, field=field)
+    series: list[NDArray[np.float64]] = []
+    done = 0
+    with ThreadPoolExecutor(min(NUM_CHAINS, os.cpu_count() or 1)) as pool:
+        spacing = _pilot(pool, chains, model, observables)
+        for rows in _sample(pool, chains, model, rows_per_chain, spacing):
+            start, done = done, done + rows.shape[1]
+            configurations[:, start:done] = rows
+            series.append(observables(rows))
+            if progress is not None:
+                progress(min(NUM_CHAINS * rows.shape[1], num_configurations - NUM_CHAINS * start))
+    configurations = configurations.reshape(-1, *shape)[:num_configurations]
+    tau_energy, tau_abs, tau = map(autocorrelation_time, np.concatenate(series, axis=2))
+    return Simulation(configurations, tau_energy, tau_abs, tau, spacing)
+
+
+def energy(
+    configurations: NDArray[np.int8], coupling: float = 1.0, field: float = 0.0
+) -> NDArray[np.float64]:
+    """H(s) in the units of J and h, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
+    sites = tuple(range(1, configurations.ndim))
+    total: NDArray[np.float64] = -field * configurations.sum(axis=sites, dtype=np.float64)
+    for axis in sites:
+        if configurations.shape[axis] > 1:
+            bonds = configurations * np.roll(configurations, -1, axis)
+            total -= coupling * bonds.sum(axis=sites, dtype=np.float64)
+    return total
+
+
+class _Model(NamedTuple):
+    """What an update needs of the Hamiltonian."""
+
+    neighbours: NDArray[np.intp]
+    """Shape (sites, z), a doubled bond twice."""
+    up_probability: NDArray[np.float64]
+    """Of the heat bath at a sum of neighbours −z … z."""
+    bond_probability: float
+    """Of joining a satisfied bond to the cluster, 1 − e^{−2|J|/T}."""
+    sign: int
+    """Of J."""
+    reduced_field: float
+    """h/T."""
+
+
+class _Chain(NamedTuple):
+    """A Markov chain: its spins, its random numbers and the workspace of its clusters."""
+
+    spins: NDArray[np.int8]
+    in_cluster: NDArray[np.bool_]
+    queue: NDArray[np.intp]
+    rng: np.random.Generator
+
+
+def _validate(
+    shape: Sequence[int],
+    temperature: float,
+    num_configurations: int,
+    coupling: float,
+    field: float,
+) -> None:
+    if len(shape) not in (1, 2) or min(shape) < 1:
+        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
+    if not (math.isfinite(temperature) and temperature > 0.0):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
+    if num_configurations < 1:
+        raise ValueError(f"num_configurations must be at least 1, not {num_configurations}.")
+    for name, value in {"coupling": coupling, "field": field}.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value}.")
+
+
+def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: float) -> _Model:
+    sites = np.arange(math.prod(shape)).reshape(shape)
+    steps = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
+    neighbours = np.array([np.roll(sites, *step).ravel() for step in steps], dtype=np.intp)
+    sums = np.arange(-len(steps), len(steps) + 1)
+    return _Model(
+        neighbours=np.ascontiguousarray(neighbours.reshape(len(steps), sites.size).T),
+        up_probability=0.5 + 0.5 * np.tanh((coupling * sums + field) / temperature),
+        bond_probability=-math.expm1(-2.0 * abs(coupling) / temperature),
+        sign=1 if coupling >= 0.0 else -1,
+        reduced_field=field / temperature,
+    )
+
+
+def _start(num_sites: int, seed: int) -> list[_Chain]:
+    """Return chains that start aligned and random by turns."""
+    chains = []
+    for index, child in enumerate(np.random.SeedSequence(seed).spawn(NUM_CHAINS)):
+        rng = np.random.default_rng(child)
+        spins = np.ones(num_sites, np.int8)
+        if index % 2:
+            spins -= 2 * rng.integers(2, size=num_sites, dtype=np.int8)
+        in_cluster = np.zeros(num_sites, np.bool_)
+        chains.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
+    return chains
+
+
+def _observables(
+    rows: NDArray[np.int8], shape: tuple[int, ...], coupling: float, field: float
+) -> NDArray[np.float64]:
+    """E, |m| and m of each row, ``(chains, rows, sites)`` -> ``(3, chains, rows)``."""
+    energies = energy(rows.reshape(-1, *shape), coupling, field).reshape(rows.shape[:2])
+    magnetizations = rows.mean(axis=2)
+    return np.stack([energies, np.abs(magnetizations), magnetizations])
+
+
+def _pilot(
+    pool: Executor,
+    chains: list[_Chain],
+    model: _Model,
+    observables: Callable[[NDArray[np.int8]], NDArray[np.float64]],
+) -> int:
+    """Bring the chains to equilibrium and return the updates that separate independent rows."""
+    spacing = 1
+    while True:
+        rows = _sample(pool, chains, model, PILOT_ROWS, spacing)
+        series = np.concatenate([observables(chunk) for chunk in rows], axis=2)
+        taus = [autocorrelation_time(x) for x in series[:, :, PILOT_ROWS // 2 :]]
+        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == MAX_SPACING:
+            return spacing
+        spacing = min(MAX_SPACING, spacing + max(1, spacing // 2))
+
+
+def _sample(
+    pool: Executor, chains: list[_Chain], model: _Model, num_rows: int, spacing: int
+) -> Iterator[NDArray[np.int8]]:
+    """Yield the next rows of all chains in short chunks ``(chains, rows, sites)``."""
+    num_sites = chains[0].spins.size
+    chunk = max(1, SITES_PER_CALL // (spacing * num_sites))
+    for start in range(0, num_rows, chunk):
+        rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), np.int8)
+        list(pool.map(lambda out, chain: _advance(out, chain, model, spacing), rows, chains))
+        yield rows
+
+
+@numba.njit(cache=True, nogil=True)
+def _advance(rows: NDArray[np.int8], chain: _Chain, model: _Model, spacing: int) -> None:
+    """Fill ``rows`` with the states of the chain after every ``spacing`` updates.
+
+    Without a field a row gets a random sign, for in the ordered phase an even number of clusters
+    would always end at the same one.
+    """
+    for row in rows:
+        for _ in range(spacing):
+            _heat_bath_sweep(chain, model)
+            _cluster_update(chain, model)
+        sign = -1 if model.reduced_field == 0.0 and chain.rng.random() < 0.5 else 1
+        for site in range(row.size):  # an array assignment would triple the compilation time
+            row[site] = sign * chain.spins[site]
+
+
+@numba.njit(cache=True, nogil=True)
+def _heat_bath_sweep(chain: _Chain, model: _Model) -> None:
+    z = model.neighbours.shape[1]
+    for site in range(chain.spins.size):
+        total = 0
+        for k in range(z):
+            total += chain.spins[model.neighbours[site, k]]
+        up = chain.rng.random() < model.up_probability[total + z]
+        chain.spins[site] = 1 if up else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _cluster_update(chain: _Chain, model: _Model) -> None:
+    spins, in_cluster, queue, rng = chain
+    root = int(rng.random() * spins.size)
+    queue[0] = root
+    in_cluster[root] = True
+    size = 1
+    head = 0
+    magnetization = 0
+    while head < size:
+        site = queue[head]
+        head += 1
+        magnetization += spins[site]
+        for k in range(model.neighbours.shape[1]):
+            other = model.neighbours[site, k]
+            satisfied = spins[other] == model.sign * spins[site]
+            if satisfied and not in_cluster[other] and rng.random() < model.bond_probability:
+                in_cluster[other] = True
+                queue[size] = other
+                size += 1
+    cost = 2.0 * model.reduced_field * magnetization
+    flip = -1 if cost <= 0.0 or rng.random() < math.exp(-cost) else 1
+    for k in range(size):
+        in_cluster[queue[k]] = False
+        spins[queue[k]] *= flip

@@ -1,0 +1,209 @@
+"""Estimates against known autocorrelation times, and intervals that cover 68 %."""
+
+import math
+
+import emcee
+import numpy as np
+import pytest
+
+from lightdan.statistics import (
+    Estimate,
+    autocorrelation_time,
+    effective_sample_size,
+    jackknife,
+    log_mean_exp,
+    mean,
+    weighted_mean,
+)
+
+REPEATS = 500
+ONE_SIGMA = 0.6827
+
+
+@pytest.fixture
+def rng():
+    """A generator of fixed seed for one test."""
+    return np.random.default_rng(7)
+
+
+def autoregressive(phi, shape, rng):
+    """AR(1) chains of unit variance in equilibrium, ρ(t) = φ^t, τ = (1 + φ)/(2(1 − φ))."""
+    noise = rng.normal(size=shape)
+    noise[:, 1:] *= math.sqrt(1.0 - phi**2)
+    series = noise
+    for step in range(1, shape[1]):
+        series[:, step] += phi * series[:, step - 1]
+    return series
+
+
+def gaussian_weights(rng, size=400, width=1.2):
+    """Draws x from a normal q of this width and ln(p/q) for the standard normal p."""
+    x = width * rng.normal(size=size)
+    return x, -0.5 * x**2 + 0.5 * (x / width) ** 2 + math.log(width)
+
+
+def assert_covers(estimates, exact):
+    """One-sigma intervals hold the exact value in 68 % of the cases, within 4 σ of a binomial."""
+    hits = np.mean([abs(estimate.value - exact) < estimate.error for estimate in estimates])
+    tolerance = 4.0 * math.sqrt(ONE_SIGMA * (1.0 - ONE_SIGMA) / len(estimates))
+    assert abs(hits - ONE_SIGMA) < tolerance
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (1.2345, 0.0051, "1.234(5)"),
+        (-1.45306, 0.00149, "-1.4531(15)"),
+        (123.4, 12.3, "123(12)"),
+        (12.3, 1.5, "12.3(1.5)"),
+        (1.23, 0.0999, "1.23(10)"),
+        (5.0, 0.0, "5 ± 0"),
+        (5.0, math.inf, "5 ± inf"),
+        (math.nan, 1.0, "nan ± 1"),
+        (3e10, 2e9, "3e+10 ± 2e+09"),
+    ],
+)
+def test_estimate_prints_the_error_of_its_last_digits(value, error, text):
+    assert str(Estimate(value, error)) == text
+
+
+@pytest.mark.parametrize("phi", [-0.3, 0.0, 0.5, 0.9])
+@pytest.mark.parametrize("chains", [1, 16])
+def test_autocorrelation_time_of_an_autoregressive_process(phi, chains, rng):
+    exact = 0.5 * (1.0 + phi) / (1.0 - phi)
+    tau = autocorrelation_time(autoregressive(phi, (chains, 48_000 // chains), rng))
+    assert abs(tau.value - exact) < 4.0 * tau.error
+    assert tau.error < 0.1 * exact
+
+
+def test_autocorrelation_time_agrees_with_emcee(rng):
+    series = autoregressive(0.8, (8, 10_000), rng)
+    peer = emcee.autocorr.integrated_time(series.T[:, :, None])[0] / 2.0
+    assert autocorrelation_time(series).value == pytest.approx(peer, rel=0.05)
+
+
+def test_error_of_the_autocorrelation_time_is_its_scatter(rng):
+    series = autoregressive(0.6, (4 * REPEATS, 1000), rng).reshape(REPEATS, 4, 1000)
+    taus = [autocorrelation_time(x) for x in series]
+    scatter = np.std([tau.value for tau in taus])
+    assert np.mean([tau.error for tau in taus]) == pytest.approx(scatter, rel=0.15)
+
+
+def test_chains_stuck_apart_have_a_long_time(rng):
+    series = rng.normal(size=(4, 1000)) + np.arange(4)[:, None]
+    assert autocorrelation_time(series).value > 50.0
+    assert max(autocorrelation_time(chain).value for chain in series) < 1.0
+
+
+@pytest.mark.parametrize("shape", [(1,), (100,), (16, 1), (4, 50)])
+def test_constant_series_has_no_error(shape):
+    series = np.full(shape, 0.1)
+    assert autocorrelation_time(series) == (0.5, 0.0)
+    if series.size > 1:
+        assert mean(series) == (pytest.approx(0.1), 0.0)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3,), (16, 1), (16, 3)])
+def test_short_chains_count_as_independent(shape, rng):
+    series = rng.normal(size=shape)
+    assert autocorrelation_time(series) == (0.5, math.inf)
+    naive = np.std(series, ddof=1) / math.sqrt(series.size)
+    assert mean(series).error == pytest.approx(naive, rel=0.2)
+
+
+@pytest.mark.parametrize("steps", [4, 5, 8, 100])
+def test_alternating_series_has_a_positive_error(steps):
+    series = (-1.0) ** np.arange(steps)
+    assert 0.0 < autocorrelation_time(series).value < 0.6
+    assert 0.0 < mean(series).error < 0.6
+
+
+def test_one_number_has_no_finite_error():
+    assert mean([3.0]) == (3.0, math.inf)
+
+
+@pytest.mark.parametrize("x", [[], np.zeros((4, 0)), np.zeros((2, 2, 2))])
+def test_series_of_another_shape_is_refused(x):
+    with pytest.raises(ValueError, match="must be a series"):
+        mean(x)
+
+
+@pytest.mark.parametrize("phi", [-0.3, 0.0, 0.7])
+@pytest.mark.parametrize("shape", [(1, 1000), (8, 250)])
+def test_mean_covers(phi, shape, rng):
+    chains, steps = shape
+    series = autoregressive(phi, (REPEATS * chains, steps), rng).reshape(REPEATS, chains, steps)
+    assert_covers([mean(x) for x in series], 0.0)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5])
+def test_jackknife_of_a_variance_covers(phi, rng):
+    series = autoregressive(phi, (REPEATS, 2999), rng)
+    assert_covers([jackknife(lambda m1, m2: m2 - m1**2, x, x**2) for x in series], 1.0)
+
+
+def test_jackknife_removes_the_bias_of_a_square(rng):
+    squares = [jackknife(lambda m: m**2, x).value for x in rng.normal(size=(5000, 20))]
+    error = np.std(squares) / math.sqrt(5000)
+    assert abs(np.mean(squares)) < 4.0 * error
+    assert error < (1 / 20) / 10  # a tenth of the bias of the plain square
+
+
+def test_jackknife_of_a_mean_is_the_usual_error(rng):
+    x = rng.normal(size=30)
+    estimate = jackknife(lambda m: m, x, blocks=64)
+    assert estimate.value == pytest.approx(x.mean())
+    assert estimate.error == pytest.approx(np.std(x, ddof=1) / math.sqrt(30))
+
+
+def test_jackknife_takes_means_of_arrays(rng):
+    x = rng.normal(size=(100, 3))
+    assert jackknife(lambda m: float(m.sum()), x).value == pytest.approx(x.mean(axis=0).sum())
+
+
+@pytest.mark.parametrize("arrays", [([1.0],), ([1.0, 2.0], [1.0, 2.0, 3.0])])
+def test_jackknife_refuses_short_or_unequal_arrays(arrays):
+    with pytest.raises(ValueError, match="equally long"):
+        jackknife(lambda *means: means[0], *arrays)
+
+
+def test_weighted_mean_covers(rng):
+    samples = [gaussian_weights(rng) for _ in range(REPEATS)]
+    assert_covers([weighted_mean(x**2, log_weights - 700.0) for x, log_weights in samples], 1.0)
+
+
+def test_log_mean_exp_covers(rng):
+    weights = [gaussian_weights(rng)[1] for _ in range(REPEATS)]
+    assert_covers([log_mean_exp(log_weights + 2000.0) for log_weights in weights], 2000.0)
+
+
+def test_log_mean_exp_is_low_by_half_its_error_squared(rng):
+    estimates = [log_mean_exp(gaussian_weights(rng, 200, width=2.0)[1]) for _ in range(4000)]
+    # ⟨w⟩ = 1 is unbiased: subtracting its fluctuation leaves the bias and little noise.
+    bias = mean([estimate.value - math.expm1(estimate.value) for estimate in estimates])
+    predicted = -0.5 * np.mean([estimate.error**2 for estimate in estimates])
+    assert bias.value == pytest.approx(predicted, rel=0.1)
+    assert bias.error < -0.03 * predicted
+
+
+def test_effective_sample_size_covers(rng):
+    # ⟨w⟩²/⟨w²⟩ of the two normals, by the Gaussian integral of p²/q.
+    exact = math.sqrt(2.0 * 1.2**2 - 1.0) / 1.2**2
+    weights = [gaussian_weights(rng)[1] for _ in range(REPEATS)]
+    assert_covers([effective_sample_size(log_weights) for log_weights in weights], exact)
+
+
+def test_effective_sample_size_at_its_ends():
+    assert effective_sample_size(np.full(10, -3.0)) == (pytest.approx(1.0), 0.0)
+    assert effective_sample_size([0.0] + [-np.inf] * 9).value == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("log_weights", [[], [-np.inf, -np.inf], [0.0, np.inf], [0.0, np.nan]])
+def test_weights_without_a_finite_largest_are_refused(log_weights):
+    with pytest.raises(ValueError, match="log_weights"):
+        log_mean_exp(log_weights)
+
+
+def test_weights_and_values_must_match():
+    with pytest.raises(ValueError, match="shape"):
+        weighted_mean([1.0, 2.0], [0.0])
