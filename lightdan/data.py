@@ -67,13 +67,13 @@ class BatchLoader:
         if self.seed is not None:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
             order = order[torch.randperm(len(order), generator=generator)]
-        while self.served < len(self):
-            start = self.served * self.batch_size
+        for index in range(self.served, len(self)):
+            start = index * self.batch_size
             rows = order[start : start + self.batch_size].tensor_split(self.world_size)[self.rank]
-            self.served += 1
+            # Before the batch leaves: who takes the last one does not come back for the end.
+            last = index + 1 == len(self)
+            self.epoch, self.served = (self.epoch + 1, 0) if last else (self.epoch, index + 1)
             yield self.take(rows)
-        self.epoch += 1
-        self.served = 0
 
     def take(self, rows: Tensor) -> Batch:
         """The batch of the given rows, in the floating type of the temperatures."""
