@@ -1,12 +1,13 @@
 """The LightningCLI: fit, validate, test, predict."""
 
 import sys
+import warnings
 from pathlib import Path
 
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lightdan import registry
+from lightdan import checkpoints, registry
 from lightdan.architectures.base import Architecture
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
@@ -23,22 +24,40 @@ class CLI(LightningCLI):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Add the callbacks of every run."""
-        names = {"enable_version_counter": False}
+        """Add the callbacks of every run.
+
+        Raises:
+            ValueError: a command that asks a trained model is not given one.
+        """
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit" and not config.ckpt_path:
+            raise ValueError(f"'lightdan {self.subcommand}' asks a trained model: give --ckpt_path.")
+        config.weights_only = True
         self.trainer_defaults["callbacks"] = [
-            ModelCheckpoint(monitor="val_loss", filename="best", **names),
-            ModelCheckpoint(filename="last", save_on_exception=True, **names),
+            ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
+            ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False),
             Interruption(),
             PredictionWriter(),
         ]
-        if self.config[self.subcommand].trainer.enable_progress_bar:
+        if config.trainer.enable_progress_bar:
             self.trainer_defaults["callbacks"].append(RichProgressBar(refresh_rate=10))
+
+    def instantiate_classes(self) -> None:
+        """Make system, model and trainer; a checkpoint that does not fit is found before any work."""
+        super().instantiate_classes()
+        if path := self.config[self.subcommand].ckpt_path:
+            self.model.on_load_checkpoint(checkpoints.read(path))
 
     def after_fit(self) -> None:
         """Test the best checkpoint."""
-        if not self.trainer.fast_dev_run:
+        best = self.trainer.checkpoint_callback.best_model_path
+        if best:
             self.trainer.test(
-                self.model, datamodule=self.datamodule, ckpt_path="best", weights_only=True
+                self.model,
+                datamodule=self.datamodule,
+                ckpt_path=best,
+                weights_only=True,
+                verbose=False,
             )
 
 
@@ -56,6 +75,8 @@ def run(args: list[str]) -> int:
         from lightdan.commands import sample
 
         return sample(args[1:])
+    # It warns that arguments come from Python, though they are those of the command line.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     CLI(
         Architecture,
         System,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ class MaximumLikelihood(Objective):
         ValueError: another prior, or a width that is not positive.
     """
 
-    def __init__(self, prior: str | None = None, prior_width: float = 1.0) -> None:
+    def __init__(self, prior: Literal["laplace", "gaussian"] | None = None, prior_width: float = 1.0) -> None:
         if prior not in (None, "laplace", "gaussian"):
             raise ValueError(f"prior must be laplace, gaussian or null, not {prior!r}.")
         if not prior_width > 0:

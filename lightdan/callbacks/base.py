@@ -37,14 +37,16 @@ class Result:
         estimates: Name → value ± standard error.
         arrays: Name → the numbers behind the figure, kept in ``<name>.npz``.
         figure: One figure.
-        reference: Name → exact value or that of the data, for the table.
+        reference: Name → exact value, or that of the data with its error, for the table.
+        unlisted: Names of estimates that are kept in the file but not shown in the table.
         notes: Sentences that a reader of the numbers must know.
     """
 
     estimates: dict[str, Estimate]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     figure: Figure | None = None
-    reference: dict[str, float] = field(default_factory=dict)
+    reference: Mapping[str, float | Estimate] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -236,7 +238,7 @@ class Report:
     def __init__(self, trainer: Trainer, split: str) -> None:
         self.trainer, self.split = trainer, split
         self.directory = run_directory(trainer) / "measurements"
-        self.rows: list[tuple[str, str, Estimate, float | None]] = []
+        self.rows: list[tuple[str, str, Estimate, float | Estimate | None]] = []
         self.notes: list[str] = []
 
     def add(self, measurement: Measurement, ensemble: Ensemble) -> None:
@@ -253,11 +255,11 @@ class Report:
             self.notes.append(message)
             return
         several = len(ensemble.system.temperatures) > 1
-        at = f"@T={ensemble.temperature:g}" if several else ""
-        title = measurement.name + at
+        title = measurement.name + (f"@T={ensemble.temperature:g}" if several else "")
         self.rows += [
             (title, name, estimate, result.reference.get(name))
             for name, estimate in result.estimates.items()
+            if name not in result.unlisted
         ]
         self.notes += [f"{title}: {note}" for note in result.notes]
         self._log(title, result)
@@ -271,7 +273,10 @@ class Report:
                 name: {"value": _finite(estimate.value), "error": _finite(estimate.error)}
                 for name, estimate in result.estimates.items()
             },
-            "reference": {name: _finite(value) for name, value in result.reference.items()},
+            "reference": {
+                name: _finite(value.value if isinstance(value, Estimate) else value)
+                for name, value in result.reference.items()
+            },
             "temperature": ensemble.temperature,
             "augment": list(ensemble.model.augment),
             "symmetrize": list(ensemble.model.symmetrize),
@@ -301,24 +306,20 @@ class Report:
     def show(self) -> None:
         """Print the table."""
         table = Table(title=f"Measured on {self.split} data", title_justify="left")
-        for column in ("measurement", "estimate", "value", "reference", "deviation"):
-            table.add_column(column, justify="left" if column in ("measurement", "estimate") else "right")
+        table.add_column("measurement", no_wrap=True)
+        table.add_column("estimate", no_wrap=True)
+        for column in ("value", "reference", "deviation"):
+            table.add_column(column, justify="right", no_wrap=True)
         last = None
         for title, name, estimate, reference in self.rows:
             if last not in (None, title):
                 table.add_section()
-            deviation = ""
-            if reference is not None and 0 < estimate.error < math.inf:
-                deviation = f"{(estimate.value - reference) / estimate.error:+.1f} σ"
-            table.add_row(
-                title if title != last else "",
-                name,
-                str(estimate),
-                "" if reference is None else f"{reference:.6g}",
-                deviation,
-            )
+            shown, deviation = _against(estimate, reference)
+            table.add_row(title if title != last else "", name, str(estimate), shown, deviation)
             last = title
-        console = Console(soft_wrap=False)
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=110)
         console.print(table)
         for note in self.notes:
             console.print(f"[dim]•[/dim] {note}", highlight=False)
@@ -331,6 +332,18 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def _against(estimate: Estimate, reference: float | Estimate | None) -> tuple[str, str]:
+    """A reference, and the deviation from it in standard errors, as the table shows them."""
+    if reference is None:
+        return "", ""
+    value, own_error = reference if isinstance(reference, Estimate) else (reference, 0.0)
+    error = math.hypot(estimate.error, own_error)
+    shown = str(reference) if isinstance(reference, Estimate) else f"{reference:.6g}"
+    if not 0 < error < math.inf:
+        return shown, ""
+    return shown, f"{(estimate.value - value) / error:+.1f} σ"
 
 
 def _finite(value: float) -> float | None:

@@ -17,7 +17,8 @@ class Hamiltonian(Measurement):
     - `slope`, `intercept`, `r2`: of the straight line of −ln p_θ over H/T, ideally 1, ln Z and 1;
     - `ln_z`: −ln⟨exp(ln p_θ + H/T)⟩, unbiased by the fit, unlike the intercept, which extrapolates;
     - `kl`: KL(data‖model) by the paired estimator ⟨ln p − ln p_θ⟩ with ln p = −H/T − ln Z, exact where
-      ln Z is known, else with `ln_z`; most of the test set's sampling noise cancels in it.
+      ln Z is known, else with `ln_z`; most of the test set's sampling noise cancels in it;
+    - `nll_bare`, `kl_bare`: of the network before symmetrisation, where there is one.
 
     A system of unknown Hamiltonian has `nll` only.
     """
@@ -50,13 +51,18 @@ class Hamiltonian(Measurement):
                 lambda d, w: d + np.log(w) - difference.min(), difference, weight
             )
             notes = ["ln Z is not known exactly; kl uses the estimate ln_z."]
+        if ensemble.model.symmetrize:
+            bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
+            estimates["nll_bare"] = mean(bare)
+            if exact is not None:
+                estimates["kl_bare"] = mean(bare - reduced - exact.log_partition)
         constant = exact.log_partition if exact else estimates["ln_z"].value
         return Result(
             estimates,
             {"reduced_energy": reduced, "nll": nll},
             self.figure(reduced, nll - constant, estimates),
             reference,
-            notes,
+            notes=notes,
         )
 
     @staticmethod

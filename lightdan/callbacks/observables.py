@@ -59,17 +59,13 @@ class Observables(Measurement):
         estimates["correlation_max_deviation"] = Estimate(
             float(deviation[worst]), float(np.hypot(*errors[:, worst]))
         )
-        exact = ensemble.system.exact(ensemble.temperature)
-        sites = ensemble.system.num_sites
-        reference = {name: theirs.value for name, theirs in summaries[1].items()}
-        if exact is not None:
-            known = {"energy": exact.energy / sites, "specific_heat": exact.specific_heat / sites}
-            reference |= {k: v for k, v in known.items() if k in reference}
-            reference |= {f"{k}_data": v for k, v in known.items() if k in summaries[1]}
+        reference = dict(summaries[1])
+        hidden = {name for name in estimates if name.endswith(("_data", "_z"))}
         arrays = {"correlation": values, "correlation_error": errors}
         arrays |= {f"{name}_model": column for name, column in model.items()}
         arrays |= {f"{name}_data": column for name, column in data.items()}
-        return Result(estimates, arrays, self.figure(arrays, next(iter(model))), reference)
+        figure = self.figure(arrays, next(iter(model)))
+        return Result(estimates, arrays, figure, reference, hidden)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], name: str) -> Figure:

@@ -1,0 +1,97 @@
+"""The commands of our own: ``lightdan list`` and ``lightdan sample``."""
+
+import argparse
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lightdan import checkpoints, registry
+from lightdan.data import write_hdf5
+from lightdan.progress import progress_bar
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as exceptions, for the one place that prints them."""
+
+    def error(self, message: str) -> Any:
+        raise ValueError(f"{message}; 'lightdan {self.prog.split()[-1]} --help' tells the options.")
+
+
+def show_list(args: Sequence[str], origins: Mapping[str, str]) -> int:
+    """Print what is registered, and which distribution each class comes from.
+
+    Args:
+        args: Arguments after ``list``.
+        origins: Top-level module of a plugin → its distribution.
+    """
+    _Parser("lightdan list", description="What is registered.").parse_args(args)
+    table = Table("kind", "name", "what it is", "from")
+    for kind, path in registry.FAMILIES.items():
+        for name, cls in registry.known(registry.import_object(path)).items():
+            module = cls.__module__.partition(".")[0]
+            what = (inspect.getdoc(cls) or "").partition("\n")[0]
+            table.add_row(kind, name, what, origins.get(module, module))
+        table.add_section()
+    Console().print(table)
+    return 0
+
+
+def sample(args: Sequence[str]) -> int:
+    """Draw configurations from a trained model into an HDF5 file.
+
+    The file has `configurations` (num, *lattice) and `log_prob` (num,).
+
+    Args:
+        args: Arguments after ``sample``.
+
+    Raises:
+        ValueError: an argument is wrong, the file exists already or cannot be written.
+    """
+    parser = _Parser("lightdan sample", description="Draw configurations from a trained model.")
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a run")
+    parser.add_argument("--num", type=int, required=True, help="how many configurations")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument("--temperature", type=float, help="for a network with temperature input")
+    parser.add_argument("--output", required=True, help="HDF5 file, not yet existing")
+    options = parser.parse_args(args)
+    output = Path(options.output)
+    if options.num < 1:
+        raise ValueError(f"--num must be at least 1, not {options.num}.")
+    if options.temperature is not None and not options.temperature > 0:
+        raise ValueError(f"--temperature must be positive, not {options.temperature}.")
+    if output.exists():
+        raise ValueError(f"{output} exists already: remove it or name another --output.")
+    if not output.parent.is_dir():
+        raise ValueError(f"The directory {output.parent} of --output does not exist.")
+    model = checkpoints.load(options.ckpt_path)
+    if model.temperature_input and options.temperature is None:
+        raise ValueError("The network sees the temperature: give --temperature.")
+    with progress_bar("Sampling", options.num) as advance:
+        drawn = model.sample(options.num, options.seed, options.temperature, progress=advance)
+    temperature = None
+    if options.temperature is not None:
+        temperature = drawn.new_full((1,), options.temperature)
+    with torch.no_grad(), progress_bar("Evaluating", options.num) as advance:
+        log_prob = []
+        for part in drawn.split(1000):
+            repeated = None if temperature is None else temperature.expand(len(part))
+            log_prob.append(model.log_prob(part, repeated))
+            advance(len(part))
+    discrete = model.hparams["site_kind"] in ("spin", "level")
+    arrays = {
+        "configurations": drawn.numpy().astype(np.int8 if discrete else np.float32),
+        "log_prob": torch.cat(log_prob).numpy(),
+    }
+    provenance = {"ckpt_path": str(options.ckpt_path), "seed": options.seed}
+    try:
+        write_hdf5(output, arrays, provenance)
+    except OSError as error:
+        raise ValueError(f"{output} cannot be written: {error}.") from error
+    print(f"{options.num} configurations of {model.lattice_shape}: {output}")
+    return 0
