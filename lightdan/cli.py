@@ -48,6 +48,12 @@ class CLI(LightningCLI):
         if path := self.config[self.subcommand].ckpt_path:
             self.model.on_load_checkpoint(checkpoints.read(path))
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as it is: Lightning would put the checkpoint's settings in silently.
+
+        `on_load_checkpoint` compares the two instead.
+        """
+
     def after_fit(self) -> None:
         """Test the best checkpoint."""
         best = self.trainer.checkpoint_callback.best_model_path

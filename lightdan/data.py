@@ -23,8 +23,8 @@ class BatchLoader:
     """Batches cut out of one array that already lies where the model is: no workers, no collate.
 
     The order of epoch e is the permutation drawn from (seed, e); a process of rank r among R takes
-    the r-th of R equal parts of every batch, so that the optimisation does not depend on R. Its state
-    is (epoch, batches served): a killed run goes on with the very next batch.
+    the r-th of R equal parts of every batch, so that the optimisation does not depend on R. The state
+    is the number of batches served of this epoch: a killed run goes on with the very next batch.
 
     Args:
         configurations: All configurations `(M, *lattice)`, a tensor, or a memory map read by batches.
@@ -32,6 +32,7 @@ class BatchLoader:
         indices: The rows to serve.
         batch_size: Configurations in a batch, over all processes.
         seed: Of the shuffling; None serves the rows in their order, the last batch may be short.
+        epoch: Gives the number of the epoch when one begins.
         rank: Of this process.
         world_size: Number of processes.
     """
@@ -44,6 +45,7 @@ class BatchLoader:
         batch_size: int,
         *,
         seed: int | None = None,
+        epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -54,7 +56,7 @@ class BatchLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
+        self.epoch = epoch
         self.served = 0
 
     def __len__(self) -> int:
@@ -65,14 +67,13 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Batch]:
         order = self.indices
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch()))
             order = order[torch.randperm(len(order), generator=generator)]
         for index in range(self.served, len(self)):
             start = index * self.batch_size
             rows = order[start : start + self.batch_size].tensor_split(self.world_size)[self.rank]
-            # Before the batch leaves: who takes the last one does not come back for the end.
-            last = index + 1 == len(self)
-            self.epoch, self.served = (self.epoch + 1, 0) if last else (self.epoch, index + 1)
+            # Before the batch leaves, for nobody comes back after the last one.
+            self.served = (index + 1) % len(self)
             yield self.take(rows)
 
     def take(self, rows: Tensor) -> Batch:
@@ -90,11 +91,11 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands; Lightning keeps it in the checkpoint."""
-        return {"epoch": self.epoch, "served": self.served}
+        return {"served": self.served}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on from ``state``."""
-        self.epoch, self.served = state["epoch"], state["served"]
+        self.served = state["served"]
 
 
 def derive_seed(*parts: int) -> int:

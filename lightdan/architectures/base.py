@@ -286,8 +286,13 @@ class Architecture(LightningModule):
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is not None:
             return [optimizer], [self.scheduler(optimizer)]
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = LambdaLR(optimizer, lambda step: warm_cosine(step / steps))
+
+        def factor(step: int) -> float:
+            # Asked for before the first step, the number of steps would set up the data too early
+            # for a checkpoint to say where in the epoch they stand.
+            return warm_cosine(step / self.trainer.estimated_stepping_batches) if step else 0.0
+
+        schedule = LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def _step_generator(self, purpose: int) -> torch.Generator:

@@ -221,6 +221,7 @@ class System(LightningDataModule):
             self._indices[name],
             batch_size,
             seed=seed,
+            epoch=lambda: trainer.current_epoch if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
