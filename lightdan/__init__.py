@@ -31,7 +31,7 @@ _PUBLIC = {
     "VariationalFreeEnergy": "lightdan.objectives",
     "load": "lightdan.checkpoints",
 }
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names are the keys of _PUBLIC
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

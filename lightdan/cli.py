@@ -1,5 +1,6 @@
 """The LightningCLI: fit, validate, test, predict."""
 
+import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -56,7 +57,8 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint."""
-        best = self.trainer.checkpoint_callback.best_model_path
+        first = self.trainer.checkpoint_callback
+        best = first.best_model_path if isinstance(first, ModelCheckpoint) else ""
         if best:
             self.trainer.test(
                 self.model,
@@ -105,7 +107,6 @@ def run(args: list[str]) -> int:
 
 def config_paths(args: list[str]) -> list[str]:
     """The values of ``--config`` or ``-c``."""
-    pairs = [*zip(args, args[1:], strict=False)]
+    pairs = [*itertools.pairwise(args)]
     after = [value for flag, value in pairs if flag in ("--config", "-c")]
     return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
-

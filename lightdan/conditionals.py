@@ -31,7 +31,7 @@ class Conditional(ABC):
 
     @abstractmethod
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """ln p(value), or ln of the density, `(...)`."""
+        """Ln p(value), or ln of the density, `(...)`."""
 
     @abstractmethod
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Bernoulli(Conditional):
         return values.unsqueeze(-1)
 
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """ln σ(s a)."""
+        """Ln σ(s a)."""
         return F.logsigmoid(values * parameters.squeeze(-1))
 
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Categorical(Conditional):
         return F.one_hot(self._indices(values), len(self.levels)).to(values.dtype)
 
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """ln softmax(a)_k."""
+        """Ln softmax(a)_k."""
         return parameters.log_softmax(-1).gather(-1, self._indices(values)[..., None]).squeeze(-1)
 
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:

@@ -63,6 +63,9 @@ def _raised_in(error: BaseException, package: str) -> bool:
 def _options(cls: type) -> list[str]:
     names: dict[str, None] = {}
     for base in cls.__mro__:
-        if "__init__" in vars(base) and base.__module__.partition(".")[0] not in ("lightning", "torch"):
-            names |= dict.fromkeys(inspect.signature(base.__init__).parameters)
+        if "__init__" in vars(base) and base.__module__.partition(".")[0] not in (
+            "lightning",
+            "torch",
+        ):
+            names |= dict.fromkeys(inspect.signature(vars(base)["__init__"]).parameters)
     return [name for name in names if name not in ("self", "args", "kwargs")]

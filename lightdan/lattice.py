@@ -75,12 +75,12 @@ def rotation(shape: Sequence[int]) -> Group:
 def reflection(shape: Sequence[int]) -> Group:
     """Reversals of the axes, each alone and together."""
     axes = range(len(shape))
-    subsets = [[axis for axis in axes if bits >> axis & 1] for bits in range(2 ** len(shape))]
+    subsets = [tuple(a for a in axes if bits >> a & 1) for bits in range(2 ** len(shape))]
     return _spatial([np.flip(_sites(shape), subset) for subset in subsets])
 
 
 def z2(shape: Sequence[int]) -> Group:
-    """s → −s on all sites."""
+    """S → −s on all sites."""
     permutations = torch.from_numpy(np.stack([_sites(shape).ravel()] * 2))
     return Group(permutations, torch.tensor([1, -1]))
 

@@ -65,7 +65,9 @@ class MaximumLikelihood(Objective):
         ValueError: another prior, or a width that is not positive.
     """
 
-    def __init__(self, prior: Literal["laplace", "gaussian"] | None = None, prior_width: float = 1.0) -> None:
+    def __init__(
+        self, prior: Literal["laplace", "gaussian"] | None = None, prior_width: float = 1.0
+    ) -> None:
         if prior not in (None, "laplace", "gaussian"):
             raise ValueError(f"prior must be laplace, gaussian or null, not {prior!r}.")
         if not prior_width > 0:

@@ -83,9 +83,7 @@ def find(base: type[T], name: str) -> type[T]:
             cls = None
         if inspect.isclass(cls) and issubclass(cls, base):
             return cls
-    raise ValueError(
-        f"There is no {base.__name__.lower()} {name!r}; {suggestion(name, list(classes))}"
-    )
+    raise ValueError(f"There is no {base.__name__.lower()} {name!r}; {suggestion(name, list(classes))}")
 
 
 def suggestion(name: str, names: list[str]) -> str:

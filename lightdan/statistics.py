@@ -102,9 +102,7 @@ def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 
     samples = [np.asarray(array, dtype=np.float64) for array in arrays]
     length = len(samples[0])
     if any(len(sample) != length for sample in samples) or min(length, blocks) < 2:
-        raise ValueError(
-            "arrays must be equally long, with at least 2 samples in at least 2 blocks."
-        )
+        raise ValueError("arrays must be equally long, with at least 2 samples in at least 2 blocks.")
     num_blocks = min(length, blocks)
     starts = np.arange(num_blocks) * length // num_blocks
     sizes = np.diff(starts, append=length)
@@ -184,15 +182,12 @@ def _chains(x: ArrayLike) -> NDArray[np.float64]:
     """Return the series as a float array ``(chains, steps)``."""
     series = np.atleast_2d(np.asarray(x, dtype=np.float64))
     if series.ndim != 2 or series.size == 0:
-        raise ValueError(
-            f"x must be a series (steps,) or (chains, steps); its shape is {np.shape(x)}."
-        )
+        raise ValueError(f"x must be a series (steps,) or (chains, steps); its shape is {np.shape(x)}.")
     return series
 
 
 def _gamma_method(series: NDArray[np.float64]) -> tuple[Estimate, float]:
     """Return τ and the bias-corrected variance Γ(0) of ``series``, shape ``(chains, steps)``."""
-    chains, steps = series.shape
     if np.ptp(series) == 0.0:
         return Estimate(0.5, 0.0), 0.0
     covariance = _autocovariance(series)

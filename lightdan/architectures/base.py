@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.parsing import save_hyperparameters
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightdan import __version__, lattice
@@ -101,12 +100,17 @@ class Architecture(LightningModule):
 
         This fallback makes a full pass a site; an architecture that keeps a cache overrides it.
         """
-        flat = torch.ones(num, self.num_sites, device=self.device, dtype=self.dtype)
+        flat = self._any_weight.new_ones(num, self.num_sites)
         for site in range(self.num_sites):
             parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
             flat[:, site] = yield parameters[:, site]
 
     # The distribution
+
+    @property
+    def _any_weight(self) -> Tensor:
+        """For its device and floating type."""
+        return next(self.parameters())
 
     @property
     def num_features(self) -> int:
@@ -132,7 +136,7 @@ class Architecture(LightningModule):
     def conditionals(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
+        """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
         parameters = self(configurations, temperature)
         terms = self.conditional.log_prob(configurations.flatten(1), parameters)
         return terms.reshape(configurations.shape)
@@ -140,13 +144,13 @@ class Architecture(LightningModule):
     def bare_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """ln p of the network before symmetrisation `(B,)`."""
+        """Ln p of the network before symmetrisation `(B,)`."""
         return self.conditionals(configurations, temperature).flatten(1).sum(1)
 
     def log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """ln p_θ `(B,)`: with `symmetrize` ln of the mean of p over the group, |G| passes."""
+        """Ln p_θ `(B,)`: with `symmetrize` ln of the mean of p over the group, |G| passes."""
         if len(self.group) == 1:
             return self.bare_log_prob(configurations, temperature)
         elements = torch.arange(len(self.group), device=configurations.device)
@@ -208,17 +212,13 @@ class Architecture(LightningModule):
             batch_size: Configurations drawn at a time.
             progress: Told how many more are drawn.
         """
-        generator = seed
-        if not isinstance(generator, torch.Generator):
-            generator = torch.Generator(self.device).manual_seed(seed)
+        generator = seed if isinstance(seed, torch.Generator) else self._generator(seed)
         if temperature is not None:
-            temperature = torch.as_tensor(temperature, device=self.device, dtype=self.dtype)
-            temperature = temperature.expand(num)
+            temperature = torch.as_tensor(temperature).to(self._any_weight).expand(num)
         drawn = []
         for rows in torch.arange(num, device=self.device).split(batch_size):
-            uniforms = torch.rand(
-                len(rows), self.num_sites, generator=generator, device=self.device, dtype=self.dtype
-            )
+            uniforms = self._any_weight.new_empty(len(rows), self.num_sites).detach()
+            uniforms.uniform_(generator=generator)
             part = self.draw(uniforms, None if temperature is None else temperature[rows])
             drawn.append(self.group.act(part, self.group.random_elements(len(rows), generator)))
             progress(len(rows))
@@ -277,7 +277,7 @@ class Architecture(LightningModule):
         self.log("test_nll", -log_prob.mean(), batch_size=len(log_prob), sync_dist=True)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
-        """ln p_θ and H_θ of each configuration."""
+        """Ln p_θ and H_θ of each configuration."""
         log_prob = self.log_prob(*batch)
         return {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
 
@@ -297,9 +297,10 @@ class Architecture(LightningModule):
 
     def _step_generator(self, purpose: int) -> torch.Generator:
         """Noise that is a function of seed, step and process, so that a resumed run repeats it."""
-        seed = derive_seed(
-            self.trainer.datamodule.seed, self.global_step, self.global_rank, purpose
-        )
+        seed = derive_seed(self.trainer.datamodule.seed, self.global_step, self.global_rank, purpose)
+        return self._generator(seed)
+
+    def _generator(self, seed: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(seed)
 
     def _problem(self, generator: torch.Generator) -> Problem:

@@ -34,9 +34,7 @@ class MADE(Architecture):
         (3, 4, 4)
     """
 
-    def __init__(
-        self, width: int = 4, depth: int = 1, residual: bool = True, **kwargs: Any
-    ) -> None:
+    def __init__(self, width: int = 4, depth: int = 1, residual: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if width < 1 or depth < 0 or (depth == 0 and not residual):
             raise ValueError(
@@ -46,11 +44,12 @@ class MADE(Architecture):
         sites, outputs = self.num_sites, self.conditional.num_parameters
         self.width, self.residual = width, residual
         widths = [self.num_features] + [width] * depth
-        self.layers = nn.ModuleList(
+        self.layers: list[TriangularLinear] = nn.ModuleList(  # type: ignore[assignment]
             TriangularLinear(sites, widths[k], width, strict=k == 0, scale=0.3) for k in range(depth)
         )
         self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
         self.bias = nn.Parameter(torch.zeros(sites, outputs))
+        self.linear = None
         if residual:
             self.linear = TriangularLinear(
                 sites, self.num_features, outputs, strict=True, bias=False, scale=0.0
@@ -64,7 +63,7 @@ class MADE(Architecture):
         """Parameters of all sites `(B, sites, parameters)`."""
         x = self.features(configurations.flatten(1), temperature).flatten(1)
         parameters = self.outputs_without_inputs(len(x), temperature)
-        if self.residual:
+        if self.linear is not None:
             parameters = parameters + self.linear(x).unflatten(1, (self.num_sites, -1))
         hidden = x
         for layer in self.layers:
@@ -80,32 +79,34 @@ class MADE(Architecture):
         """The same site by site, at the cost of about one pass in all."""
         constant = self.outputs_without_inputs(num, temperature)
         products = [layer.running(num) for layer in self.layers]
-        linear = self.linear.running(num) if self.residual else None
+        linear = self.linear.running(num) if self.linear is not None else None
         for site in range(self.num_sites):
             parameters = constant[:, site]
             if linear:
                 parameters = parameters + linear.at(site).T
-            hidden = None
+            hidden: Tensor | None = None
             for layer, product in zip(self.layers, products, strict=True):
-                if not layer.strict:
+                if hidden is not None:
                     product.push(site, hidden)
                 hidden = self.join(hidden, product.at(site), layer.strict)
             if hidden is not None:
                 parameters = parameters + (self.readout[site] @ hidden).T
             value = yield parameters
             x = self.features(value, temperature).T
-            for product in (linear, *products[:1]):
-                if product:
-                    product.push(site, x)
+            for seen in (linear, *products[:1]):
+                if seen is not None:
+                    seen.push(site, x)
 
     def join(self, hidden: Tensor | None, summed: Tensor, first: bool) -> Tensor:
         """The next layer of hidden units."""
         activated = torch.tanh(summed)
-        return activated if first or not self.residual else hidden + activated
+        if hidden is None or first or not self.residual:
+            return activated
+        return hidden + activated
 
     def outputs_without_inputs(self, num: int, temperature: PerConfiguration | None) -> Tensor:
         """What the parameters are where no site is seen `(num or 1, sites, parameters)`."""
-        if not self.temperature_input:
+        if temperature is None or not self.temperature_input:
             return self.bias.expand(num, -1, -1)
         return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1)
 
@@ -136,6 +137,7 @@ class TriangularLinear(nn.Module):
         self.in_width, self.out_width, self.strict = in_width, out_width, strict
         mask = torch.ones(num_sites, num_sites).tril(-1 if strict else 0)
         mask = mask.repeat_interleave(out_width, 0).repeat_interleave(in_width, 1)
+        self.mask: Tensor
         self.register_buffer("mask", mask.bool(), persistent=False)
         fan_in = mask.sum(1, keepdim=True).clamp(min=1)
         self.weight = nn.Parameter(torch.randn_like(mask) * mask * scale / fan_in.sqrt())

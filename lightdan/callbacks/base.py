@@ -5,11 +5,10 @@ import math
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ class Ensemble:
 
     @cached_property
     def log_prob(self) -> np.ndarray:
-        """ln p_θ of the held-out configurations `(M,)`."""
+        """Ln p_θ of the held-out configurations `(M,)`."""
         return self.evaluate(self.model.log_prob, self.configurations)
 
     @cached_property
@@ -141,7 +140,7 @@ class Samples:
 
     @cached_property
     def log_prob(self) -> np.ndarray:
-        """ln p_θ `(M,)`."""
+        """Ln p_θ `(M,)`."""
         return self.ensemble.evaluate(self.ensemble.model.log_prob, self.configurations)
 
     @cached_property
@@ -285,7 +284,7 @@ class Report:
         write_whole(self.directory / f"{stem}.json", json.dumps(content, indent=2).encode())
         if result.arrays:
             temporary = self.directory / f".{stem}.{os.getpid()}.npz"
-            np.savez_compressed(temporary, **result.arrays)
+            np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]
             os.replace(temporary, self.directory / f"{stem}.npz")
         if result.figure is not None:
             FigureCanvasAgg(result.figure)
@@ -300,7 +299,7 @@ class Report:
             logger.log_metrics(scalars, step=self.trainer.global_step)
             if isinstance(logger, WandbLogger) and result.figure is not None:
                 FigureCanvasAgg(result.figure).draw()
-                image = np.asarray(result.figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+                image = np.asarray(result.figure.canvas.buffer_rgba())
                 logger.log_image(f"{title}/figure", [image], step=self.trainer.global_step)
 
     def show(self) -> None:

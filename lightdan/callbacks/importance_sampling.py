@@ -1,5 +1,7 @@
 """Exact expectation values from the model's samples by reweighting."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -75,9 +77,7 @@ class ImportanceSampling(Measurement):
         return Result(estimates, arrays, self.figure(arrays, estimates, sites), reference)
 
     @staticmethod
-    def figure(
-        arrays: dict[str, np.ndarray], estimates: dict[str, Estimate], sites: int
-    ) -> Figure:
+    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate], sites: int) -> Figure:
         """The weights' distribution, and the energy's before and after reweighting."""
         figure, left, right = two_panels()
         relative = arrays["log_weights"] - estimates["ln_z"].value
@@ -86,9 +86,9 @@ class ImportanceSampling(Measurement):
         left.text(0.04, 0.92, f"ESS {estimates['ess']}", fontsize=8, transform=left.transAxes)
         left.set(xlabel=r"$\ln w - \ln Z$", ylabel="density")
         energy = arrays["energy"] / sites
-        edges = np.linspace(energy.min(), energy.max() + 1e-12, 41)
+        edges = np.linspace(energy.min(), energy.max() + 1e-12, 41).tolist()
         weights = np.exp(relative - relative.max())
-        style = {"density": True, "histtype": "step"}
+        style: dict[str, Any] = {"density": True, "histtype": "step"}
         right.hist(energy, edges, color=MODEL, label=r"$p_\theta$", **style)
         right.hist(energy, edges, weights=weights, color=EXACT, label="reweighted", **style)
         right.set(xlabel="$E/N$", ylabel="density")

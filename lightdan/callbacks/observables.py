@@ -86,7 +86,7 @@ class Observables(Measurement):
             )
         left.set(xlabel="$r$", ylabel="$C(r)$")
         both = np.concatenate([arrays[f"{name}_{label}"] for label in ("model", "data")])
-        edges = np.linspace(both.min(), both.max() + 1e-12, 41)
+        edges = np.linspace(both.min(), both.max() + 1e-12, 41).tolist()
         for label, colour, _ in styles:
             right.hist(
                 arrays[f"{name}_{label}"],

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan import lattice
@@ -67,14 +68,12 @@ class Symmetry(Measurement):
     def images(self, name: str, configurations: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
         """The configurations under the elements of an operation other than the identity."""
         group = lattice.OPERATIONS[name](shape)
-        elements = 1 + torch.randperm(
-            len(group) - 1, generator=torch.Generator().manual_seed(self.seed)
-        )
+        elements = 1 + torch.randperm(len(group) - 1, generator=torch.Generator().manual_seed(self.seed))
         chosen = elements[:MAX_ELEMENTS].to(configurations.device)
         return [group.act(configurations, element) for element in chosen]
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]):
+    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
         """The differences' distribution, and their root mean squares."""
         figure, left, right = two_panels()
         names = [name for name in arrays if not name.endswith("_bare")]

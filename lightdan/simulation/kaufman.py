@@ -30,9 +30,7 @@ class Thermodynamics(NamedTuple):
     entropy: float
 
 
-def thermodynamics(
-    shape: Sequence[int], temperature: float, coupling: float = 1.0
-) -> Thermodynamics:
+def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1.0) -> Thermodynamics:
     """Exact thermodynamics of H = −J Σ_<ij> s_i s_j, s = ±1, periodic.
 
     Args:

@@ -67,7 +67,7 @@ class System(LightningDataModule):
         self.splits = splits
         self.seed = seed
         self.cache_dir = Path(cache_dir) if cache_dir else user_cache_path("lightdan")
-        self._configurations: Tensor | np.ndarray | None = None
+        self._configurations: Any = None
 
     # What a subclass gives
 
@@ -233,7 +233,7 @@ def check_temperatures(temperature: float | Sequence[float]) -> list[float]:
     Raises:
         ValueError: none is given, one is given twice, or one is not a positive finite number.
     """
-    given = temperature if isinstance(temperature, (list, tuple)) else [temperature]
+    given = [temperature] if isinstance(temperature, (int, float)) else temperature
     temperatures = [float(value) for value in given]
     if not temperatures or not all(0 < value < math.inf for value in temperatures):
         raise ValueError(f"temperature must be positive and finite, not {temperature}.")
