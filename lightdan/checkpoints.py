@@ -1,6 +1,7 @@
 """Trained models from their files."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ def read(path: str | Path) -> dict[str, Any]:
         ValueError: no such file, a damaged one, or one that holds objects.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"There is no checkpoint at {path}.") from error
     except pickle.UnpicklingError as error:

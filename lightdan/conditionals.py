@@ -120,9 +120,9 @@ def conditional_for(
         wanted = DEFAULTS[site_kind]()
     if wanted is None or site_kind not in wanted.site_kinds:
         fitting = [n for n, cls in registry.known(Conditional).items() if site_kind in cls.site_kinds]
-        subject = f"{type(wanted).__name__} does" if wanted else "No conditional of default does"
+        subject = f"{type(wanted).__name__} does not fit" if wanted else "There is no default for"
         raise ValueError(
-            f"{subject} not fit sites of kind {site_kind!r}; those that do: "
+            f"{subject} sites of kind {site_kind!r}; conditionals that fit: "
             f"{', '.join(fitting) or 'none, register one by subclassing Conditional'}."
         )
     wanted.fit_levels(levels)

@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from lightdan.readers import Rows
 from lightdan.types import Batch
 
 
@@ -39,7 +40,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        configurations: Tensor | np.ndarray,
+        configurations: Tensor | Rows,
         temperature: Tensor,
         indices: Tensor,
         batch_size: int,

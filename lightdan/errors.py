@@ -37,8 +37,8 @@ def one_sentence(error: BaseException) -> str:
         return f"{match[1]}: a class path in the configuration is wrong."
     if keys := re.findall(r'Parser key "([\w.]+)"', text):
         given = re.findall(r"Given value: (.*)", text)
-        value = re.sub(r"NestedArg\(key='(.*)', val=(.*)\)", r"\1 = \2", given[0]) if given else ""
-        expected = re.findall(r"Expected an? (?:<class '(\w+)'>|([^\n.]*))", text)
+        value = re.sub(r"NestedArg\(key='.*', val=(.*)\)", r"\1", given[0]) if given else ""
+        expected = re.findall(r"Expected an? (?:<class '(\w+)'>|([^\n]*?)(?:\. Got|$))", text, re.M)
         kinds = dict.fromkeys(a or b for a, b in expected if (a or b) != "NoneType")
         wanted = f"; expected: {', '.join(kinds)}" if kinds else ""
         if value:
@@ -49,7 +49,8 @@ def one_sentence(error: BaseException) -> str:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those it came from, innermost first."""
     if error is not None:
-        yield from _causes(error.__cause__ or error.__context__)
+        context = None if error.__suppress_context__ else error.__context__
+        yield from _causes(error.__cause__ or context)
         yield error
 
 

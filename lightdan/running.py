@@ -34,7 +34,7 @@ class SaveConfig(SaveConfigCallback):
             directory = run_directory(trainer)
             directory.mkdir(parents=True, exist_ok=True)
             path = directory / self.config_filename
-            self.parser.save(self.config, path, skip_none=False, overwrite=True)
+            self.parser.save(self.config, path, overwrite=True)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_hyperparams(self.config.as_dict())

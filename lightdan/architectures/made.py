@@ -16,8 +16,8 @@ class MADE(Architecture):
 
     a_i = b_i + V_i h_i^d + Σ_{j<i} S_ij f(s_j) with h^1 = tanh(W_1 f(s) + c_1), W_1 strictly lower
     triangular in sites, and h^k = h^{k−1} + tanh(W_k h^{k−1} + c_k), W_k lower triangular. With
-    `residual` off the linear term S and the sums over layers are left out. V and S start at zero:
-    training begins at the uniform distribution. (M. Germain et al., arXiv:1502.03509.)
+    `residual` off the linear term S and the sums over layers are left out. S starts at zero, V small:
+    training begins near the uniform distribution. (M. Germain et al., arXiv:1502.03509.)
 
     Args:
         width: Hidden units a site in each layer.
@@ -47,7 +47,8 @@ class MADE(Architecture):
         self.layers: list[TriangularLinear] = nn.ModuleList(  # type: ignore[assignment]
             TriangularLinear(sites, widths[k], width, strict=k == 0, scale=0.3) for k in range(depth)
         )
-        self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
+        if depth:
+            self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
         self.bias = nn.Parameter(torch.zeros(sites, outputs))
         self.linear = None
         if residual:

@@ -9,6 +9,7 @@ from lightdan import lattice
 from lightdan.callbacks.base import Ensemble, Measurement, NotMeasurable, Result
 from lightdan.callbacks.figures import DATA, MODEL, legends, two_panels
 from lightdan.statistics import Estimate, jackknife
+from lightdan.systems.base import System
 
 MAX_ELEMENTS = 8
 
@@ -40,7 +41,7 @@ class Symmetry(Measurement):
     def measure(self, ensemble: Ensemble) -> Result:
         """Root mean square and spread for each operation."""
         model, system = ensemble.model, ensemble.system
-        if not system.symmetries:
+        if not self.operations(system):
             raise NotMeasurable(f"{type(system).__name__} declares no symmetry")
         configurations = ensemble.configurations[: self.num_configurations]
         functions = {"": model.log_prob}
@@ -50,7 +51,7 @@ class Symmetry(Measurement):
         arrays: dict[str, np.ndarray] = {}
         for suffix, function in functions.items():
             identity = ensemble.evaluate(function, configurations)
-            for name in system.symmetries:
+            for name in self.operations(system):
                 images = self.images(name, configurations, system.lattice_shape)
                 values = [ensemble.evaluate(function, image) for image in images]
                 differences = np.stack(values) - identity
@@ -64,6 +65,15 @@ class Symmetry(Measurement):
                 f" symmetrize: {', '.join(model.symmetrize) or 'none'}); this tests no law of the data."
             )
         return Result(estimates, arrays, self.figure(arrays, estimates), notes=notes)
+
+    @staticmethod
+    def operations(system: System) -> list[str]:
+        """The declared operations that do something: a single site has no rotation."""
+        return [
+            name
+            for name in system.symmetries
+            if len(lattice.OPERATIONS[name](system.lattice_shape)) > 1
+        ]
 
     def images(self, name: str, configurations: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
         """The configurations under the elements of an operation other than the identity."""

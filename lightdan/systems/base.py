@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightdan.data import BatchLoader, CachedArray, derive_seed, split
 from lightdan.progress import progress_bar
+from lightdan.readers import Rows
 from lightdan.simulation.kaufman import Thermodynamics
 from lightdan.types import Configurations, PerConfiguration
 
@@ -162,7 +163,7 @@ class System(LightningDataModule):
             [len(configurations) for configurations, _ in parts],
         )
 
-    def load(self, configurations: Tensor | np.ndarray, lengths: Sequence[int]) -> None:
+    def load(self, configurations: Tensor | Rows, lengths: Sequence[int]) -> None:
         """Take the configurations, `lengths[k]` rows at the k-th temperature, and split them."""
         self._configurations = configurations
         self._temperature = torch.repeat_interleave(
@@ -192,8 +193,9 @@ class System(LightningDataModule):
         self.setup()
         index = self._indices[name]
         value = torch.tensor(temperature, dtype=self._temperature.dtype)
-        loader = BatchLoader(self._configurations, self._temperature, index, len(index))
-        return loader.take(index[self._temperature[index] == value]).configurations.to(device)
+        chosen = index[self._temperature.cpu()[index] == value]
+        loader = BatchLoader(self._configurations, self._temperature, chosen, len(chosen))
+        return loader.take(chosen).configurations.to(device)
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches."""

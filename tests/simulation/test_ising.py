@@ -84,9 +84,7 @@ def test_ring_against_the_transfer_matrix(coupling, field):
     spins = np.array([1.0, -1.0])
 
     def log_partition(beta):
-        exponent = beta * (
-            coupling * np.outer(spins, spins) + 0.5 * field * np.add.outer(spins, spins)
-        )
+        exponent = beta * (coupling * np.outer(spins, spins) + 0.5 * field * np.add.outer(spins, spins))
         return math.log((np.linalg.eigvalsh(np.exp(exponent)) ** sites).sum())
 
     step = 1e-4

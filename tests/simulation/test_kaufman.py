@@ -114,9 +114,7 @@ def test_zero_coupling_is_free_spins():
 @pytest.mark.parametrize("temperature", [1e-3, 1e6])
 def test_limits_of_temperature(temperature):
     exact = thermodynamics((32, 32), temperature)
-    assert exact.entropy == pytest.approx(
-        math.log(2.0) * (1 if temperature < 1.0 else 1024), rel=1e-9
-    )
+    assert exact.entropy == pytest.approx(math.log(2.0) * (1 if temperature < 1.0 else 1024), rel=1e-9)
     assert exact.energy == pytest.approx(-2048.0 * min(1.0, 1.0 / temperature), rel=1e-9)
 
 

@@ -1,0 +1,41 @@
+"""Cached sampling against one forward pass and against slow sampling: one thread, batch 1,000."""
+
+import pytest
+import torch
+
+from lightdan import MADE
+from lightdan.architectures.base import Architecture
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return MADE(lattice_shape=(16, 16), width=4, depth=3).eval()
+
+
+@pytest.fixture(scope="module")
+def uniforms():
+    return torch.rand(1000, 256, generator=torch.Generator().manual_seed(0))
+
+
+def test_forward_pass(benchmark, model, uniforms):
+    spins = model.draw(uniforms)
+    with torch.no_grad():
+        benchmark(model, spins)
+
+
+def test_cached_sampling(benchmark, model, uniforms):
+    benchmark(model.draw, uniforms)
+
+
+def test_slow_sampling(benchmark, model, uniforms):
+    few = uniforms[:50]
+    cached = model.draw(few)
+    model.incremental = Architecture.incremental.__get__(model)
+    try:
+        slow = benchmark.pedantic(model.draw, args=(few,), rounds=1)
+    finally:
+        del model.incremental
+    # Rounding may turn a draw whose uniform number lies at the very edge.
+    assert (slow == cached).double().mean() > 0.999

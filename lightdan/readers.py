@@ -1,0 +1,272 @@
+"""Arrays in the files that people keep them in, read without running anything that is in them."""
+
+import itertools
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """An array in memory or on disk, read by slices or ascending indices of its first axis."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of what is read."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """The rows as an array."""
+
+
+@dataclass(frozen=True)
+class Hdf5Rows:
+    """A dataset of an HDF5 file, opened for each reading: no handle to lose in another process.
+
+    Args:
+        path: The file.
+        name: The dataset in it.
+        shape: Of the dataset.
+        dtype: Of the dataset.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        with h5py.File(self.path) as file:
+            return file[self.name][rows]
+
+
+def open_array(path: str | Path, dataset: str | None = None) -> Rows:
+    """The numeric array in a file; `.npy`, `.h5` and `.pt` stay on disk until rows are asked for.
+
+    Text has one row a line, of numbers between commas, semicolons, tabs or blanks; a line of column
+    names before them is skipped, and so is whatever follows a ``#``.
+
+    Args:
+        path: A file that ends in .npy, .npz, .h5, .hdf5, .csv, .txt or .pt.
+        dataset: Name of the array in a file of several.
+
+    Raises:
+        ValueError: there is no such file, or no one array of numbers in it; the sentence names the
+            file, the place and the remedy.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        what = "is a directory" if file.is_dir() else "does not exist"
+        raise ValueError(f"The file {path} {what} (seen from {Path.cwd()}): give the path of a file.")
+    if file.suffix.lower() not in READERS:
+        raise ValueError(
+            f"The file {path} ends in {file.suffix or 'nothing'!r}, which is not known: convert it to "
+            f"one of {', '.join(READERS)}."
+        )
+    if file.stat().st_size == 0:
+        raise ValueError(f"The file {path} is empty (0 bytes): write the configurations again.")
+    array = READERS[file.suffix.lower()](file, dataset)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"The file {path} holds values of type {array.dtype}, not real numbers: save them as "
+            "integers or floats."
+        )
+    return array
+
+
+def _read(path: Path, function: Callable[[], T]) -> T:
+    """The function's result, or one sentence on what is wrong with the file."""
+    # Damaged bytes make a library raise anything. Our sentence is raised after the handler, so that
+    # the library's words are no context of it, which the command line would show instead.
+    try:
+        return function()
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        unsafe = isinstance(error, pickle.UnpicklingError) or any(
+            word in reason for word in ("pickle", "Python objects", "Object arrays")
+        )
+    with path.open("rb") as file:
+        start = file.read(2)
+    if unsafe or (start[:1] == b"\x80" and start[1:] <= b"\x05"):
+        raise ValueError(
+            f"The file {path} holds pickled Python objects, which could run code when loaded, and is "
+            "refused: save a plain numeric array instead, of no dtype=object."
+        )
+    raise ValueError(
+        f"The file {path} is truncated, damaged or no {path.suffix} file: write it again "
+        f"({reason[:150].rstrip('.')})."
+    )
+
+
+def _npy(path: Path, dataset: str | None) -> Rows:
+    _refuse_name(path, dataset)
+    return _read(path, lambda: np.lib.format.open_memmap(path, mode="r"))
+
+
+def _npz(path: Path, dataset: str | None) -> Rows:
+    def names() -> list[str]:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+
+    def load() -> np.ndarray:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.asarray(archive[name])
+
+    name = _choose(path, dict.fromkeys(_read(path, names), ""), dataset)
+    return _read(path, load)
+
+
+def _hdf5(path: Path, dataset: str | None) -> Rows:
+    found: dict[str, Hdf5Rows] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = Hdf5Rows(path.absolute(), name, item.shape or (), item.dtype)
+
+    def visit() -> None:
+        with h5py.File(path) as file:
+            file.visititems(add)
+
+    _read(path, visit)
+    shapes = {name: f" {rows.shape}" for name, rows in found.items()}
+    return found[_choose(path, shapes, dataset and dataset.strip("/"))]
+
+
+def _pt(path: Path, dataset: str | None) -> Rows:
+    def load() -> Any:
+        mapped = zipfile.is_zipfile(path)  # the format before torch 1.6 cannot be mapped
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+    content = _read(path, load)
+    if isinstance(content, Tensor):
+        _refuse_name(path, dataset)
+        content = {"": content}
+        dataset = ""
+    if not isinstance(content, Mapping):
+        content = {}
+    tensors = {str(k): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
+    shapes = {name: f" {tuple(tensor.shape)}" for name, tensor in tensors.items()}
+    tensor = tensors[_choose(path, shapes, dataset)]
+    return _read(path, (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy)
+
+
+def _refuse_name(path: Path, dataset: str | None) -> None:
+    if dataset is not None:
+        raise ValueError(
+            f"The file {path} holds one array without a name: leave out dataset={dataset!r}."
+        )
+
+
+def _choose(path: Path, shapes: Mapping[str, str], dataset: str | None) -> str:
+    """The name of the array to read, of names with a description each."""
+    listed = ", ".join(f"{name!r}{shape}" for name, shape in shapes.items())
+    if not shapes:
+        raise ValueError(f"The file {path} holds no array: write the configurations as one.")
+    if dataset is None and len(shapes) > 1:
+        raise ValueError(f"The file {path} holds several arrays: set dataset to one of {listed}.")
+    if dataset is not None and dataset not in shapes:
+        raise ValueError(f"The file {path} has no array {dataset!r}: set dataset to one of {listed}.")
+    return next(iter(shapes)) if dataset is None else dataset
+
+
+def _text(path: Path, dataset: str | None) -> Rows:
+    _refuse_name(path, dataset)
+
+    def head() -> list[tuple[int, str]]:
+        with path.open(encoding="utf-8-sig") as file:
+            return list(itertools.islice(_written(file), 2))
+
+    lines = _read(path, head)
+    names = bool(lines) and not any(map(_is_number, _fields(lines[0][1])))
+    if len(lines) < 1 + names:
+        raise ValueError(f"The file {path} holds no line of numbers: write one configuration a line.")
+    number, first = lines[names]
+    columns = len(_fields(first))
+    try:
+        table = np.loadtxt(
+            path,
+            delimiter=_delimiter(first),
+            skiprows=number - 1,
+            ndmin=2,
+            encoding="utf-8-sig",
+        )
+    except ValueError:
+        table = None
+    if table is None:
+        raise ValueError(_text_fault(path, number, columns))
+    # pandas numbers the columns where they have no names
+    numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))
+    return table[1:] if numbered and table[1:].max() < columns - 1 else table
+
+
+def _text_fault(path: Path, first: int, columns: int) -> str:
+    """What is wrong with the first bad line at or after line ``first``."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in _written(file):
+            fields = _fields(line)
+            if number < first:
+                continue
+            if len(fields) != columns:
+                return (
+                    f"The file {path} has {len(fields)} numbers in line {number} but {columns} in line "
+                    f"{first}: give every configuration the same number of sites."
+                )
+            for field in fields:
+                if not _is_number(field):
+                    return (
+                        f"The file {path} has {field!r} in line {number}, which is no number: mend or "
+                        "remove the line."
+                    )
+    return f"The file {path} cannot be read as a table of numbers: write one configuration a line."
+
+
+def _written(lines: Iterable[str]) -> Iterable[tuple[int, str]]:
+    """Number, from 1, and text of each line that is not blank without its comment."""
+    for number, line in enumerate(lines, start=1):
+        if text := line.partition("#")[0].strip():
+            yield number, text
+
+
+def _delimiter(line: str) -> str | None:
+    return next((mark for mark in ";," if mark in line), None)
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in line.split(_delimiter(line))]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+READERS: dict[str, Callable[[Path, str | None], Rows]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".csv": _text,
+    ".txt": _text,
+    ".pt": _pt,
+}

@@ -1,0 +1,297 @@
+"""What a file is taken for, what is refused, and that its batches do not depend on where it lies."""
+
+import json
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from lightdan.main import main
+from lightdan.statistics import autocorrelation_time
+from lightdan.systems.recorded import Recorded
+
+M = 400
+
+
+def random(values=(-1, 1), shape=(4, 4), num=M, dtype=np.int8, seed=0):
+    """Independent values."""
+    return np.random.default_rng(seed).choice(np.array(values, dtype), (num, *shape))
+
+
+def copied(probability, num, seed=0):
+    """Spins each row of which repeats the one before with this probability: τ = (1+p)/(2(1−p))."""
+    rng = np.random.default_rng(seed)
+    fresh = rng.random(num) >= probability
+    fresh[0] = True
+    return random(num=num, seed=seed)[np.flatnonzero(fresh)][np.cumsum(fresh) - 1]
+
+
+def write(path, array):
+    """The array in the format of the file's name."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["configurations"] = array
+    elif path.suffix == ".pt":
+        torch.save(torch.from_numpy(array), path)
+    else:
+        (np.save if path.suffix == ".npy" else np.savez)(path, array)
+    return path
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A system made of an array."""
+
+    def make(array, name="a.npy", **kwargs):
+        np.save(tmp_path / name, array)
+        return Recorded(str(tmp_path / name), **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def refused(recorded):
+    """The sentence with which an array is refused."""
+
+    def make(array, *words, **kwargs):
+        with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are checked here
+            recorded(array, **kwargs)
+        text = str(error.value)
+        assert text.endswith(".")
+        assert "\n" not in text
+        for word in words:
+            assert word in text, text
+
+    return make
+
+
+def angles():
+    return np.random.default_rng(0).uniform(0, 2 * np.pi, (M, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ((-1, 1), np.int8),
+        ((-1, 1), np.float64),
+        ((0, 1), np.uint8),
+        ((0, 255), np.uint8),
+        ((False, True), bool),
+        ((0, 1), ">i4"),
+        ((-0.5, 0.5), np.float32),
+        ((0, 1), np.float16),
+    ],
+)
+def test_spins(recorded, capsys, values, dtype):
+    array = random(values, dtype=dtype)
+    system = recorded(array)
+    assert (system.site_kind, system.levels) == ("spin", (-1, 1))
+    assert system.symmetries == ("z2", "rotation", "reflection")
+    assert not system.has_energy
+    system.setup()
+    expected = np.where(array == array.max(), 1, -1)[system._indices["test"]]
+    np.testing.assert_array_equal(system.rows("test", 1.0), expected)
+    assert ("is +1" in capsys.readouterr().out) == (values != (-1, 1))
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype"),
+    [
+        ((-4, -2, 0, 2, 4), np.int8),
+        ((0, 1, 2), np.float64),
+        ((-1, 0, 1), np.int64),
+        ((0, 300, 70_000), np.int32),
+        (tuple(range(16)), np.uint8),
+    ],
+)
+def test_levels(recorded, levels, dtype):
+    array = random(levels, dtype=dtype)
+    system = recorded(array, boundary="periodic")
+    assert (system.site_kind, system.levels) == ("level", levels)
+    assert ("z2" in system.symmetries) == (levels[0] < 0)
+    assert system.symmetries[-3:] == ("translation", "rotation", "reflection")
+    system.setup()
+    np.testing.assert_array_equal(system.rows("test", 1.0), array[system._indices["test"]])
+
+
+def test_many_levels_by_hand(recorded):
+    array = random(range(-100, 101), dtype=np.int16)
+    assert recorded(array).site_kind == "real"
+    assert recorded(array, values="level").levels == tuple(range(-100, 101))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_angles(recorded, dtype):
+    array = angles().astype(dtype)
+    array[0, 0, 0] = np.float32(2 * np.pi)  # as np.mod of single precision gives it
+    system = recorded(array)
+    assert (system.site_kind, system.levels) == ("angle", ())
+    system.setup()
+    values = system._configurations
+    assert values[0, 0, 0] == 0
+    assert values.max() < 2 * np.pi
+
+
+@pytest.mark.parametrize("scale", [0.4, -1.0, 2.0])
+def test_reals(recorded, scale):
+    system = recorded(scale * angles())
+    assert (system.site_kind, system.levels) == ("real", ())
+    assert "z2" not in system.symmetries
+
+
+def test_shapes(recorded):
+    array = random()
+    assert recorded(array).lattice_shape == (4, 4)
+    assert recorded(array.reshape(M, 16)).lattice_shape == (16,)
+    assert recorded(array.reshape(M, 16)).symmetries == ("z2", "reflection")
+    assert recorded(array.reshape(M, 16), shape=(2, 8)).lattice_shape == (2, 8)
+    assert recorded(array.reshape(M, 1, 4, 4), shape=(4, 4)).lattice_shape == (4, 4)
+    assert recorded(array, num_configurations=100).num_configurations == 100
+
+
+@pytest.mark.parametrize("values", ["auto", "spin"])
+@pytest.mark.parametrize("odd", [2, 7, np.nan, np.inf, -np.inf, 0.5, 0])
+def test_odd_values_among_spins(refused, values, odd):
+    array = random(dtype=np.float64)
+    array[37, 2, 1] = array[50, 0, 0] = odd
+    if values == "auto" and odd == 0.5:
+        return  # a real field
+    refused(array, "a.npy", "row 37", "site (2, 1)", f"{odd:g}", values=values)
+    refused(array.reshape(M, 16), "row 37", "site 9", values=values)
+
+
+def test_odd_values_in_later_chunks(refused, monkeypatch):
+    monkeypatch.setattr("lightdan.systems.recorded.CHUNK", 160)
+    array = random((0, 1))
+    array[123, 3, 3] = 2
+    refused(array, "holds 2 in row 123, site (3, 3)")
+    refused(array, "holds 2 in row 123, site (3, 3)", values="spin")
+
+
+@pytest.mark.parametrize(
+    ("array", "kwargs", "words"),
+    [
+        (random((1,)), {}, ["value 1 only"]),
+        (random(shape=()), {}, ["shape (400,)"]),
+        (random(shape=(2, 2, 2)), {}, ["shape (400, 2, 2, 2)", "set shape"]),
+        (random(num=0), {}, ["shape (0, 4, 4)", "no values"]),
+        (random(), {"shape": (4, 5)}, ["shape (4, 5) has 20 sites", "16 values"]),
+        (random(), {"shape": (2, 2, 2, 2)}, ["shape is (2, 2, 2, 2)"]),
+        (random(), {"num_configurations": 401}, ["401", "400 rows"]),
+        (random(), {"num_configurations": 0}, ["num_configurations is 0"]),
+        (random(), {"temperature": [1.0, 2.0]}, ["temperature"]),
+        (random(), {"boundary": "closed"}, ["'closed'"]),
+        (random(), {"values": "spins"}, ["'spins'"]),
+        (random(), {"max_memory_gb": -1.0}, ["max_memory_gb"]),
+        (angles(), {"values": "spin"}, ["too many for spins"]),
+        (angles(), {"values": "level"}, ["row 0, site (0, 0)", "no integer level"]),
+        (random(range(400), dtype=int), {"values": "level"}, ["too many for levels"]),
+        (angles() - 1, {"values": "angle"}, ["row 0", "np.mod"]),
+        (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "np.deg2rad"]),
+        (1e300 * angles(), {}, ["single precision"]),
+    ],
+)
+def test_refused(refused, array, kwargs, words):
+    refused(array, *words, **kwargs)
+
+
+@pytest.mark.parametrize("array", [random((0, 1)), random((-2, 0, 2)), angles(), angles() - 9])
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".pt", ".npz"])
+def test_batches_do_not_depend_on_where_the_data_lie(tmp_path, array, suffix):
+    path = write(tmp_path / f"a{suffix}", array.reshape(M, 16))
+    systems = [
+        Recorded(str(path), shape=(4, 4), max_memory_gb=size, batch_size=32) for size in (4.0, 0.0)
+    ]
+    for system in systems:
+        system.setup()
+    memory, disk = systems
+    assert isinstance(memory._configurations, torch.Tensor)
+    assert not isinstance(disk._configurations, torch.Tensor)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        pairs = list(zip(getattr(memory, name)(), getattr(disk, name)(), strict=True))
+        for one, other in pairs:
+            assert one.configurations.dtype == other.configurations.dtype
+            assert torch.equal(one.configurations, other.configurations)
+            assert torch.equal(one.temperature, other.temperature)
+    assert torch.equal(memory.rows("train", 1.0), disk.rows("train", 1.0))
+
+
+def test_correlated_rows(recorded):
+    probability, num = 0.8, 20_000
+    system = recorded(copied(probability, num), splits=(0.5, 0.25, 0.25))
+    with pytest.warns(UserWarning, match=r"correlated.*contiguous blocks"):
+        system.setup()
+    tau = (1 + probability) / (2 * (1 - probability))
+    assert system.tau_int[0] == pytest.approx(tau, rel=0.15)
+    block = int(np.ceil(20 * system.tau_int[0]))
+    owners = [set((system._indices[name] // block).tolist()) for name in system._indices]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == -(-num // block)
+
+
+def test_independent_rows(recorded, capsys):
+    array = random(shape=(6, 6))
+    array[100:103] = array[0]
+    system = recorded(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        system.setup()
+        system.setup("test")
+    out = capsys.readouterr().out
+    assert out.count("a.npy") == 1
+    assert "400 configurations of 6 × 6 sites, open boundary" in out
+    assert "repeat an earlier one: 3\n" in out
+    assert system.tau_int[0] < 1
+
+
+def test_slow_neighbours_are_seen(recorded):
+    """Rows whose magnetisation is always zero, in long runs of two patterns."""
+    stripes = np.indices((4, 4))
+    patterns = np.array([1 - 2 * (stripes[0] % 2), 1 - 2 * (stripes.sum(0) % 2)])
+    system = recorded(np.repeat(patterns[np.arange(20) % 2], 50, axis=0))
+    with pytest.warns(UserWarning, match="product of neighbours"):
+        system.setup()
+
+
+def test_angles_slow_in_the_mean(recorded):
+    rng = np.random.default_rng(0)
+    drift = np.cumsum(rng.normal(0, 0.2, 2000))[:, None, None]
+    system = recorded(np.mod(drift + 0.1 * rng.normal(size=(2000, 3, 3)), 2 * np.pi))
+    with pytest.warns(UserWarning, match="mean"):
+        system.setup()
+    expected = autocorrelation_time(np.cos(drift.ravel())).value
+    assert system.tau_int[0] > 0.5 * expected
+
+
+def run(path, folder, *more):
+    config = "configs/recorded/made.yaml"
+    return main(
+        [
+            *("fit", "--config", config, "--data.init_args.path", str(path)),
+            *("--trainer.max_epochs=1", "--trainer.accelerator=cpu"),
+            *("--trainer.logger.init_args.save_dir", str(folder)),
+            *more,
+        ]
+    )
+
+
+def test_command_line(tmp_path):
+    np.save(tmp_path / "spins.npy", random((0, 1), num=1000))
+    assert run(tmp_path / "spins.npy", tmp_path, "--data.init_args.max_memory_gb=0") == 0
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("measurements/*.json")}
+    assert set(found) == {"hamiltonian", "symmetry", "observables"}
+    assert "nll" in json.dumps(found["hamiltonian"])
+
+
+def test_command_line_names_the_culprit(tmp_path, capsys):
+    array = random(dtype=float)
+    array[5] = np.nan
+    np.save(tmp_path / "spins.npy", array)
+    assert run(tmp_path / "spins.npy", tmp_path) == 2
+    assert "row 5, site (0, 0)" in capsys.readouterr().err
+    (tmp_path / "spins.npy").write_bytes(b"\x93NUMPY")
+    assert run(tmp_path / "spins.npy", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert "spins.npy is truncated" in error
+    assert error.count("\n") == 1

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from lightdan.lattice import OPERATIONS, Group, group, identity, spatial_operations
+
+
+def random_spins(num, shape):
+    generator = torch.Generator().manual_seed(0)
+    return 2.0 * torch.randint(2, (num, *shape), generator=generator) - 1
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 4), (3, 5)])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_are_groups(name, shape):
+    if name == "rotation" and len(shape) == 1:
+        pytest.skip("no rotation of a ring")
+    operation = OPERATIONS[name](shape)
+    rows = {
+        (*p.tolist(), s.item()) for p, s in zip(operation.permutations, operation.signs, strict=True)
+    }
+    assert len(rows) == len(operation)
+    square = operation @ operation
+    assert {
+        (*p.tolist(), s.item()) for p, s in zip(square.permutations, square.signs, strict=True)
+    } == rows
+    sites = torch.arange(operation.permutations.shape[1])
+    assert torch.equal(operation.permutations.sort(1).values, sites.expand(len(operation), -1))
+
+
+@pytest.mark.parametrize(
+    ("names", "shape", "order"),
+    [
+        ((), (4, 4), 1),
+        (("rotation", "reflection"), (4, 4), 8),
+        (("rotation", "reflection"), (3, 5), 4),
+        (("translation", "rotation", "reflection", "z2"), (4, 4), 256),
+        (("translation", "reflection"), (6,), 12),
+    ],
+)
+def test_orders_of_products(names, shape, order):
+    assert len(group(names, shape)) == order
+
+
+def test_product_acts_as_one_after_the_other():
+    first, second = OPERATIONS["rotation"]((4, 4)), OPERATIONS["translation"]((4, 4))
+    s = random_spins(3, (4, 4))
+    product = {tuple(image.flatten().tolist()) for image in _images(first @ second, s[:1])}
+    successive = {
+        tuple(image.flatten().tolist())
+        for inner in _images(second, s[:1])
+        for image in _images(first, inner)
+    }
+    assert product == successive
+
+
+def _images(operation: Group, s):
+    return [operation.act(s, torch.tensor(index)) for index in range(len(operation))]
+
+
+def test_action_matches_numpy():
+    s = random_spins(1, (4, 4))
+    turned = {image.numpy().tobytes() for image in _images(OPERATIONS["rotation"]((4, 4)), s)}
+    assert turned == {np.rot90(s[0].numpy(), k).tobytes() for k in range(4)}
+    shifted = {image.numpy().tobytes() for image in _images(OPERATIONS["translation"]((4, 4)), s)}
+    assert np.roll(s[0].numpy(), (1, 3), (0, 1)).tobytes() in shifted
+
+
+def test_one_element_for_each_configuration():
+    operation = group(("translation", "z2"), (3, 3))
+    s = random_spins(5, (3, 3))
+    elements = operation.random_elements(5, torch.Generator().manual_seed(1))
+    together = operation.act(s, elements)
+    for index in range(5):
+        assert torch.equal(together[index], operation.act(s[index : index + 1], elements[index])[0])
+
+
+def test_identity_leaves_alone():
+    s = random_spins(2, (2, 3))
+    assert torch.equal(identity((2, 3)).act(s, torch.tensor(0)), s)
+
+
+@pytest.mark.parametrize(
+    ("shape", "boundary", "names"),
+    [
+        ((4,), "periodic", ("translation", "reflection")),
+        ((4, 4), "open", ("rotation", "reflection")),
+        ((4, 6), "periodic", ("translation", "rotation", "reflection")),
+    ],
+)
+def test_boundary_decides_what_is_offered(shape, boundary, names):
+    assert spatial_operations(shape, boundary) == names
