@@ -83,7 +83,7 @@ def sample(args: Sequence[str]) -> int:
             repeated = None if temperature is None else temperature.expand(len(part))
             log_prob.append(model.log_prob(part, repeated))
             advance(len(part))
-    discrete = model.hparams["site_kind"] in ("spin", "level")
+    discrete = model.site_kind in ("spin", "level")
     arrays = {
         "configurations": drawn.numpy().astype(np.int8 if discrete else np.float32),
         "log_prob": torch.cat(log_prob).numpy(),

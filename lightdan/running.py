@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
@@ -84,22 +84,17 @@ class Interruption(Callback):
             )
 
 
-class PredictionWriter(BasePredictionWriter):
+class PredictionWriter(Callback):
     """`lightdan predict`: ln p_θ and H_θ of the test configurations in ``<run>/predictions.h5``."""
 
-    def __init__(self) -> None:
-        super().__init__("epoch")
-
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
-    ) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write one file; of several processes each its own share, ``predictions-<rank>.h5``."""
+        batches = trainer.predict_loop.predictions
         share = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = run_directory(trainer) / f"predictions{share}.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {
-            name: torch.cat([batch[name] for batch in predictions]).cpu().numpy()
-            for name in predictions[0]
+            name: torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in batches[0]
         }
         write_hdf5(path, arrays, {"seed": trainer.datamodule.seed})
         print(f"ln p and H of {len(arrays['log_prob'])} configurations: {path}")

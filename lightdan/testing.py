@@ -39,7 +39,8 @@ def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Archite
     model = model.double().eval()
     with torch.no_grad():
         for weight in model.parameters():
-            weight += scale * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.add_(noise, alpha=scale)
     return model
 
 
@@ -80,7 +81,8 @@ class ArchitectureTests:
     @pytest.fixture(params=LATTICES, ids=str)
     def lattice_shape(self, request: pytest.FixtureRequest) -> tuple[int, ...]:
         """Small lattices, odd ones among them."""
-        return request.param  # type: ignore[no-any-return]
+        shape: tuple[int, ...] = request.param
+        return shape
 
     @pytest.fixture(params=SITES)
     def sites(self, request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How p_θ factorises over sites: the base of all architectures, with training and sampling."""
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -8,7 +9,6 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.parsing import save_hyperparameters
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -19,7 +19,7 @@ from lightdan.objectives import MaximumLikelihood, Objective, Problem
 from lightdan.types import Batch, Configurations, PerConfiguration
 
 CHECKPOINT_FORMAT = 1
-_NOT_IN_CHECKPOINT = ["objective", "optimizer", "scheduler"]
+_NOT_IN_CHECKPOINT = {"objective", "optimizer", "scheduler"}
 
 
 class Architecture(LightningModule):
@@ -63,14 +63,12 @@ class Architecture(LightningModule):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        # Not the method: it would save the command line's configuration, without linked arguments.
-        save_hyperparameters(self, ignore=_NOT_IN_CHECKPOINT)
         self.lattice_shape = tuple(lattice_shape)
         self.num_sites = math.prod(lattice_shape)
+        self.site_kind = site_kind
         self.conditional = conditional_for(site_kind, levels, conditional)
-        self.hparams.update(
-            {name: tuple(v) for name, v in self.hparams.items() if isinstance(v, list)},
-            conditional=self.conditional.spec(),
+        self.save_hyperparameters(
+            {**constructor_arguments(self), "conditional": self.conditional.spec()}
         )
         self.objective = objective or MaximumLikelihood()
         self.augment, self.symmetrize = tuple(augment), tuple(symmetrize)
@@ -348,6 +346,25 @@ class Architecture(LightningModule):
                     f"The checkpoint was trained with {name} = {value}, and this run has "
                     f"{self.hparams[name]}: give the configuration that it was trained with."
                 )
+
+
+def constructor_arguments(model: Architecture) -> dict[str, Any]:
+    """The plain arguments that the model's own class was given; asked for from a constructor.
+
+    Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
+    and from the command line leave out the linked ones.
+    """
+    outermost: dict[str, Any] = {}
+    frame = inspect.currentframe()
+    while (frame := frame.f_back if frame else None) and frame.f_locals.get("self") is model:
+        names, _, keywords, values = inspect.getargvalues(frame)
+        outermost = {name: values[name] for name in names if name != "self"}
+        outermost |= values[keywords] if keywords else {}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in outermost.items()
+        if name not in _NOT_IN_CHECKPOINT
+    }
 
 
 def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,9 +70,7 @@ class Symmetry(Measurement):
     def operations(system: System) -> list[str]:
         """The declared operations that do something: a single site has no rotation."""
         return [
-            name
-            for name in system.symmetries
-            if len(lattice.OPERATIONS[name](system.lattice_shape)) > 1
+            name for name in system.symmetries if len(lattice.OPERATIONS[name](system.lattice_shape)) > 1
         ]
 
     def images(self, name: str, configurations: Tensor, shape: tuple[int, ...]) -> list[Tensor]:

@@ -18,7 +18,7 @@ from lightdan.callbacks.symmetry import Symmetry
 from lightdan.statistics import Estimate
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from oracle import Oracle  # noqa: E402
+from oracle import Oracle
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
 
