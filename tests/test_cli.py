@@ -117,6 +117,19 @@ def test_fit_ends_with_the_table_and_the_other_commands_follow(arguments, capsys
     assert "exists already" in one_line(capsys)
 
 
+def test_one_network_for_several_temperatures(arguments):
+    several = ["--data.init_args.temperature=[2.0,3.5]", "--model.init_args.temperature_input=true"]
+    assert main(["fit", *arguments, *several]) == 0
+    measured = estimates("runs")
+    assert len(measured) == 8
+    for temperature in ("2", "3.5"):
+        assert {"slope", "ln_z", "kl"} <= set(measured[f"hamiltonian@T={temperature}"])
+    checkpoint = str(next(Path("runs").rglob("best.ckpt")))
+    draw = ["sample", "--ckpt_path", checkpoint, "--num", "30", "--output", "x.h5"]
+    assert main(draw) == 2
+    assert main([*draw, "--temperature", "2.5"]) == 0
+
+
 def test_list_shows_every_family(capsys):
     assert main(["list"]) == 0
     output = capsys.readouterr().out

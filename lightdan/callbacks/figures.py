@@ -1,7 +1,9 @@
 """The look of all figures: two panels across a page."""
 
+import math
 from collections.abc import Iterable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +21,17 @@ def two_panels() -> tuple[Figure, Axes, Axes]:
         axes.xaxis.label.set_size(9)
         axes.yaxis.label.set_size(9)
     return figure, left, right
+
+
+def bin_edges(values: np.ndarray, bins: int = 40) -> list[float]:
+    """Edges of about `bins` equal bins, each over as many of the values that a discrete system takes."""
+    unique = np.unique(values.round(9))
+    low, span = unique[0], max(np.ptp(unique), 1e-9)
+    step = np.diff(unique).min() if len(unique) > 1 else span
+    if span / step > 1000:  # continuous
+        return np.linspace(low, low + span, bins + 1).tolist()
+    width = step * math.ceil(span / step / bins)
+    return np.arange(low - step / 2, low + span + width, width).tolist()
 
 
 def legends(axes: Iterable[Axes]) -> None:

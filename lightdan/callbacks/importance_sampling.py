@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.callbacks.base import Ensemble, Measurement, Result
-from lightdan.callbacks.figures import EXACT, MODEL, legends, two_panels
+from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, two_panels
 from lightdan.callbacks.observables import series
 from lightdan.statistics import (
     Estimate,
@@ -86,7 +86,7 @@ class ImportanceSampling(Measurement):
         left.text(0.04, 0.92, f"ESS {estimates['ess']}", fontsize=8, transform=left.transAxes)
         left.set(xlabel=r"$\ln w - \ln Z$", ylabel="density")
         energy = arrays["energy"] / sites
-        edges = np.linspace(energy.min(), energy.max() + 1e-12, 41).tolist()
+        edges = bin_edges(energy)
         weights = np.exp(relative - relative.max())
         style: dict[str, Any] = {"density": True, "histtype": "step"}
         right.hist(energy, edges, color=MODEL, label=r"$p_\theta$", **style)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.callbacks.base import Ensemble, Measurement, Result
-from lightdan.callbacks.figures import DATA, MODEL, legends, two_panels
+from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, two_panels
 from lightdan.statistics import Estimate, jackknife, mean
 
 
@@ -86,7 +86,7 @@ class Observables(Measurement):
             )
         left.set(xlabel="$r$", ylabel="$C(r)$")
         both = np.concatenate([arrays[f"{name}_{label}"] for label in ("model", "data")])
-        edges = np.linspace(both.min(), both.max() + 1e-12, 41).tolist()
+        edges = bin_edges(both)
         for label, colour, _ in styles:
             right.hist(
                 arrays[f"{name}_{label}"],

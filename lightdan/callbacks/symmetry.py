@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightdan import lattice
 from lightdan.callbacks.base import Ensemble, Measurement, NotMeasurable, Result
-from lightdan.callbacks.figures import DATA, MODEL, legends, two_panels
+from lightdan.callbacks.figures import DATA, MODEL, two_panels
 from lightdan.statistics import Estimate, jackknife
 from lightdan.systems.base import System
 
@@ -92,18 +92,20 @@ class Symmetry(Measurement):
                 [position], [middle], [[middle - low], [high - middle]], fmt="o", ms=4, color=DATA
             )
         left.set_ylabel(r"$|H_\theta(gs)-H_\theta(s)|\,/\,\sigma(H_\theta)$")
-        positions = np.arange(len(names))
-        for offset, (keys, label, colour) in enumerate(
-            [(bare, "network", DATA), (names, "symmetrised", MODEL)][: 1 + (bare != names)]
-        ):
-            values = [max(estimates[key].value, 1e-9) for key in keys]
+        rows = [(bare, "network", DATA, "s"), (names, "symmetrised", MODEL, "o")]
+        for offset, (keys, label, colour, marker) in enumerate(rows[: 1 + (bare != names)]):
+            values = [estimates[key].value for key in keys]
             errors = [estimates[key].error for key in keys]
-            right.bar(positions + 0.35 * offset, values, 0.33, yerr=errors, color=colour, label=label)
+            positions = np.arange(len(names)) + 0.15 * offset
+            right.errorbar(
+                positions, values, errors, fmt=marker, ms=4, color=colour, mfc="none", label=label
+            )
         right.set_yscale("log")
         right.set_ylabel(r"rms$\,/\,\sigma(H_\theta)$")
+        right.margins(x=0.15)
         for axes in (left, right):
-            axes.set_xticks(positions, names, rotation=20, fontsize=8)
-        legends((right,))
+            axes.set_xticks(range(len(names)), names, rotation=20, fontsize=8)
+        right.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
         return figure
 
 

@@ -9,13 +9,14 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
-from lightdan import Ising, Measurement
+from lightdan import MADE, Ising, Measurement
 from lightdan.callbacks.base import Ensemble, Result, Samples
 from lightdan.callbacks.hamiltonian import Hamiltonian
 from lightdan.callbacks.importance_sampling import ImportanceSampling, independence_chain
 from lightdan.callbacks.observables import Observables, two_point
 from lightdan.callbacks.symmetry import Symmetry
 from lightdan.statistics import Estimate
+from lightdan.testing import all_configurations, randomize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracle import Oracle
@@ -144,6 +145,27 @@ def test_observables_of_the_oracle_agree_with_data(system):
 def test_observables_see_a_wrong_model(system):
     result = Observables(num_samples=4000).measure(ensemble(system, distortion=0.3))
     assert result.estimates["magnetization_z"].value > 5
+
+
+def test_estimates_equal_the_sum_over_all_65536_states():
+    temperature = 6.0  # near enough to the random network for its weights
+    model = randomize(MADE(lattice_shape=(4, 4), width=2), scale=0.1)
+    system = Ising(shape=4, temperature=temperature)
+    states = all_configurations((4, 4), (-1, 1))
+    ours = Ensemble(model, system, temperature)
+    ours.configurations = states[::100]  # the data do not matter here
+    with torch.no_grad():
+        p = model.log_prob(states).exp()
+    found = Observables(num_samples=4000).measure(ours).estimates
+    for name, function in system.observables().items():
+        within(found[name], (p * function(states)).sum().item())
+    energy = system.energy(states)
+    variance = (p * energy**2).sum() - (p * energy).sum() ** 2
+    within(found["specific_heat"], variance.item() / (16 * temperature**2))
+    free_energy = (p * (energy + temperature * p.log())).sum().item() / 16
+    reweighted = ImportanceSampling(num_samples=4000).measure(ours).estimates
+    within(reweighted["variational_free_energy"], free_energy)
+    within(reweighted["energy"], system.exact(temperature).energy / 16)
 
 
 def test_two_point_function_by_hand(system):
