@@ -70,8 +70,9 @@ class MADE(Architecture):
         for layer in self.layers:
             hidden = self.join(hidden, layer(hidden), layer.strict)
         if len(self.layers):
-            hidden = hidden.unflatten(1, (self.num_sites, self.width))
-            parameters = parameters + torch.einsum("npw,bnw->bnp", self.readout, hidden)
+            # A sum of products, for a product of many tiny matrices takes half of the time of a step.
+            hidden = hidden.unflatten(1, (self.num_sites, 1, self.width))
+            parameters = parameters + (self.readout * hidden).sum(-1)
         return parameters
 
     def incremental(
