@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
     from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+    from lightdan.callbacks.report import Result
     from lightdan.checkpoints import load
     from lightdan.conditionals import Bernoulli, Categorical, Conditional
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
+    from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.ising import Ising
     from lightdan.systems.recorded import Recorded
@@ -21,12 +24,16 @@ _PUBLIC = {
     "Bernoulli": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
+    "Ensemble": "lightdan.callbacks.ensemble",
+    "Estimate": "lightdan.statistics",
     "Ising": "lightdan.systems.ising",
     "MADE": "lightdan.architectures.made",
     "MaximumLikelihood": "lightdan.objectives",
     "Measurement": "lightdan.callbacks.base",
+    "NotMeasurable": "lightdan.callbacks.ensemble",
     "Objective": "lightdan.objectives",
     "Recorded": "lightdan.systems.recorded",
+    "Result": "lightdan.callbacks.report",
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
     "load": "lightdan.checkpoints",

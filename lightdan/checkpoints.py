@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from lightdan import registry
-from lightdan.architectures.base import Architecture, check_checkpoint
+from lightdan.architectures.base import Architecture
+from lightdan.provenance import check_checkpoint
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """How p_θ factorises over sites: the base of all architectures, with training and sampling."""
 
-import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,14 +11,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightdan import __version__, lattice
+from lightdan import lattice
 from lightdan.conditionals import Conditional, conditional_for
 from lightdan.data import derive_seed
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
+from lightdan.provenance import check_checkpoint, constructor_arguments, origin_of
 from lightdan.types import Batch, Configurations, PerConfiguration
-
-CHECKPOINT_FORMAT = 1
-_NOT_IN_CHECKPOINT = {"objective", "optimizer", "scheduler"}
 
 
 class Architecture(LightningModule):
@@ -320,12 +317,7 @@ class Architecture(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of."""
-        cls = type(self)
-        checkpoint["lightdan"] = {
-            "format": CHECKPOINT_FORMAT,
-            "version": __version__,
-            "architecture": f"{cls.__module__}.{cls.__qualname__}",
-        }
+        checkpoint["lightdan"] = origin_of(type(self))
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other making.
@@ -346,42 +338,6 @@ class Architecture(LightningModule):
                     f"The checkpoint was trained with {name} = {value}, and this run has "
                     f"{self.hparams[name]}: give the configuration that it was trained with."
                 )
-
-
-def constructor_arguments(model: Architecture) -> dict[str, Any]:
-    """The plain arguments that the model's own class was given; asked for from a constructor.
-
-    Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
-    and from the command line leave out the linked ones.
-    """
-    outermost: dict[str, Any] = {}
-    frame = inspect.currentframe()
-    while (frame := frame.f_back if frame else None) and frame.f_locals.get("self") is model:
-        names, _, keywords, values = inspect.getargvalues(frame)
-        outermost = {name: values[name] for name in names if name != "self"}
-        outermost |= values[keywords] if keywords else {}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in outermost.items()
-        if name not in _NOT_IN_CHECKPOINT
-    }
-
-
-def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its origin.
-
-    Raises:
-        ValueError: it is not a checkpoint of lightdan, or one of a newer format.
-    """
-    origin = checkpoint.get("lightdan")
-    if not isinstance(origin, dict):
-        raise ValueError("The checkpoint is not one of lightdan.")
-    if origin["format"] != CHECKPOINT_FORMAT:
-        raise ValueError(
-            f"The checkpoint has format {origin['format']}, written by lightdan {origin['version']}; "
-            f"this is lightdan {__version__}, which reads format {CHECKPOINT_FORMAT}."
-        )
-    return origin
 
 
 def warm_cosine(progress: float, warm_up: float = 0.05) -> float:

@@ -3,8 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.callbacks.base import Ensemble, Measurement, Result
+from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, two_panels
+from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, jackknife, log_mean_exp, mean
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.callbacks.base import Ensemble, Measurement, Result
+from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, two_panels
 from lightdan.callbacks.observables import series
+from lightdan.callbacks.report import Result
 from lightdan.statistics import (
     Estimate,
     effective_sample_size,

@@ -7,8 +7,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightdan.callbacks.base import Ensemble, Measurement, Result
+from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, two_panels
+from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, jackknife, mean
 
 

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan import lattice
-from lightdan.callbacks.base import Ensemble, Measurement, NotMeasurable, Result
+from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import DATA, MODEL, two_panels
+from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, jackknife
 from lightdan.systems.base import System
 

@@ -10,10 +10,11 @@ from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from lightdan import MADE, Ising, Measurement
-from lightdan.callbacks.base import Ensemble, Result, Samples
+from lightdan.callbacks.ensemble import Ensemble, Samples
 from lightdan.callbacks.hamiltonian import Hamiltonian
 from lightdan.callbacks.importance_sampling import ImportanceSampling, independence_chain
 from lightdan.callbacks.observables import Observables, two_point
+from lightdan.callbacks.report import Result
 from lightdan.callbacks.symmetry import Symmetry
 from lightdan.statistics import Estimate
 from lightdan.testing import all_configurations, randomize

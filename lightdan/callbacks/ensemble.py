@@ -1,0 +1,113 @@
+"""A trained model and its system at one temperature: what measurements share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightdan.architectures.base import Architecture
+from lightdan.progress import progress_bar
+from lightdan.systems.base import System
+
+
+class NotMeasurable(Exception):
+    """The system lacks what the measurement needs; the message says what."""
+
+
+class Ensemble:
+    """A trained model, its system and the configurations of both at one temperature.
+
+    Everything is computed when first asked for and kept, so that measurements share it.
+
+    Args:
+        model: The architecture.
+        system: The system.
+        temperature: One of the system's temperatures.
+        log_prob: ln p_θ of the test configurations where it is known already.
+    """
+
+    def __init__(
+        self,
+        model: Architecture,
+        system: System,
+        temperature: float,
+        log_prob: Tensor | None = None,
+        split: str = "test",
+    ) -> None:
+        self.model, self.system, self.temperature = model, system, temperature
+        self.split = split
+        self._samples: dict[tuple[int, int], Samples] = {}
+        if log_prob is not None:
+            self.log_prob = log_prob.double().cpu().numpy()
+
+    @cached_property
+    def configurations(self) -> Tensor:
+        """Held-out configurations `(M, *lattice)` on the model's device."""
+        return self.system.rows(self.split, self.temperature, self.model.device)
+
+    @cached_property
+    def log_prob(self) -> np.ndarray:
+        """Ln p_θ of the held-out configurations `(M,)`."""
+        return self.evaluate(self.model.log_prob, self.configurations)
+
+    @cached_property
+    def energy(self) -> np.ndarray:
+        """H of the held-out configurations `(M,)`.
+
+        Raises:
+            NotMeasurable: the Hamiltonian is not known.
+        """
+        return self.energy_of(self.configurations)
+
+    def energy_of(self, configurations: Tensor) -> np.ndarray:
+        """H of configurations `(M,)`."""
+        if not self.system.has_energy:
+            raise NotMeasurable(f"the Hamiltonian of {type(self.system).__name__} is not known")
+        return self.system.energy(configurations).double().cpu().numpy()
+
+    def samples(self, num: int, seed: int) -> "Samples":
+        """Independent configurations of the model, drawn once for all who ask."""
+        if (num, seed) not in self._samples:
+            temperature = self.temperature if self.model.temperature_input else None
+            with progress_bar("Sampling", num) as advance:
+                drawn = self.model.sample(num, seed, temperature, progress=advance)
+            self._samples[num, seed] = Samples(self, drawn)
+        return self._samples[num, seed]
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        configurations: Tensor,
+        title: str = "Evaluating",
+        batch_size: int = 1000,
+    ) -> np.ndarray:
+        """A function of configurations and temperatures, batch by batch, in double precision."""
+        parts = []
+        with progress_bar(title, len(configurations)) as advance:
+            for part in configurations.split(batch_size):
+                temperature = part.new_full((len(part),), self.temperature)
+                parts.append(function(part, temperature).double().cpu().numpy())
+                advance(len(part))
+        return np.concatenate(parts)
+
+
+@dataclass
+class Samples:
+    """Independent configurations of the model `(M, *lattice)` with ln p_θ and H, when asked for."""
+
+    ensemble: Ensemble
+    configurations: Tensor
+
+    @cached_property
+    def log_prob(self) -> np.ndarray:
+        """Ln p_θ `(M,)`."""
+        return self.ensemble.evaluate(self.ensemble.model.log_prob, self.configurations)
+
+    @cached_property
+    def energy(self) -> np.ndarray:
+        """H `(M,)`."""
+        return self.ensemble.energy_of(self.configurations)

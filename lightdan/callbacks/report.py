@@ -1,0 +1,166 @@
+"""What becomes of the answers: files, loggers and the table."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from lightning import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+from lightdan.running import run_directory
+from lightdan.statistics import Estimate
+
+
+@dataclass
+class Result:
+    """The answer of a measurement at one temperature.
+
+    Args:
+        estimates: Name → value ± standard error.
+        arrays: Name → the numbers behind the figure, kept in ``<name>.npz``.
+        figure: One figure.
+        reference: Name → exact value, or that of the data with its error, for the table.
+        unlisted: Names of estimates that are kept in the file but not shown in the table.
+        notes: Sentences that a reader of the numbers must know.
+    """
+
+    estimates: dict[str, Estimate]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    figure: Figure | None = None
+    reference: Mapping[str, float | Estimate] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+class Report:
+    """Files, loggers and table of a round of measurements.
+
+    Args:
+        trainer: The trainer.
+        split: ``test`` or ``validation``.
+    """
+
+    def __init__(self, trainer: Trainer, split: str) -> None:
+        self.trainer, self.split = trainer, split
+        self.directory = run_directory(trainer) / "measurements"
+        self.rows: list[tuple[str, str, Estimate, float | Estimate | None]] = []
+        self.notes: list[str] = []
+
+    def add(self, name: str, measure: Callable[[Ensemble], Result], ensemble: Ensemble) -> None:
+        """Measure, write and log."""
+        try:
+            result = measure(ensemble)
+        except NotMeasurable as reason:
+            self.notes.append(f"{name}: not measured, for {reason}.")
+            return
+        except Exception as error:
+            # The other measurements, and the trained model, are not to be lost with this one.
+            message = f"{name}: failed: {type(error).__name__}: {error}"
+            warnings.warn(message, stacklevel=2)
+            self.notes.append(message)
+            return
+        several = len(ensemble.system.temperatures) > 1
+        title = name + (f"@T={ensemble.temperature:g}" if several else "")
+        self.rows += [
+            (title, key, estimate, result.reference.get(key))
+            for key, estimate in result.estimates.items()
+            if key not in result.unlisted
+        ]
+        self.notes += [f"{title}: {note}" for note in result.notes]
+        self._log(title, result)
+        self._write(title, result, ensemble)
+
+    def _write(self, title: str, result: Result, ensemble: Ensemble) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
+        content = {
+            "estimates": {
+                name: {"value": _finite(estimate.value), "error": _finite(estimate.error)}
+                for name, estimate in result.estimates.items()
+            },
+            "reference": {
+                name: _finite(value.value if isinstance(value, Estimate) else value)
+                for name, value in result.reference.items()
+            },
+            "temperature": ensemble.temperature,
+            "augment": list(ensemble.model.augment),
+            "symmetrize": list(ensemble.model.symmetrize),
+            "notes": result.notes,
+        }
+        write_whole(self.directory / f"{stem}.json", json.dumps(content, indent=2).encode())
+        if result.arrays:
+            temporary = self.directory / f".{stem}.{os.getpid()}.npz"
+            np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]
+            os.replace(temporary, self.directory / f"{stem}.npz")
+        if result.figure is not None:
+            FigureCanvasAgg(result.figure)
+            result.figure.savefig(self.directory / f"{stem}.png", dpi=200)
+
+    def _log(self, title: str, result: Result) -> None:
+        scalars = {}
+        for name, estimate in result.estimates.items():
+            scalars[f"{title}/{name}"] = estimate.value
+            scalars[f"{title}/{name}_error"] = estimate.error
+        for logger in self.trainer.loggers:
+            logger.log_metrics(scalars, step=self.trainer.global_step)
+            if isinstance(logger, WandbLogger) and result.figure is not None:
+                FigureCanvasAgg(result.figure).draw()
+                image = np.asarray(result.figure.canvas.buffer_rgba())
+                logger.log_image(f"{title}/figure", [image], step=self.trainer.global_step)
+
+    def show(self) -> None:
+        """Print the table."""
+        table = Table(title=f"Measured on {self.split} data", title_justify="left")
+        table.add_column("measurement", no_wrap=True)
+        table.add_column("estimate", no_wrap=True)
+        for column in ("value", "reference", "deviation"):
+            table.add_column(column, justify="right", no_wrap=True)
+        last = None
+        for title, name, estimate, reference in self.rows:
+            if last not in (None, title):
+                table.add_section()
+            shown, deviation = _against(estimate, reference)
+            table.add_row(title if title != last else "", name, str(estimate), shown, deviation)
+            last = title
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=110)
+        console.print(table)
+        for note in self.notes:
+            console.print(f"[dim]•[/dim] {note}", highlight=False)
+        if self.rows:
+            console.print(f"Numbers and figures: {self.directory}", highlight=False)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _against(estimate: Estimate, reference: float | Estimate | None) -> tuple[str, str]:
+    """A reference, and the deviation from it in standard errors, as the table shows them."""
+    if reference is None:
+        return "", ""
+    value, own_error = reference if isinstance(reference, Estimate) else (reference, 0.0)
+    error = math.hypot(estimate.error, own_error)
+    shown = str(reference) if isinstance(reference, Estimate) else f"{reference:.6g}"
+    if not 0 < error < math.inf:
+        return shown, ""
+    return shown, f"{(estimate.value - value) / error:+.1f} σ"
+
+
+def _finite(value: float) -> float | None:
+    """The number, or null where JSON has none for it."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,54 @@
+"""What a checkpoint says of its origin."""
+
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lightdan import __version__
+
+CHECKPOINT_FORMAT = 1
+
+
+def origin_of(cls: type) -> dict[str, Any]:
+    """Format, version and class path, for a checkpoint of a model of this class."""
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "version": __version__,
+        "architecture": f"{cls.__module__}.{cls.__qualname__}",
+    }
+
+
+def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its origin.
+
+    Raises:
+        ValueError: it is not a checkpoint of lightdan, or one of a newer format.
+    """
+    origin = checkpoint.get("lightdan")
+    if not isinstance(origin, dict):
+        raise ValueError("The checkpoint is not one of lightdan.")
+    if origin["format"] != CHECKPOINT_FORMAT:
+        raise ValueError(
+            f"The checkpoint has format {origin['format']}, written by lightdan {origin['version']}; "
+            f"this is lightdan {__version__}, which reads format {CHECKPOINT_FORMAT}."
+        )
+    return origin
+
+
+def constructor_arguments(model: object, omit: Collection[str] = ()) -> dict[str, Any]:
+    """The plain arguments that the model's own class was given; asked for from a constructor.
+
+    Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
+    and from the command line leave out the linked ones.
+    """
+    outermost: dict[str, Any] = {}
+    frame = inspect.currentframe()
+    while (frame := frame.f_back if frame else None) and frame.f_locals.get("self") is model:
+        names, _, keywords, values = inspect.getargvalues(frame)
+        outermost = {name: values[name] for name in names if name != "self"}
+        outermost |= values[keywords] if keywords else {}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in outermost.items()
+        if name not in omit
+    }
