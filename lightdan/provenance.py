@@ -35,8 +35,8 @@ def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return origin
 
 
-def constructor_arguments(model: object, omit: Collection[str] = ()) -> dict[str, Any]:
-    """The plain arguments that the model's own class was given; asked for from a constructor.
+def constructor_arguments(model: object, omit: Collection[str]) -> dict[str, Any]:
+    """The arguments that the model's own class was given, but for some; asked for from a constructor.
 
     Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
     and from the command line leave out the linked ones.

@@ -64,9 +64,8 @@ class Architecture(LightningModule):
         self.num_sites = math.prod(lattice_shape)
         self.site_kind = site_kind
         self.conditional = conditional_for(site_kind, levels, conditional)
-        self.save_hyperparameters(
-            {**constructor_arguments(self), "conditional": self.conditional.spec()}
-        )
+        arguments = constructor_arguments(self, omit={"objective", "optimizer", "scheduler"})
+        self.save_hyperparameters(arguments | {"conditional": self.conditional.spec()})
         self.objective = objective or MaximumLikelihood()
         self.augment, self.symmetrize = tuple(augment), tuple(symmetrize)
         for option, names in (("augment", augment), ("symmetrize", symmetrize)):
