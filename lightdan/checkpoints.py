@@ -29,7 +29,7 @@ def read(path: str | Path) -> dict[str, Any]:
             f"The checkpoint {path} is damaged or holds objects other than weights and plain data; "
             "it is not loaded, for that could execute code."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged stream may raise anything
         raise ValueError(f"The checkpoint {path} cannot be read: it is damaged or none.") from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f"The file {path} is not a checkpoint of lightdan.")
@@ -51,8 +51,14 @@ def load(path: str | Path) -> Architecture:
     """
     checkpoint = read(path)
     registry.load_plugins()
-    origin = check_checkpoint(checkpoint)
-    cls = registry.find(Architecture, origin["architecture"])
-    model = cls(**checkpoint["hyper_parameters"])
-    model.load_state_dict(checkpoint["state_dict"])
+    try:
+        origin = check_checkpoint(checkpoint)
+        cls = registry.find(Architecture, origin["architecture"])
+        model = cls(**checkpoint["hyper_parameters"])
+        model.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f"The checkpoint {path} does not fit its architecture: it is damaged, or the class has "
+            "changed since; load it with the version that wrote it."
+        ) from error
     return model.eval()

@@ -1,5 +1,6 @@
 """Distributions of one site given the sites before it."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -125,5 +126,6 @@ def conditional_for(
             f"{subject} sites of kind {site_kind!r}; conditionals that fit: "
             f"{', '.join(fitting) or 'none, register one by subclassing Conditional'}."
         )
+    wanted = copy.copy(wanted)  # its levels are this model's own
     wanted.fit_levels(levels)
     return wanted

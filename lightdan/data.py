@@ -32,7 +32,8 @@ class BatchLoader:
         temperature: Of each configuration `(M,)`.
         indices: The rows to serve.
         batch_size: Configurations in a batch, over all processes.
-        seed: Of the shuffling; None serves the rows in their order, the last batch may be short.
+        seed: Of the shuffling; None serves all rows in their order, in batches as equal as can be, so
+            that no process is left with an empty part.
         epoch: Gives the number of the epoch when one begins.
         rank: Of this process.
         world_size: Number of processes.
@@ -70,9 +71,10 @@ class BatchLoader:
         if self.seed is not None:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch()))
             order = order[torch.randperm(len(order), generator=generator)]
+        whole = self.seed is None
+        batches = order.tensor_split(len(self)) if whole else order.split(self.batch_size)
         for index in range(self.served, len(self)):
-            start = index * self.batch_size
-            rows = order[start : start + self.batch_size].tensor_split(self.world_size)[self.rank]
+            rows = batches[index].tensor_split(self.world_size)[self.rank]
             # Before the batch leaves, for nobody comes back after the last one.
             self.served = (index + 1) % len(self)
             yield self.take(rows)
@@ -182,12 +184,14 @@ class CachedArray:
         try:
             with h5py.File(self.path) as file:
                 return file["configurations"][...], dict(file.attrs)
-        except (OSError, KeyError):
+        except (OSError, KeyError, RuntimeError):
             return None  # damaged from outside: computed again and replaced
 
     def _write(
         self, array: np.ndarray, attributes: Mapping[str, Any]
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        for stale in self.directory.glob(f".{self.path.name}.*.tmp"):
+            stale.unlink()  # of a killed run, for whoever writes holds the lock
         kept = {"parameters": json.dumps(self.key, sort_keys=True), **attributes}
         write_hdf5(self.path, {"configurations": array}, kept)
         return array, kept

@@ -23,6 +23,8 @@ def one_sentence(error: BaseException) -> str:
     if match := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", text):
         cls, option = registry.import_object(match[1]), match[2]
         return f"{cls.__name__} has no option {option!r}; {registry.suggestion(option, _options(cls))}"
+    if match := re.search(r"class_path '([\w.]+)':\s+the following arguments are required: (.*)", text):
+        return f"{match[1].rpartition('.')[2]} needs the option {match[2]}: give it under init_args."
     if match := re.search(r"does not accept option 'trainer\.(\w+)", text):
         names = list(inspect.signature(Trainer).parameters)
         return f"The trainer has no option {match[1]!r}; {registry.suggestion(match[1], names)}"

@@ -1,6 +1,7 @@
 """Arrays in the files that people keep them in, read without running anything that is in them."""
 
 import itertools
+import os
 import pickle
 import warnings
 import zipfile
@@ -77,6 +78,8 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
             f"The file {path} ends in {file.suffix or 'nothing'!r}, which is not known: convert it to "
             f"one of {', '.join(READERS)}."
         )
+    if not os.access(file, os.R_OK):
+        raise ValueError(f"The file {path} may not be read by this user: allow it (chmod u+r).")
     if file.stat().st_size == 0:
         raise ValueError(f"The file {path} is empty (0 bytes): write the configurations again.")
     array = READERS[file.suffix.lower()](file, dataset)
@@ -212,9 +215,12 @@ def _text(path: Path, dataset: str | None) -> Rows:
         table = None
     if table is None:
         raise ValueError(_text_fault(path, number, columns))
-    # pandas numbers the columns where they have no names
+    # pandas numbers the columns where they have no names, and the rows unless told not to
     numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))
-    return table[1:] if numbered and table[1:].max() < columns - 1 else table
+    table = table[1:] if numbered and table[1:].max() < columns - 1 else table
+    if columns > 1 and len(table) > 9 and (np.diff(table[:, 0]) == 1).all():
+        raise ValueError(f"The file {path} has row numbers in its first column: {WITHOUT_NUMBERS}.")
+    return table
 
 
 def _text_fault(path: Path, first: int, columns: int) -> str:
@@ -224,6 +230,11 @@ def _text_fault(path: Path, first: int, columns: int) -> str:
             fields = _fields(line)
             if number < first:
                 continue
+            if number == first and not fields[0]:
+                return (
+                    f"The file {path} has no name for the first column in line {number}, as above row "
+                    f"numbers: {WITHOUT_NUMBERS}."
+                )
             if len(fields) != columns:
                 return (
                     f"The file {path} has {len(fields)} numbers in line {number} but {columns} in line "
@@ -260,6 +271,11 @@ def _is_number(text: str) -> bool:
         return False
     return True
 
+
+WITHOUT_NUMBERS = "write the configurations alone (in pandas with index=False)"
+
+MAPPED = (".npy", ".h5", ".hdf5", ".pt")
+"""Formats of which rows are read when asked for."""
 
 READERS: dict[str, Callable[[Path, str | None], Rows]] = {
     ".npy": _npy,

@@ -114,9 +114,10 @@ def _automatic(seen: Seen) -> Form:
     counts = seen.counts
     if counts is not None and len(counts) == 2:
         return _spin(seen)
-    if counts is not None and len(counts) <= LEVELS_AUTO and seen.fraction is None:
+    if counts is not None and len(counts) <= LEVELS_AUTO:
         _refuse_odd_spins(seen, counts)
-        return _level(seen)
+        if seen.fraction is None:
+            return _level(seen)
     if seen.fraction is not None and seen.outside is None and seen.maximum > math.pi:
         return _angle(seen)
     return _real(seen)
@@ -129,11 +130,11 @@ def _refuse_odd_spins(seen: Seen, counts: dict[float, int]) -> None:
             others = [value for value in counts if value not in pair]
             steps = set(np.diff(sorted(counts)))
             rare = sum(counts[value] for value in others) < RARE * seen.total
-            if rare or (pair == (-1, 1) and len(steps) > 1):
+            if rare or (pair == (-1, 1) and len(steps) > 1 and seen.fraction is None):
                 odd = min(others, key=lambda value: seen.first[value])
                 raise ValueError(
                     f"{seen.at(seen.first[odd], odd)} among spins {pair[0]} and {pair[1]}: mend it, or "
-                    "set values to 'level' if it is meant."
+                    "set values to another kind if it is meant."
                 )
 
 

@@ -1,10 +1,29 @@
 """Shapes and types are checked while the tests run; torch keeps to one thread."""
 
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Only where tensors cross: the command line reads the signatures of systems and architectures.
-CHECKED = ["lightdan.conditionals", "lightdan.lattice", "lightdan.data"]
-install_import_hook(CHECKED, "beartype.beartype")
+pytest.register_assert_rewrite("lightdan.testing")
 
+# Left out: simulation, whose kernels numba could not cache; architectures, for the checker's frames hide
+# a constructor's arguments from provenance.constructor_arguments; objectives and systems.recorded, which
+# refuse bad arguments in words of their own; values, where an integer passes for a float.
+CHECKED = ["callbacks", "checkpoints", "commands", "conditionals", "data", "lattice", "readers"]
+CHECKED += ["registry", "running", "statistics", "systems.base", "systems.ising"]
+install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
+
+sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory):
+    """Where simulated data go that name no directory, instead of the user's own cache."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(directory))
+        yield directory / "lightdan"

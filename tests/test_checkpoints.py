@@ -1,11 +1,12 @@
 import pickle
 
+import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 
 import lightdan
-from lightdan import MADE, Ising
+from lightdan import MADE, Categorical, Ising
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -17,6 +18,16 @@ def checkpoint(tmp_path):
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
     return path
+
+
+class Foreign(LightningModule):
+    """Not of lightdan."""
+
+
+def foreign(path):
+    trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(Foreign())
+    trainer.save_checkpoint(path)
 
 
 class Bomb:
@@ -38,7 +49,16 @@ def edit(path, change):
         (lambda path: path.write_bytes(b""), "damaged"),
         (lambda path: path.write_bytes(pickle.dumps(Bomb())), "damaged or"),
         (lambda path: torch.save({"state_dict": {}, "x": Bomb()}, path), "holds objects"),
+        (lambda path: (path.unlink(), path.mkdir()), "damaged"),
+        (lambda path: path.write_text("not a checkpoint at all"), "damaged"),
         (lambda path: torch.save([1], path), "not a checkpoint of lightdan"),
+        (foreign, "not one of lightdan"),
+        (lambda path: edit(path, lambda c: c["lightdan"].clear()), "does not fit"),
+        (lambda path: edit(path, lambda c: c.pop("hyper_parameters")), "does not fit"),
+        (lambda path: edit(path, lambda c: c["hyper_parameters"].update(widht=3)), "does not fit"),
+        (lambda path: edit(path, lambda c: c["hyper_parameters"].update(width=3)), "does not fit"),
+        (lambda path: edit(path, lambda c: c["hyper_parameters"].pop("lattice_shape")), "does not fit"),
+        (lambda path: edit(path, lambda c: c["state_dict"].popitem()), "does not fit"),
         (lambda path: edit(path, lambda c: c.pop("lightdan")), "not one of lightdan"),
         (lambda path: edit(path, lambda c: c["lightdan"].update(format=99)), "format 99"),
         (
@@ -50,8 +70,10 @@ def edit(path, change):
 def test_bad_files_are_refused_in_one_sentence(checkpoint, damage, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     damage(checkpoint)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as error:
         lightdan.load(checkpoint)
+    assert str(error.value).endswith((".", "?"))
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "EXPLODED").exists()
 
 
@@ -68,7 +90,12 @@ def test_load_gives_a_model_that_answers(checkpoint):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"lattice_shape": (4, 4)}, r"lattice_shape = \(3, 3\)"), ({"width": 3}, "width = 2")],
+    [
+        ({"lattice_shape": (4, 4)}, r"lattice_shape = \(3, 3\)"),
+        ({"width": 3}, "width = 2"),
+        ({"depth": 2}, "depth = 1"),
+        ({"residual": False}, "residual = True"),
+    ],
 )
 def test_checkpoint_of_another_run_is_refused(checkpoint, options, said):
     model = MADE(**{"lattice_shape": (3, 3), "width": 2, **options})
@@ -82,3 +109,59 @@ def test_several_temperatures_need_the_temperature_input(tmp_path):
         Trainer(**QUIET, max_epochs=1, enable_checkpointing=False).fit(
             MADE(lattice_shape=(3, 3)), datamodule=system
         )
+
+
+def test_every_truncation_is_refused(checkpoint):
+    whole = checkpoint.read_bytes()
+    for size in range(0, len(whole) - 1, 97):
+        checkpoint.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match="damaged"):
+            lightdan.load(checkpoint)
+
+
+def test_whatever_bytes_are_damaged_it_is_one_sentence(checkpoint):
+    whole = checkpoint.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        where = rng.integers(len(whole), size=10)
+        damaged[where] = rng.integers(256, size=10)
+        checkpoint.write_bytes(damaged.tobytes())
+        try:
+            lightdan.load(checkpoint)
+        except ValueError:
+            refused += 1
+    assert refused > 200
+
+
+def test_checkpoint_of_another_architecture_is_refused(checkpoint):
+    class _Other(MADE):
+        pass
+
+    content = torch.load(checkpoint, weights_only=True)
+    with pytest.raises(ValueError, match=r"of the architecture lightdan.*MADE, not of _Other"):
+        _Other(lattice_shape=(3, 3), width=2).on_load_checkpoint(content)
+    MADE(lattice_shape=(3, 3), width=2).on_load_checkpoint(content)
+
+
+def test_what_is_kept_are_plain_data_and_not_the_optimizer(tmp_path):
+    model = MADE(
+        lattice_shape=[3, 3],
+        width=2,
+        conditional=Categorical(),
+        optimizer=torch.optim.SGD,
+        augment=["z2"],
+    )
+    trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    kept = torch.load(tmp_path / "model.ckpt", weights_only=True)["hyper_parameters"]
+    assert not {"optimizer", "scheduler", "objective"} & set(kept)
+    assert kept["lattice_shape"] == (3, 3)
+    assert kept["width"] == 2
+    assert kept["augment"] == ("z2",)
+    assert kept["conditional"]["class_path"] == "lightdan.conditionals.Categorical"
+    again = lightdan.load(tmp_path / "model.ckpt")
+    assert isinstance(again.conditional, Categorical)
+    assert not again.training

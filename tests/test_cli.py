@@ -168,6 +168,7 @@ BAD = [
     (["--data.init_args.splits=[0.5,0.5,0.5]"], "splits must be three positive fractions"),
     (["--data.init_args.cache_dir=/proc/nowhere"], "cannot be written"),
     (["--ckpt_path=nowhere.ckpt"], "There is no checkpoint at nowhere.ckpt"),
+    (["--data=Recorded"], "Recorded needs the option path"),
     (["--bogus=1"], "bogus"),
 ]
 

@@ -59,3 +59,59 @@ def test_spec_builds_it_again():
     spec = conditional_for("spin", (-1, 1), Categorical()).spec()
     assert isinstance(conditional_for("spin", (-1, 1), spec), Categorical)
     assert isinstance(conditional_for("spin", (-1, 1), None), Bernoulli)
+
+
+CONDITIONALS = [
+    (Bernoulli(), (-1, 1)),
+    (categorical((-1, 1)), (-1, 1)),
+    (categorical((7,)), (7,)),
+    (categorical((-4, 0, 1, 12)), (-4, 0, 1, 12)),
+]
+every_conditional = pytest.mark.parametrize(
+    ("conditional", "levels"), CONDITIONALS, ids=lambda x: type(x).__name__
+)
+
+
+@every_conditional
+def test_probabilities_of_all_values_sum_to_one(conditional, levels):
+    generator = torch.Generator().manual_seed(0)
+    parameters = 10 * torch.randn(
+        50, conditional.num_parameters, dtype=torch.float64, generator=generator
+    )
+    terms = [conditional.log_prob(torch.full((50,), float(v)).double(), parameters) for v in levels]
+    torch.testing.assert_close(torch.stack(terms).logsumexp(0), torch.zeros(50).double())
+
+
+@every_conditional
+def test_any_number_of_leading_dimensions(conditional, levels):
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, 5)
+    parameters = torch.randn(*shape, conditional.num_parameters, generator=generator)
+    drawn = conditional.sample(parameters, torch.rand(shape, generator=generator))
+    assert drawn.shape == conditional.log_prob(drawn, parameters).shape == shape
+    assert conditional.features(drawn).shape == (*shape, conditional.num_features)
+    assert torch.isin(drawn, torch.tensor(levels)).all()
+    flat = conditional.log_prob(drawn.flatten(), parameters.flatten(0, 2))
+    torch.testing.assert_close(flat, conditional.log_prob(drawn, parameters).flatten())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_impossible_values_are_never_drawn(dtype):
+    """Neither at u = 0 nor at the last number below 1."""
+    edges = torch.tensor([0.0, 0.5, 1 - torch.finfo(dtype).eps / 2], dtype=dtype)
+    never = torch.tensor([-1e4], dtype=dtype).expand(3, 1)
+    assert (Bernoulli().sample(never, edges) == -1).all()
+    assert (Bernoulli().sample(-never, edges) == 1).all()
+    for certain in range(3):
+        parameters = torch.full((3, 3), -1e4, dtype=dtype)
+        parameters[:, certain] = 1e4
+        assert (categorical((0, 1, 2)).sample(parameters, edges) == certain).all()
+
+
+def test_levels_are_a_models_own():
+    given = Categorical()
+    first = conditional_for("level", (0, 1, 2), given)
+    second = conditional_for("level", (5, 7), given)
+    assert first.num_parameters == 3
+    assert second.num_parameters == 2
+    assert first.levels.tolist() == [0, 1, 2]

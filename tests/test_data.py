@@ -1,6 +1,7 @@
 import errno
 import multiprocessing
 import os
+import signal
 import time
 
 import h5py
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.data import BatchLoader, CachedArray, split, write_hdf5
+from lightdan.data import BatchLoader, CachedArray, derive_seed, split, write_hdf5
 
 KEY = {"system": "x", "seed": 1}
 
@@ -162,3 +163,97 @@ def test_hdf5_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="killed"):
         write_hdf5(tmp_path / "x.h5", {"a": np.ones(2)}, {})
     assert not list(tmp_path.iterdir())
+
+
+def killed_while_writing(directory):
+    h5py.Group.create_dataset = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+    CachedArray(directory, "x", KEY).get(lambda: (np.ones(3), {}))
+
+
+def test_killed_while_writing_leaves_nothing_behind_for_long(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=killed_while_writing, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    cached = CachedArray(tmp_path, "x", KEY)
+    assert not cached.path.exists()
+    other = tmp_path / ".y-0.h5.1.tmp"
+    other.write_text("of another array")
+    array, _ = cached.get(lambda: (np.zeros(3), {}))
+    assert np.array_equal(array, np.zeros(3))
+    left = {path for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert left == {cached.path, other}
+
+
+def test_every_truncation_is_computed_again(tmp_path):
+    cached = CachedArray(tmp_path, "x", KEY)
+    cached.get(lambda: (np.ones((40, 8), np.int8), {"tau_int": 0.7}))
+    whole = cached.path.read_bytes()
+    for size in range(0, len(whole) - 1, len(whole) // 40):
+        cached.path.write_bytes(whole[:size])
+        array, _ = cached.get(lambda size=size: (np.full(3, size), {}))
+        assert (array == size).all()
+
+
+def test_damaged_attributes_are_computed_again(tmp_path, monkeypatch):
+    cached = CachedArray(tmp_path, "x", KEY)
+    cached.get(lambda: (np.ones(3), {}))
+
+    def damaged(*args):
+        raise RuntimeError("Error iterating over attributes (sign bit position out of bounds)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.AttributeManager, "__iter__", damaged)
+        array, _ = cached.get(lambda: (np.zeros(3), {}))
+    assert np.array_equal(array, np.zeros(3))
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize(("num", "world_size"), [(71, 2), (71, 3), (8, 4)])
+def test_no_process_is_left_without_a_part_of_a_batch(num, world_size, seed):
+    """An empty part would make the mean over it, and with it the validation loss, NaN."""
+    configurations = torch.arange(num)[:, None]
+    parts = [
+        BatchLoader(
+            configurations,
+            torch.ones(num),
+            torch.arange(num),
+            7,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        for rank in range(world_size)
+    ]
+    sizes = [[len(batch.temperature) for batch in part] for part in parts]
+    assert min(map(min, sizes)) > 0
+    assert {len(part) for part in sizes} == {len(parts[0])}
+    assert sum(map(sum, sizes)) == (num if seed is None else num // 7 * 7)
+
+
+def test_order_of_an_epoch_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        return values(loader(seed=seed, epoch=lambda: epoch))
+
+    torch.manual_seed(1)
+    first = order(3, 5)
+    torch.manual_seed(2)
+    assert order(3, 5) == first
+    assert order(4, 5) != first
+    assert order(5, 3) != first
+
+
+def test_temperatures_stay_beside_their_configurations():
+    rows = torch.arange(100)
+    shuffled = BatchLoader(rows[:, None], 1.0 + rows, rows[10:90], 7, seed=3)
+    for batch in shuffled:
+        assert torch.equal(batch.temperature, 1 + batch.configurations[:, 0])
+        assert batch.configurations.min() >= 10
+        assert batch.configurations.max() < 90
+
+
+def test_seeds_are_derived_from_every_part_and_its_place():
+    seeds = [derive_seed(*parts) for parts in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derive_seed(1, 2) == derive_seed(1, 2)

@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +93,41 @@ def test_identity_leaves_alone():
 )
 def test_boundary_decides_what_is_offered(shape, boundary, names):
     assert spatial_operations(shape, boundary) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "shape"), [(("rotation", "reflection", "z2"), (4, 4)), (("translation", "z2"), (2, 3))]
+)
+def test_products_of_elements_act_as_one_after_the_other(names, shape):
+    """(g h) s = g (h s), element by element, and the product is in the group, as is the inverse."""
+    elements = group(names, shape)
+    s = torch.arange(1, 1 + math.prod(shape)).reshape(1, *shape).double()
+    images = torch.stack([image[0] for image in _images(elements, s)]).flatten(1)
+    number = {tuple(row.tolist()): index for index, row in enumerate(images)}
+    assert len(number) == len(elements)
+    table = torch.zeros(len(elements), len(elements), dtype=torch.long)
+    for g in range(len(elements)):
+        for h in range(len(elements)):
+            inner = elements.act(s, torch.tensor(h))
+            table[g, h] = number[tuple(elements.act(inner, torch.tensor(g)).flatten().tolist())]
+            permutation = elements.permutations[h][elements.permutations[g]]
+            assert torch.equal(elements.permutations[table[g, h]], permutation)
+            assert elements.signs[table[g, h]] == elements.signs[g] * elements.signs[h]
+    everything = torch.arange(len(elements))
+    assert torch.equal(table.sort(0).values, everything[:, None].expand_as(table))
+    assert torch.equal(table.sort(1).values, everything.expand_as(table))
+
+
+@pytest.mark.parametrize(("order", "names"), [(256, list(OPERATIONS)), (16, ["translation"])])
+def test_all_elements_act_differently(order, names):
+    s = torch.arange(1, 17.0).reshape(1, 4, 4)
+    for permuted in itertools.permutations(names):
+        images = {tuple(image.flatten().tolist()) for image in _images(group(permuted, (4, 4)), s)}
+        assert len(images) == order
+
+
+def test_random_elements_are_uniform_and_of_their_seed():
+    elements = group(("rotation", "reflection"), (4, 4))
+    drawn = elements.random_elements(8000, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, elements.random_elements(8000, torch.Generator().manual_seed(0)))
+    assert (drawn.bincount(minlength=8) - 1000).abs().max() < 5 * 1000**0.5

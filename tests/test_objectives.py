@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
+from oracle import Oracle
 
-from lightdan import MADE, Ising, MaximumLikelihood, VariationalFreeEnergy
+from lightdan import MADE, Architecture, Ising, MaximumLikelihood, VariationalFreeEnergy
 from lightdan.objectives import Problem
 from lightdan.testing import all_configurations, randomize
 from lightdan.types import Batch
@@ -27,23 +30,72 @@ def problem(model, **options):
 
 
 def batch(configurations):
-    return Batch(configurations, torch.full((len(configurations),), TEMPERATURE).to(configurations))
+    return Batch(configurations, configurations.new_full((len(configurations),), TEMPERATURE))
 
 
 def gradient(loss, model):
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 
 
+class Markov(Architecture):
+    """A site is as the one before with p = 3/4, the first ±1 with 1/2: all p are multiples of 1/128."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.bias = torch.nn.Parameter(torch.zeros(4, 1, dtype=torch.float64))
+        self.coupling = torch.nn.Parameter(torch.full((3, 1), math.log(3), dtype=torch.float64))
+
+    def forward(self, configurations, temperature=None):
+        neighbour = configurations.flatten(1)[:, :-1, None]
+        return self.bias + torch.nn.functional.pad(self.coupling * neighbour, (0, 0, 1, 0))
+
+
 def test_reinforce_is_the_gradient_of_the_free_energy():
-    # Every state as often as its probability says: then the estimate is exact.
-    model = randomize(MADE(lattice_shape=(2, 2), width=2), scale=0.2)
+    """To rounding: the sample holds every state exactly as often as its probability says."""
+    model = Markov(lattice_shape=(2, 2))
     log_prob = model.log_prob(STATES)
     exact = (log_prob.exp() * (Ising(shape=2).energy(STATES) / TEMPERATURE + log_prob)).sum()
-    counts = (2_000_000 * log_prob.exp()).round().long()
-    drawn = STATES.repeat_interleave(counts, 0)
+    counts = 128 * log_prob.exp()
+    torch.testing.assert_close(counts, counts.round())
+    drawn = STATES.repeat_interleave(counts.round().long(), 0)
+    assert len(drawn) == 128
     loss = VariationalFreeEnergy().loss(problem(model, sample=lambda t: drawn), batch(drawn))
-    assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
-    torch.testing.assert_close(gradient(loss, model), gradient(exact, model), rtol=2e-3, atol=2e-4)
+    torch.testing.assert_close(loss, exact, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient(loss, model), gradient(exact, model), rtol=1e-12, atol=1e-12)
+
+
+def test_free_energy_of_the_true_distribution_is_exact_without_noise():
+    """β H + ln q = −ln Z for every sample, and the gradient vanishes."""
+    oracle = Oracle(lattice_shape=(2, 2), temperature=TEMPERATURE)
+    exact = Ising(shape=2).exact(TEMPERATURE).log_partition
+    merit = VariationalFreeEnergy().figure_of_merit(problem(oracle), batch(STATES))
+    torch.testing.assert_close(merit, torch.full_like(merit, -exact))
+    loss = VariationalFreeEnergy().loss(problem(oracle), batch(STATES))
+    assert gradient(loss, oracle).abs().max() < 1e-12
+    other = Oracle(lattice_shape=(2, 2), temperature=TEMPERATURE, distortion=0.5)
+    p = other.log_prob(STATES).exp()
+    every = problem(other, sample=lambda t: STATES)
+    merit = VariationalFreeEnergy().figure_of_merit(every, batch(STATES))
+    assert (p @ merit).item() > -exact + 0.01
+
+
+def test_figure_of_merit_is_of_each_configuration_and_whole_where_the_loss_is_a_bound():
+    model = randomize(MADE(lattice_shape=(2, 2), width=2, symmetrize=["rotation", "z2"]))
+    figure = MaximumLikelihood("laplace").figure_of_merit(problem(model), batch(STATES))
+    torch.testing.assert_close(figure, -model.log_prob(STATES))
+    assert not torch.allclose(figure, -model.bare_log_prob(STATES))
+    loss = MaximumLikelihood().loss(problem(model), batch(STATES))
+    assert loss.item() == pytest.approx(-model.bare_log_prob(STATES).mean().item())
+    assert loss.item() > figure.mean().item()
+
+
+def test_stationary_point_of_the_posterior_is_that_of_the_whole_data():
+    """M ∇ loss over all data is −∇ [Σ ln p + ln π]."""
+    model = randomize(MADE(lattice_shape=(2, 2), width=2))
+    loss = MaximumLikelihood("gaussian", 0.7).loss(problem(model, num_configurations=16), batch(STATES))
+    squares = sum(weight.square().sum() for weight in model.parameters())
+    posterior = model.log_prob(STATES).sum() - squares / (2 * 0.7**2)
+    torch.testing.assert_close(16 * gradient(loss, model), -gradient(posterior, model))
 
 
 def test_annealing_starts_without_the_energy():

@@ -96,6 +96,7 @@ def test_hdf5_rows_can_be_pickled(tmp_path):
         "a,b,c\n1,-1,1\n-1,1,1\n",
         "\n# no\na b c\n1 -1 1\n-1 1 1\n",
         "0,1,2\n1,-1,1\n-1,1,1\n",
+        "+1 -1 1\n-1 1 1 # last",
         "\ufeff1,-1,1\n-1,1,1\n",
     ],
 )
@@ -115,6 +116,10 @@ def test_text(tmp_path, text):
         ("a,b\n", ["no line of numbers"]),
         ("\n\n# nothing\n", ["no line of numbers"]),
         ("1,x\n1,1\n", ["'x' in line 1"]),
+        ("1,1\n,1\n", ["'' in line 2"]),
+        (",0,1\n0,1,1\n1,1,1\n", ["first column in line 1", "index=False"]),
+        ("".join(f"{row},1,-1\n" for row in range(3, 13)), ["row numbers", "index=False"]),
+        ("id,a\n" + "".join(f"{row},1\n" for row in range(20)), ["row numbers", "index=False"]),
     ],
 )
 def test_bad_text(tmp_path, text, words):
@@ -198,6 +203,12 @@ def test_missing_directory_and_unknown(tmp_path):
     for name in ("a.xlsx", "a"):
         (tmp_path / name).write_text("1")
         refused(tmp_path / name, ".npy, .npz, .h5")
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.npy")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may read everything
+    refused(path, "may not be read", "chmod")
 
 
 @pytest.mark.parametrize("array", [np.ones((2, 2), complex), np.full((2, 2), "up")])

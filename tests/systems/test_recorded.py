@@ -10,7 +10,7 @@ import torch
 
 from lightdan.main import main
 from lightdan.statistics import autocorrelation_time
-from lightdan.systems.recorded import Recorded
+from lightdan.systems.recorded import Recorded, share_within
 
 M = 400
 
@@ -156,8 +156,6 @@ def test_shapes(recorded):
 def test_odd_values_among_spins(refused, values, odd):
     array = random(dtype=np.float64)
     array[37, 2, 1] = array[50, 0, 0] = odd
-    if values == "auto" and odd == 0.5:
-        return  # a real field
     refused(array, "a.npy", "row 37", "site (2, 1)", f"{odd:g}", values=values)
     refused(array.reshape(M, 16), "row 37", "site 9", values=values)
 
@@ -177,6 +175,8 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (random(shape=()), {}, ["shape (400,)"]),
         (random(shape=(2, 2, 2)), {}, ["shape (400, 2, 2, 2)", "set shape"]),
         (random(num=0), {}, ["shape (0, 4, 4)", "no values"]),
+        (random(shape=(1,)), {}, ["shape (400, 1)", "one value a row"]),
+        (random(shape=(1, 1)), {"shape": (1,)}, ["one value a row"]),
         (random(), {"shape": (4, 5)}, ["shape (4, 5) has 20 sites", "16 values"]),
         (random(), {"shape": (2, 2, 2, 2)}, ["shape is (2, 2, 2, 2)"]),
         (random(), {"num_configurations": 401}, ["401", "400 rows"]),
@@ -216,6 +216,44 @@ def test_batches_do_not_depend_on_where_the_data_lie(tmp_path, array, suffix):
             assert torch.equal(one.configurations, other.configurations)
             assert torch.equal(one.temperature, other.temperature)
     assert torch.equal(memory.rows("train", 1.0), disk.rows("train", 1.0))
+
+
+def test_reals_whose_squares_overflow_single_precision(recorded):
+    array = np.random.default_rng(0).normal(size=(M, 4, 4))
+    times = []
+    for scale in (1.0, 2.0**100):
+        system = recorded(scale * array)
+        system.setup()
+        times.append(system.tau_int[0])
+    assert times[0] == times[1]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "size", "words"),
+    [
+        (".npy", 4.0, "MB in memory\n"),
+        (".npz", 4.0, "MB in memory\n"),
+        (".npy", 0.0, "MB read from disk by batches\n"),
+        (".npz", 0.0, ".npz is read whole: convert it to .npy\n"),
+    ],
+)
+def test_report_where_the_data_lie(tmp_path, capsys, suffix, size, words):
+    Recorded(str(write(tmp_path / f"a{suffix}", random())), max_memory_gb=size).setup()
+    assert words in capsys.readouterr().out
+
+
+def test_share_within():
+    others = torch.tensor([2, 3, 10, 11])
+    rows = torch.tensor([0, 5, 6, 13, 19])  # 2, 2, 3, 2 and 8 from the nearest
+    assert [share_within(d, rows, others) for d in (1.9, 2.0, 3.5, 8.0)] == [0, 0.6, 0.8, 1]
+
+
+def test_too_short_blocks_are_told(recorded):
+    """A run of equal rows lasts longer than a block: the split cannot part them."""
+    with pytest.warns(UserWarning, match=r" \d+ % of the test rows") as caught:
+        recorded(copied(0.98, 2000)).setup()
+    text = str(caught[0].message)
+    assert float(text.rpartition(" % ")[0].rpartition(" ")[2]) > 90
 
 
 def test_correlated_rows(recorded):

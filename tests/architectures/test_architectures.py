@@ -1,0 +1,184 @@
+"""What every registered architecture owes with its default settings, and what the base class gives."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning import Trainer
+
+from lightdan import (
+    MADE,
+    Architecture,
+    Categorical,
+    Ising,
+    MaximumLikelihood,
+    VariationalFreeEnergy,
+    registry,
+)
+from lightdan.lattice import OPERATIONS
+from lightdan.testing import ArchitectureTests, all_configurations, probabilities_of, randomize
+from lightdan.types import Batch
+
+registry.load_plugins()
+OURS = {
+    name: cls
+    for name, cls in registry.known(Architecture).items()
+    if cls.__module__.startswith("lightdan.")
+}
+QUIET = {
+    "logger": False,
+    "accelerator": "cpu",
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,
+}
+every_architecture = pytest.mark.parametrize("cls", OURS.values(), ids=OURS)
+
+
+class TestEvery(ArchitectureTests):
+    @pytest.fixture(autouse=True, params=OURS.values(), ids=OURS)
+    def choose(self, request):
+        self.cls = request.param
+
+    def make(self, **kwargs):
+        return self.cls(**kwargs)
+
+
+@pytest.fixture
+def system(tmp_path):
+    """In a field, so that the distribution is not even near the uniform one."""
+    return Ising(
+        3, field=0.3, temperature=3.0, num_configurations=1000, batch_size=20, cache_dir=str(tmp_path)
+    )
+
+
+def divergence(model, system, temperature=3.0):
+    states = all_configurations(system.lattice_shape, (-1, 1)).float()
+    p = (-system.energy(states) / temperature).softmax(0)
+    return (p @ (p / probabilities_of(model, states, temperature)).log()).item()
+
+
+@pytest.mark.parametrize("options", [{}, {"augment": ["translation"], "symmetrize": ["rotation"]}])
+@pytest.mark.parametrize("objective", [MaximumLikelihood, VariationalFreeEnergy])
+@every_architecture
+def test_training_approaches_the_distribution(cls, objective, options, system):
+    torch.manual_seed(0)
+    model = cls(
+        lattice_shape=(3, 3),
+        objective=objective(),
+        optimizer=partial(torch.optim.Adam, lr=0.03),
+        **options,
+    )
+    before = divergence(model, system)
+    Trainer(**QUIET, max_epochs=3).fit(model, datamodule=system)
+    assert divergence(model, system) < 0.5 * before
+
+
+def test_augmentation_applies_random_operations_to_each_configuration(system):
+    seen = []
+
+    class Watching(MaximumLikelihood):
+        def loss(self, problem, batch):
+            seen.append(batch.configurations)
+            return super().loss(problem, batch)
+
+    for augment in ([], ["translation", "z2"]):
+        model = MADE(lattice_shape=(3, 3), augment=augment, objective=Watching())
+        Trainer(**QUIET, max_steps=1).fit(model, datamodule=system)
+    plain, augmented = seen
+    images = {tuple(s.flatten().tolist()) for s in augmented}
+    assert images != {tuple(s.flatten().tolist()) for s in plain}
+    magnetization = [s.flatten(1).sum(1) for s in (plain, augmented)]
+    assert torch.equal(magnetization[0].abs(), magnetization[1].abs())
+    flipped = magnetization[0] != magnetization[1]
+    assert 0.2 < flipped.double().mean() < 0.8
+
+
+def test_symmetrized_training_sees_one_random_image_whose_mean_bounds_the_likelihood(system):
+    """⟨ln p(g s)⟩ over g is below ln ⟨p(g s)⟩, and it is the mean over the drawn elements."""
+    model = randomize(MADE(lattice_shape=(3, 3), symmetrize=["rotation", "z2"]))
+    trainer = Trainer(**QUIET)
+    trainer.datamodule = system
+    system.setup()
+    model.trainer = trainer
+    s = all_configurations((3, 3), (-1, 1))[37:38]
+    images = [model.bare_log_prob(model.group.act(s, torch.tensor(g))).item() for g in range(8)]
+    problem = model._problem(torch.Generator().manual_seed(0))
+    drawn = problem.log_prob_bound(s.expand(4000, 3, 3), torch.ones(4000).double()).detach()
+    for image in images:
+        assert torch.isclose(drawn, torch.tensor(image).double()).any()
+    error = drawn.std().item() / len(drawn) ** 0.5
+    assert drawn.mean().item() == pytest.approx(sum(images) / 8, abs=5 * error)
+    assert drawn.mean() < model.log_prob(s)
+
+
+@every_architecture
+def test_hamiltonian_is_minus_temperature_times_log_probability(cls):
+    model = randomize(cls(lattice_shape=(2, 3), temperature_input=True))
+    s = all_configurations((2, 3), (-1, 1))[::9]
+    temperature = torch.linspace(1, 3, len(s), dtype=torch.float64)
+    with torch.no_grad():
+        energy = model.hamiltonian(s, temperature)
+        torch.testing.assert_close(energy, -temperature * model.log_prob(s, temperature))
+        predicted = model.predict_step(Batch(s, temperature))
+        torch.testing.assert_close(predicted["hamiltonian"], energy)
+        for site in range(6):
+            flipped = s.flatten(1).clone()
+            flipped[:, site] *= -1
+            difference = model.energy_difference(s, site, flipped[:, site], temperature)
+            after = model.hamiltonian(flipped.reshape(s.shape), temperature)
+            torch.testing.assert_close(difference, after - energy)
+
+
+@every_architecture
+def test_conditionals_add_up_to_the_log_probability_in_the_shape_of_the_lattice(cls):
+    model = randomize(cls(lattice_shape=(2, 3)))
+    s = all_configurations((2, 3), (-1, 1))[::5]
+    terms = model.conditionals(s)
+    assert terms.shape == s.shape
+    torch.testing.assert_close(terms.flatten(1).sum(1), model.log_prob(s))
+    # the first site has seen nothing: two values at most, and they are normalised
+    first = terms[:, 0, 0].detach().exp().unique()
+    assert first.sum().item() == pytest.approx(1)
+
+
+@every_architecture
+def test_sampling_in_portions_gives_as_many_as_asked_for(cls):
+    model = randomize(cls(lattice_shape=(2, 3)))
+    told = []
+    drawn = model.sample(25, seed=1, batch_size=10, progress=told.append)
+    assert told == [10, 10, 5]
+    assert drawn.shape == (25, 2, 3)
+    assert not torch.equal(drawn, model.sample(25, seed=2, batch_size=10))
+
+
+def test_global_random_numbers_are_neither_used_nor_changed():
+    model = randomize(MADE(lattice_shape=(2, 3)))
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        drawn.append(model.sample(20, seed=5))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("option", ["augment", "symmetrize"])
+def test_operations_that_the_system_does_not_declare_are_refused(option):
+    with pytest.raises(ValueError, match=rf"model.{option} names z2.*its symmetries are: rotation\."):
+        MADE(lattice_shape=(3, 3), symmetries=["rotation"], **{option: ["z2", "rotation"]})
+    MADE(lattice_shape=(3, 3), **{option: list(OPERATIONS)})
+
+
+def test_models_do_not_share_the_conditional_they_are_given():
+    given = Categorical()
+    first = MADE(lattice_shape=(3,), site_kind="level", levels=(0, 1, 2), conditional=given)
+    MADE(lattice_shape=(3,), site_kind="level", levels=(5, 7), conditional=given)
+    assert set(first.sample(50).unique().tolist()) <= {0.0, 1.0, 2.0}
+
+
+def test_an_energy_is_asked_only_of_a_system_that_has_one(system, monkeypatch):
+    monkeypatch.setattr(type(system), "has_energy", False)
+    model = MADE(lattice_shape=(3, 3), objective=VariationalFreeEnergy())
+    with pytest.raises(ValueError, match="the Hamiltonian of Ising is not known"):
+        Trainer(**QUIET, max_epochs=1).fit(model, datamodule=system)

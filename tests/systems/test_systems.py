@@ -1,0 +1,164 @@
+"""Every registered system owes the same; what the base class gives to all."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from lightdan import MADE, Ising, Recorded, System, registry
+from lightdan.data import derive_seed
+from lightdan.testing import SystemTests
+
+registry.load_plugins()
+OURS = {
+    name: cls for name, cls in registry.known(System).items() if cls.__module__.startswith("lightdan.")
+}
+
+
+def recorded(values, num_configurations, cache_dir, **kwargs):
+    rng = np.random.default_rng(0)
+    path = f"{cache_dir}.npy"
+    np.save(path, rng.choice(np.array(values, np.int8), (num_configurations, 3, 4)))
+    return Recorded(path, **kwargs)
+
+
+EXAMPLES = {
+    "Ising": {
+        "square": partial(Ising, shape=3, temperature=2.5),
+        "chain of two": partial(Ising, shape=(2,), temperature=1.5),
+        "too large to enumerate": partial(Ising, shape=(5, 6), temperature=3.0),
+        "two temperatures": partial(Ising, shape=4, temperature=[2.0, 5.0]),
+    },
+    "Recorded": {
+        "spins": partial(recorded, (-1, 1)),
+        "levels": partial(recorded, (-4, 0, 4), boundary="periodic"),
+    },
+}
+"""For each system of ours, small members of it."""
+MEMBERS = {f"{name}, {what}": make for name, some in EXAMPLES.items() for what, make in some.items()}
+
+
+def test_no_system_of_ours_is_left_out():
+    assert set(EXAMPLES) == set(OURS)
+
+
+class TestEvery(SystemTests):
+    @pytest.fixture(autouse=True, params=MEMBERS.values(), ids=MEMBERS)
+    def choose(self, request):
+        self.member = request.param
+
+    def make(self, **kwargs):
+        return self.member(**kwargs)
+
+
+def simulated(system):
+    system.setup()
+    return torch.as_tensor(system._configurations)
+
+
+def test_simulation_is_done_once_and_shared(tmp_path, monkeypatch):
+    arguments = {"shape": 3, "num_configurations": 100, "cache_dir": str(tmp_path)}
+    first = simulated(Ising(**arguments))
+    monkeypatch.setattr(Ising, "simulate", lambda *args: pytest.fail("simulated twice"))
+    assert torch.equal(simulated(Ising(**arguments, batch_size=7, splits=(0.5, 0.2, 0.3))), first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": (3, 4)},
+        {"shape": (4, 3)},
+        {"temperature": 2.0},
+        {"num_configurations": 101},
+        {"seed": 1},
+        {"coupling": 0.5},
+        {"field": 0.1},
+    ],
+    ids=str,
+)
+def test_every_parameter_that_changes_the_data_is_in_the_key(change, tmp_path):
+    arguments = {"shape": (3, 3), "num_configurations": 100, "cache_dir": str(tmp_path)}
+    simulated(Ising(**arguments))
+    simulated(Ising(**{**arguments, **change}))
+    assert len(list(tmp_path.glob("*.h5"))) == 2
+
+
+def test_temperatures_have_seeds_of_their_own(tmp_path, monkeypatch):
+    seeds = []
+
+    def simulate(self, temperature, seed, progress):
+        seeds.append(seed)
+        return np.ones((100, 3, 3), np.int8), {}
+
+    monkeypatch.setattr(Ising, "simulate", simulate)
+    simulated(Ising(shape=3, temperature=[1.0, 2.0], num_configurations=100, cache_dir=str(tmp_path)))
+    assert seeds == [derive_seed(0, 0), derive_seed(0, 1)]
+
+
+def test_correlated_rows_warn_and_are_split_by_blocks(tmp_path, monkeypatch):
+    def simulate(self, temperature, seed, progress):
+        return np.ones((2000, 3, 3), np.int8), {"tau_int": 1.5}
+
+    monkeypatch.setattr(Ising, "simulate", simulate)
+    system = Ising(shape=3, num_configurations=2000, cache_dir=str(tmp_path))
+    with pytest.warns(UserWarning, match=r"autocorrelation time is 1\.50 rows.*contiguous blocks"):
+        system.setup()
+    test = system._indices["test"]
+    starts = test[torch.cat([torch.tensor([True]), test.diff() > 1])]
+    assert len(test) / len(starts) >= 30
+    assert torch.equal(starts % 30, torch.zeros_like(starts))
+
+
+def test_rows_of_each_split_and_temperature(tmp_path):
+    arguments = {"num_configurations": 1000, "splits": (0.5, 0.3, 0.2), "cache_dir": str(tmp_path)}
+    system = Ising(shape=3, temperature=[1.0, 9.0], **arguments)
+    sizes = {name: len(system.rows(name, 9.0)) for name in ("train", "validation", "test")}
+    assert sizes == {"train": 500, "validation": 300, "test": 200}
+    bonds = [system.energy(system.rows("train", t)).mean().item() for t in (1.0, 9.0)]
+    assert bonds[0] < -17
+    assert bonds[1] > -6
+
+
+def test_a_system_without_simulation_or_energy_says_so(tmp_path):
+    class _Bare(System):
+        lattice_shape = (3,)
+
+    bare = _Bare(cache_dir=str(tmp_path))
+    assert not bare.has_energy
+    assert bare.exact(1.0) is None
+    assert set(bare.observables()) == {"magnetization", "abs_magnetization"}
+    with pytest.raises(NotImplementedError, match="_Bare has no simulation"):
+        bare.setup()
+    with pytest.raises(NotImplementedError, match="Hamiltonian of _Bare is not known"):
+        bare.energy(torch.ones(1, 3))
+
+
+def test_observables_are_what_they_are_called(tmp_path):
+    system = Ising(shape=(2, 3), field=0.5)
+    s = torch.tensor([[[1.0, 1, -1], [-1, -1, -1]]])
+    values = {name: function(s).item() for name, function in system.observables().items()}
+    # along the rows −1 each, along the columns twice: 2 (−1 − 1 + 1)
+    assert values == pytest.approx(
+        {"energy": (-(-1 + 3 - 2) + 0.5 * 2) / 6, "magnetization": -1 / 3, "abs_magnetization": 1 / 3}
+    )
+
+
+def test_shuffling_follows_the_epoch_of_the_trainer(tmp_path):
+    seen = []
+
+    class _Watching(MADE):
+        def training_step(self, batch):
+            seen.append(batch.configurations)
+            return super().training_step(batch)
+
+    system = Ising(shape=4, num_configurations=200, batch_size=180, cache_dir=str(tmp_path))
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(**options, accelerator="cpu", max_epochs=2, enable_model_summary=False)
+    trainer.fit(_Watching(lattice_shape=(4, 4)), datamodule=system)
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+    for s in seen:
+        rows = s.flatten(1).sort(0).values
+        assert torch.equal(rows, seen[0].flatten(1).sort(0).values)

@@ -1,0 +1,134 @@
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from lightdan import (
+    MADE,
+    Architecture,
+    Bernoulli,
+    Conditional,
+    Ising,
+    Measurement,
+    Objective,
+    System,
+    registry,
+)
+
+
+class Nearly(Objective):
+    """Abstract, for it has no figure of merit."""
+
+    def loss(self, problem, batch):
+        raise NotImplementedError
+
+
+class _Hidden(Bernoulli):
+    pass
+
+
+@pytest.fixture
+def points(monkeypatch, tmp_path):
+    """Entry points of modules in a folder of their own, instead of those that are installed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_loaded", {})
+    before = set(sys.modules)
+
+    def make(**modules):
+        for name, code in modules.items():
+            (tmp_path / f"{name}.py").write_text(code)
+        found = [EntryPoint(name, name, registry.PLUGIN_GROUP) for name in modules]
+        monkeypatch.setattr(registry, "entry_points", lambda group: found)
+
+    yield make
+    for name in set(sys.modules) - before:
+        if name.startswith("registry_plugin"):
+            del sys.modules[name]
+
+
+def test_every_family_is_known_by_its_short_names():
+    registry.load_plugins()
+    members = {
+        "system": {"Ising": Ising},
+        "architecture": {"MADE": MADE},
+        "conditional": {"Bernoulli": Bernoulli},
+    }
+    for kind, path in registry.FAMILIES.items():
+        base = registry.import_object(path)
+        known = registry.known(base)
+        assert known
+        assert list(known) == sorted(known)
+        for cls in known.values():
+            assert issubclass(cls, base)
+            if cls.__module__.startswith("lightdan."):  # not what other tests have left behind
+                assert registry.find(base, f"{cls.__module__}.{cls.__qualname__}") is cls
+        assert members.get(kind, {}).items() <= known.items()
+
+
+@pytest.mark.parametrize(
+    ("base", "wrong", "nearest"),
+    [
+        (System, "ising", "Ising"),
+        (System, "Isng", "Ising"),
+        (System, "lightdan.systems.ising.Isin", "Ising"),
+        (Architecture, "Mad", "MADE"),
+        (Conditional, "Catgorical", "Categorical"),
+        (Objective, "MaximumLikelyhood", "MaximumLikelihood"),
+        (Measurement, "Hamiltonain", "Hamiltonian"),
+    ],
+)
+def test_unknown_name_gets_the_nearest_and_all_known(base, wrong, nearest):
+    registry.load_plugins()
+    with pytest.raises(ValueError, match=rf"^There is no {base.__name__.lower()} '{wrong}'") as error:
+        registry.find(base, wrong)
+    assert f"did you mean '{nearest}'? known: " in str(error.value)
+    assert str(error.value).endswith(".")
+    assert set(registry.known(base)) <= set(str(error.value).replace(",", "").rstrip(".").split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Qqqqqq", "nowhere.Qqqqqq", "lightdan.Qqqqqq", "lightdan.conditionals.DEFAULTS", "torch.nn.Linear"],
+)
+def test_nothing_like_it_lists_what_is_known(name):
+    with pytest.raises(ValueError, match="There is no architecture") as error:
+        registry.find(Architecture, name)
+    assert "; known: " in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["Nearly", "_Hidden", "Objective", "Conditional"])
+def test_abstract_and_private_classes_are_not_offered(name):
+    assert name not in registry.known(Objective)
+    assert name not in registry.known(Conditional)
+
+
+GOOD = "from lightdan import Bernoulli\nclass RegistryCoin(Bernoulli):\n    pass\n"
+
+
+def test_plugin_is_found_and_told_where_it_is_from(points):
+    points(registry_plugin=GOOD)
+    assert registry.load_plugins() == {"registry_plugin": "registry_plugin"}
+    assert registry.find(Conditional, "RegistryCoin").__module__ == "registry_plugin"
+    assert registry.find(Conditional, "registry_plugin.RegistryCoin").num_parameters == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def broken(:", "SyntaxError"),
+    ],
+)
+def test_broken_plugin_warns_and_is_left_out(points, code, said):
+    points(registry_plugin_broken=code, registry_plugin_good=GOOD)
+    with pytest.warns(UserWarning, match=f"'registry_plugin_broken'.*left out.*{said}"):
+        assert registry.load_plugins() == {"registry_plugin_good": "registry_plugin_good"}
+    assert "Ising" in registry.known(System)
+
+
+def test_plugin_is_imported_once(points, tmp_path):
+    log = tmp_path / "log"
+    points(registry_plugin_counted=f"with open({str(log)!r}, 'a') as file:\n    file.write('x')")
+    assert registry.load_plugins() == registry.load_plugins()
+    assert log.read_text() == "x"
