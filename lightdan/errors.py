@@ -43,6 +43,7 @@ def one_sentence(error: BaseException) -> str:
         expected = re.findall(r"Expected an? (?:<class '(\w+)'>|([^\n]*?)(?:\. Got|$))", text, re.M)
         kinds = dict.fromkeys(a or b for a, b in expected if (a or b) != "NoneType")
         wanted = f"; expected: {', '.join(kinds)}" if kinds else ""
+        wanted = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", wanted)
         if value:
             return f"{keys[-1]} cannot be {value[:200]}{wanted}."
     return re.sub(r"\s+", " ", text)[:500]

@@ -58,7 +58,7 @@ class MaximumLikelihood(Objective):
     the Gaussian prior is ln π = −Σ θ²/(2 b²).
 
     Args:
-        prior: ``laplace``, ``gaussian`` or none.
+        prior: ``none``, ``laplace`` or ``gaussian``.
         prior_width: b.
 
     Raises:
@@ -66,10 +66,10 @@ class MaximumLikelihood(Objective):
     """
 
     def __init__(
-        self, prior: Literal["laplace", "gaussian"] | None = None, prior_width: float = 1.0
+        self, prior: Literal["none", "laplace", "gaussian"] = "none", prior_width: float = 1.0
     ) -> None:
-        if prior not in (None, "laplace", "gaussian"):
-            raise ValueError(f"prior must be laplace, gaussian or null, not {prior!r}.")
+        if prior not in ("none", "laplace", "gaussian"):
+            raise ValueError(f"prior must be none, laplace or gaussian, not {prior!r}.")
         if not prior_width > 0:
             raise ValueError(f"prior_width must be positive, not {prior_width}.")
         self.prior, self.prior_width = prior, prior_width

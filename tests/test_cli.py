@@ -159,6 +159,10 @@ BAD = [
     (["--model.init_args.conditional=Categorcal"], "did you mean 'Categorical'"),
     (["--model.init_args.conditional=Bernoulli", "--data.init_args.shape=abc"], "shape cannot be abc"),
     (["--model.init_args.objective=Foo"], "There is no objective 'Foo'"),
+    (
+        ["--model.init_args.objective=MaximumLikelihood", "--model.init_args.objective.prior=laplas"],
+        "prior cannot be laplas; expected: one of 'none', 'laplace', 'gaussian'",
+    ),
     (["--model.init_args.augment=[z3]"], "its symmetries are: z2, translation"),
     (["--model.init_args.augment=[z2]", "--data.init_args.field=0.5"], "does not declare"),
     (["--trainer.callbacks=Hamiltonin"], "did you mean 'Hamiltonian'"),
