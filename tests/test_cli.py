@@ -161,7 +161,7 @@ BAD = [
     (["--model.init_args.objective=Foo"], "There is no objective 'Foo'"),
     (
         ["--model.init_args.objective=MaximumLikelihood", "--model.init_args.objective.prior=laplas"],
-        "prior cannot be laplas; expected: one of 'none', 'laplace', 'gaussian'",
+        "prior cannot be 'laplas'; expected: one of 'none', 'laplace', 'gaussian'",
     ),
     (["--model.init_args.augment=[z3]"], "its symmetries are: z2, translation"),
     (["--model.init_args.augment=[z2]", "--data.init_args.field=0.5"], "does not declare"),
