@@ -10,18 +10,23 @@ from torch import Tensor
 
 from lightdan.types import Configurations, Index
 
+TWO_PI = 2 * math.pi
+
 
 @dataclass(frozen=True)
 class Group:
-    """A finite group acting on configurations, (g s)_i = σ_g s_{π_g(i)}.
+    """A finite group acting on configurations, (g s)_i = σ_g s_{π_g(i)} + α_g.
 
     Args:
         permutations: π, shape (order, sites), raster indices.
         signs: σ, shape (order,), ±1.
+        degrees: α of angles in whole degrees, shape (order,), whose images are taken modulo 2π; None
+            where nothing is done to angles.
     """
 
     permutations: Tensor
     signs: Tensor
+    degrees: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.signs)
@@ -32,6 +37,9 @@ class Group:
         sign = self.signs.to(configurations)[elements]
         flat = configurations.flatten(1)
         moved = flat.gather(1, permutation.expand(len(flat), -1)) * sign.reshape(-1, 1)
+        if self.degrees is not None:
+            turn = self.degrees.to(configurations)[elements] * (TWO_PI / 360)
+            moved = wrap(moved + turn.reshape(-1, 1))
         return moved.reshape(configurations.shape)
 
     def random_elements(self, num: int, generator: torch.Generator) -> Index:
@@ -42,8 +50,47 @@ class Group:
         """All products g h, without repetitions."""
         permutations = other.permutations[:, self.permutations].transpose(0, 1).flatten(0, 1)
         signs = torch.outer(self.signs, other.signs).flatten()
-        rows = torch.cat([signs[:, None], permutations], dim=1).unique(dim=0)
-        return Group(rows[:, 1:], rows[:, 0])
+        if self.degrees is None and other.degrees is None:
+            rows = torch.cat([signs[:, None], permutations], dim=1).unique(dim=0)
+            return Group(rows[:, 1:], rows[:, 0])
+        ours, theirs = (
+            torch.zeros_like(group.signs) if group.degrees is None else group.degrees
+            for group in (self, other)
+        )
+        degrees = (torch.outer(self.signs, theirs) + ours[:, None]).flatten() % 360
+        rows = torch.cat([signs[:, None], degrees[:, None], permutations], dim=1).unique(dim=0)
+        return Group(rows[:, 2:], rows[:, 0], rows[:, 1])
+
+
+def wrap(angles: Tensor) -> Tensor:
+    """Angles modulo 2π, in [0, 2π)."""
+    wrapped = torch.remainder(angles, TWO_PI)
+    # a little below 0 is rounded up to 2π
+    return torch.where(wrapped < TWO_PI, wrapped, 0)
+
+
+def polarization(angles: Configurations) -> Tensor:
+    """Mean of the unit vectors (cos θ, sin θ) over the sites `(B, 2)`."""
+    flat = angles.flatten(1)
+    return torch.stack([torch.cos(flat).mean(1), torch.sin(flat).mean(1)], dim=1)
+
+
+def vorticity(angles: Configurations, boundary: str = "periodic") -> Tensor:
+    """Winding number of each plaquette, an integer, at its first corner `(B, rows, columns)`.
+
+    The differences along the four bonds, counterclockwise with columns as x and rows as y, each
+    wrapped to [−π, π), sum to 2π times it. On a torus all plaquettes sum to zero; with an open boundary
+    there is a row and a column less. (J. Kosterlitz and D. Thouless, J. Phys. C 6, 1181.)
+    """
+
+    def difference(axis: int) -> Tensor:
+        ahead = angles.roll(-1, axis) - angles
+        return ahead - TWO_PI * torch.floor(ahead / TWO_PI + 0.5)
+
+    up, right = difference(1), difference(2)
+    loop = right + up.roll(-1, 2) - right.roll(-1, 1) - up
+    winding = torch.round(loop / TWO_PI)
+    return winding if boundary == "periodic" else winding[:, :-1, :-1]
 
 
 def _spatial(images: Sequence[np.ndarray]) -> Group:
@@ -85,7 +132,27 @@ def z2(shape: Sequence[int]) -> Group:
     return Group(permutations, torch.tensor([1, -1]))
 
 
-OPERATIONS = {"z2": z2, "translation": translation, "rotation": rotation, "reflection": reflection}
+def spin_rotation(shape: Sequence[int]) -> Group:
+    """θ → θ + α on all sites, for α of a whole number of degrees."""
+    unmoved = torch.from_numpy(_sites(shape).ravel()).expand(360, -1)
+    return Group(unmoved, torch.ones(360, dtype=torch.long), torch.arange(360))
+
+
+def spin_reflection(shape: Sequence[int]) -> Group:
+    """θ → −θ on all sites."""
+    flip = z2(shape)
+    return Group(flip.permutations, flip.signs, torch.tensor([0, 0]))
+
+
+SPIN_OPERATIONS = {"spin_rotation": spin_rotation, "spin_reflection": spin_reflection}
+"""Of angles; together O(2)."""
+OPERATIONS = {
+    "z2": z2,
+    **SPIN_OPERATIONS,
+    "translation": translation,
+    "rotation": rotation,
+    "reflection": reflection,
+}
 
 
 def spatial_operations(shape: Sequence[int], boundary: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 
 
 class Estimate(NamedTuple):
@@ -176,6 +178,41 @@ def log_mean_exp(log_weights: ArrayLike) -> Estimate:
     """
     weights, log_mean = _relative_weights(log_weights)
     return Estimate(log_mean, _standard_error(weights))
+
+
+def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate:
+    """Bennett's acceptance ratio: ln(Z_1/Z_2) from samples of both distributions.
+
+    With the unnormalised densities f_1, f_2 and u = ln(f_1/f_2), which is given, C = ln(Z_1/Z_2) solves
+    Σ_{s~1} σ(−(u − C) − M) = Σ_{s~2} σ(u − C + M) with M = ln(n_1/n_2). Of all estimates that use
+    both samples it has the smallest variance.
+
+    Args:
+        log_ratio_first: u of samples of the first distribution; shape ``(n_1,)``.
+        log_ratio_second: u of samples of the second; shape ``(n_2,)``.
+
+    Raises:
+        ValueError: one of the numbers is not finite.
+
+    Source: C. Bennett, J. Comput. Phys. 22, 245 (1976).
+    """
+    first, second = (np.asarray(u, dtype=np.float64) for u in (log_ratio_first, log_ratio_second))
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("log_ratio_first and log_ratio_second must hold finite numbers.")
+    shift = math.log(len(first) / len(second))
+
+    def acceptances(c: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return expit(c - first - shift), expit(second - c + shift)
+
+    def excess(c: float) -> float:
+        ours, theirs = acceptances(c)
+        return float(ours.sum() - theirs.sum())
+
+    everything = np.concatenate([first, second])
+    reach = abs(shift) + 1.0
+    value = brentq(excess, everything.min() - reach, everything.max() + reach, xtol=1e-12)
+    variance = sum((a.error / a.value) ** 2 for a in map(mean, acceptances(value)))
+    return Estimate(float(value), math.sqrt(variance))
 
 
 def _chains(x: ArrayLike) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
 from lightdan.conditionals import Categorical
-from lightdan.lattice import OPERATIONS, group, spatial_operations
+from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, group, spatial_operations
 from lightdan.simulation.kaufman import Thermodynamics
 from lightdan.systems.base import SITE_KINDS, SPLITS, System
 
@@ -234,7 +234,9 @@ class SystemTests:
         assert system.site_kind in SITE_KINDS
         assert system.boundary in ("periodic", "open")
         assert bool(system.levels) == (system.site_kind in ("spin", "level"))
-        assert {"z2", *spatial_operations(system.lattice_shape, system.boundary)} >= {*system.symmetries}
+        spatial = spatial_operations(system.lattice_shape, system.boundary)
+        internal = SPIN_OPERATIONS if system.site_kind == "angle" else ["z2"]
+        assert {*internal, *spatial} >= {*system.symmetries}
 
     def test_batches_have_the_promised_form(self, system: System) -> None:
         """(B, *lattice), values among the levels, a temperature of the system beside each."""
@@ -268,7 +270,7 @@ class SystemTests:
     def test_energy_and_observables_are_one_number_each(self, system: System) -> None:
         """(B,), finite, and H(g s) = H(s) for every element of every declared operation."""
         s = system.rows("test", system.temperatures[0])[:20]
-        for name, observable in system.observables().items():
+        for name, observable in system.observables(system.temperatures[0]).items():
             assert observable(s).shape == (len(s),), name
             assert observable(s).isfinite().all(), name
         for name in system.symmetries if system.has_energy else ():

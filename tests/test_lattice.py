@@ -5,12 +5,29 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.lattice import OPERATIONS, Group, group, identity, spatial_operations
+from lightdan.lattice import (
+    OPERATIONS,
+    SPIN_OPERATIONS,
+    TWO_PI,
+    Group,
+    group,
+    identity,
+    polarization,
+    spatial_operations,
+    vorticity,
+    wrap,
+)
 
 
 def random_spins(num, shape):
     generator = torch.Generator().manual_seed(0)
     return 2.0 * torch.randint(2, (num, *shape), generator=generator) - 1
+
+
+def elements_of(operation):
+    degrees = torch.zeros_like(operation.signs) if operation.degrees is None else operation.degrees
+    rows = torch.column_stack([operation.signs, degrees, operation.permutations])
+    return {tuple(row) for row in rows.tolist()}
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 4), (3, 5)])
@@ -19,14 +36,8 @@ def test_operations_are_groups(name, shape):
     if name == "rotation" and len(shape) == 1:
         pytest.skip("no rotation of a ring")
     operation = OPERATIONS[name](shape)
-    rows = {
-        (*p.tolist(), s.item()) for p, s in zip(operation.permutations, operation.signs, strict=True)
-    }
-    assert len(rows) == len(operation)
-    square = operation @ operation
-    assert {
-        (*p.tolist(), s.item()) for p, s in zip(square.permutations, square.signs, strict=True)
-    } == rows
+    assert len(elements_of(operation)) == len(operation)
+    assert elements_of(operation @ operation) == elements_of(operation)
     sites = torch.arange(operation.permutations.shape[1])
     assert torch.equal(operation.permutations.sort(1).values, sites.expand(len(operation), -1))
 
@@ -39,6 +50,8 @@ def test_operations_are_groups(name, shape):
         (("rotation", "reflection"), (3, 5), 4),
         (("translation", "rotation", "reflection", "z2"), (4, 4), 256),
         (("translation", "reflection"), (6,), 12),
+        (("spin_rotation", "spin_reflection"), (2,), 720),
+        (("spin_reflection", "spin_rotation", "reflection"), (2,), 1440),
     ],
 )
 def test_orders_of_products(names, shape, order):
@@ -118,7 +131,9 @@ def test_products_of_elements_act_as_one_after_the_other(names, shape):
     assert torch.equal(table.sort(1).values, everything.expand_as(table))
 
 
-@pytest.mark.parametrize(("order", "names"), [(256, list(OPERATIONS)), (16, ["translation"])])
+@pytest.mark.parametrize(
+    ("order", "names"), [(256, ["z2", "translation", "rotation", "reflection"]), (16, ["translation"])]
+)
 def test_all_elements_act_differently(order, names):
     s = torch.arange(1, 17.0).reshape(1, 4, 4)
     for permuted in itertools.permutations(names):
@@ -131,3 +146,71 @@ def test_random_elements_are_uniform_and_of_their_seed():
     drawn = elements.random_elements(8000, torch.Generator().manual_seed(0))
     assert torch.equal(drawn, elements.random_elements(8000, torch.Generator().manual_seed(0)))
     assert (drawn.bincount(minlength=8) - 1000).abs().max() < 5 * 1000**0.5
+
+
+def random_angles(num, shape, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    return TWO_PI * torch.rand(num, *shape, generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wrapped_angles_are_in_their_range(dtype):
+    edge = torch.tensor([-1e-20, -1e-9, 0.0, TWO_PI, 2 * TWO_PI, -TWO_PI, 7.0], dtype=dtype)
+    wrapped = wrap(edge)
+    assert ((wrapped >= 0) & (wrapped < TWO_PI)).all()
+    torch.testing.assert_close(torch.cos(wrapped), torch.cos(edge), atol=1e-6, rtol=0)
+
+
+def test_spins_turn_and_reflect_together():
+    s = random_angles(4, (2, 3))
+    turned = OPERATIONS["spin_rotation"]((2, 3)).act(s, torch.tensor([0, 72, 144, 359]))
+    for index, degrees in enumerate((0, 72, 144, 359)):
+        expected = torch.remainder(s[index] + math.radians(degrees), TWO_PI)
+        torch.testing.assert_close(turned[index], expected)
+    reflected = OPERATIONS["spin_reflection"]((2, 3)).act(s, torch.tensor([0, 1, 1, 1]))
+    assert torch.equal(reflected[0], s[0])
+    torch.testing.assert_close(reflected[1:], TWO_PI - s[1:])
+
+
+def test_products_of_turns_and_reflections_act_as_one_after_the_other():
+    first, second = (OPERATIONS[name]((2, 2)) for name in SPIN_OPERATIONS)
+    s = random_angles(1, (2, 2))
+    for left, right in ((first, second), (second, first)):
+        product = left @ right
+        images = torch.stack([image[0] for image in _images(product, s)])
+        for g, h in ((1, 1), (len(left) - 1, 0), (0, len(right) - 1)):
+            inner = right.act(s, torch.tensor(h))
+            image = left.act(inner, torch.tensor(g))
+            assert (images - image).abs().amax((1, 2)).min() < 1e-9
+
+
+def test_polarization_of_aligned_and_opposite_angles():
+    s = torch.stack([torch.full((2, 2), 0.3), torch.tensor([[0.0, math.pi], [0.0, math.pi]])])
+    torch.testing.assert_close(
+        polarization(s), torch.tensor([[math.cos(0.3), math.sin(0.3)], [0.0, 0.0]])
+    )
+
+
+def test_vorticity_is_integer_sums_to_zero_and_is_a_third_at_infinite_temperature():
+    winding = vorticity(random_angles(4000, (8, 6)))
+    assert torch.equal(winding, winding.round())
+    assert torch.equal(winding.sum((1, 2)), torch.zeros(4000, dtype=torch.float64))
+    density = winding.abs().mean((1, 2))
+    assert density.mean().item() == pytest.approx(1 / 3, abs=5 * density.std().item() / 4000**0.5)
+
+
+@pytest.mark.parametrize("turns", [(0, 0), (1, 0), (0, -1), (2, 1)])
+def test_spin_wave_has_no_vortex(turns):
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(12.0), indexing="ij")
+    wave = wrap(TWO_PI * (turns[0] * rows / 8 + turns[1] * columns / 12) + 0.1)[None]
+    assert not vorticity(wave).any()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_vortex_and_antivortex_are_found_where_they_are(sign):
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
+    angles = wrap(sign * torch.atan2(y - 2.5, x - 3.5))[None]
+    winding = vorticity(angles, "open")
+    assert winding.shape == (1, 5, 6)
+    assert winding[0, 2, 3] == sign
+    assert winding.abs().sum() == 1

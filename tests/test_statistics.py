@@ -9,6 +9,7 @@ import pytest
 from lightdan.statistics import (
     Estimate,
     autocorrelation_time,
+    bennett,
     effective_sample_size,
     jackknife,
     log_mean_exp,
@@ -207,3 +208,28 @@ def test_weights_without_a_finite_largest_are_refused(log_weights):
 def test_weights_and_values_must_match():
     with pytest.raises(ValueError, match="shape"):
         weighted_mean([1.0, 2.0], [0.0])
+
+
+@pytest.mark.parametrize(("num_first", "num_second"), [(400, 400), (1500, 300)])
+def test_bennett_covers_the_exact_ratio(num_first, num_second):
+    """Two Gaussians, f_1 = exp(−x²/2) and f_2 = exp(−(x − 1)²/(2 · 2²)): ln(Z_1/Z_2) = −ln 2."""
+    rng = np.random.default_rng(0)
+
+    def log_ratio(x):
+        return -(x**2) / 2 + (x - 1) ** 2 / 8
+
+    hits, errors = 0, []
+    for _ in range(300):
+        first = log_ratio(rng.normal(size=num_first))
+        found = bennett(first, log_ratio(rng.normal(1, 2, size=num_second)))
+        hits += abs(found.value + math.log(2)) < found.error
+        errors.append((found.value + math.log(2)) / found.error)
+    assert 0.61 <= hits / 300 <= 0.75
+    assert abs(np.mean(errors)) < 4 / 300**0.5
+
+
+def test_bennett_of_equal_shapes_is_exact():
+    found = bennett(np.full(5, 3.0), np.full(7, 3.0))
+    assert found == (pytest.approx(3.0, abs=1e-10), 0.0)
+    with pytest.raises(ValueError, match="finite"):
+        bennett([0.0, np.nan], [0.0])

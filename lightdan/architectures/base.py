@@ -9,6 +9,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightdan import lattice
@@ -36,13 +37,16 @@ class Architecture(LightningModule):
         augment: Operations of which random elements are applied to each training batch.
         symmetrize: Operations that make p_θ(s) = ⟨p(g s)⟩, the mean over their group, which stays
             normalised. Maximum likelihood trains its bound ⟨ln p(g s)⟩ with one random g a step.
+        reference_frame: Of angles: p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …), the first angle being uniform;
+            exactly invariant under global rotations, and normalised.
         temperature_input: Whether the network sees 1/T, so that one network serves several T.
         optimizer: Constructor of the optimizer from the weights.
         scheduler: Constructor of a schedule stepped every epoch; by default a cosine to zero over
             the whole training, after a warm-up of a twentieth of it.
 
     Raises:
-        ValueError: an operation that the system does not declare, a conditional that does not fit.
+        ValueError: an operation that the system does not declare, a conditional that does not fit, a
+            reference frame without angles.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Architecture(LightningModule):
         objective: Objective | None = None,
         augment: Sequence[str] = (),
         symmetrize: Sequence[str] = (),
+        reference_frame: bool = False,
         temperature_input: bool = False,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
@@ -74,6 +79,16 @@ class Architecture(LightningModule):
                     f"model.{option} names {', '.join(unknown)}, which the system does not declare; "
                     f"its symmetries are: {', '.join(symmetries) or 'none'}."
                 )
+        if "spin_rotation" in symmetrize:
+            raise ValueError(
+                "model.symmetrize cannot average over spin_rotation, a continuous group: set "
+                "model.reference_frame to true."
+            )
+        if reference_frame and site_kind != "angle":
+            raise ValueError(
+                f"model.reference_frame is for angles, not for sites of kind {site_kind!r}."
+            )
+        self.reference_frame = reference_frame
         self.temperature_input = temperature_input
         self.optimizer, self.scheduler = optimizer, scheduler
         self._augmentations = [lattice.OPERATIONS[name](lattice_shape) for name in augment]
@@ -131,9 +146,16 @@ class Architecture(LightningModule):
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
         """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
-        parameters = self(configurations, temperature)
-        terms = self.conditional.log_prob(configurations.flatten(1), parameters)
-        return terms.reshape(configurations.shape)
+        if not self.reference_frame:
+            parameters = self(configurations, temperature)
+            terms = self.conditional.log_prob(configurations.flatten(1), parameters)
+            return terms.reshape(configurations.shape)
+        flat = configurations.flatten(1)
+        relative = lattice.wrap(flat - flat[:, :1])
+        parameters = self(relative.reshape(configurations.shape), temperature)
+        terms = self.conditional.log_prob(relative[:, 1:], parameters[:, 1:])
+        # The first angle is uniform: density 1 in the measure dθ/2π.
+        return F.pad(terms, (1, 0)).reshape(configurations.shape)
 
     def bare_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
@@ -179,14 +201,19 @@ class Architecture(LightningModule):
         """Configurations of the bare network at given uniform numbers `(B, sites)` in [0, 1)."""
         steps = self.incremental(len(uniforms), temperature)
         parameters = next(steps)
-        columns = []
+        columns: list[Tensor] = []
         for column in uniforms.T:
-            columns.append(self.conditional.sample(parameters, column))
+            first = self.reference_frame and not columns
+            value = torch.zeros_like(column) if first else self.conditional.sample(parameters, column)
+            columns.append(value)
             try:
                 parameters = steps.send(columns[-1])
             except StopIteration:
                 break
-        return torch.stack(columns, dim=1).reshape(-1, *self.lattice_shape)
+        values = torch.stack(columns, dim=1)
+        if self.reference_frame:
+            values = lattice.wrap(values + lattice.TWO_PI * uniforms[:, :1])
+        return values.reshape(-1, *self.lattice_shape)
 
     @torch.no_grad()
     def sample(

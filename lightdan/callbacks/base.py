@@ -1,6 +1,8 @@
 """What a measurement is: a question put to a trained model, answered with numbers ± errors."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from lightning import LightningModule, Trainer
@@ -38,6 +40,10 @@ class Measurement(Callback):
             NotMeasurable: the system lacks what is needed.
         """
 
+    def compare(self, ensembles: Sequence[Ensemble]) -> Result | None:
+        """The answer that needs several temperatures, asked after `measure` at each; none by default."""
+        return None
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the test configurations."""
         self._run_all(trainer, pl_module, measurements_of(trainer), "test")
@@ -66,13 +72,22 @@ class Measurement(Callback):
             return
         if trainer.is_global_zero:
             assert isinstance(model, Architecture)
-            report = Report(trainer, split)
-            for temperature in system.temperatures:
-                ensemble = Ensemble(
-                    model, system, temperature, _known_log_prob(trainer, model, split), split
-                )
+            report = Report(trainer, model, split)
+            known = _known_log_prob(trainer, model, split)
+            ensembles = [Ensemble(model, system, t, known, split) for t in system.temperatures]
+            for ensemble in ensembles:
+                suffix = f"@T={ensemble.temperature:g}" if len(ensembles) > 1 else ""
                 for measurement in measurements:
-                    report.add(measurement.name, measurement.measure, ensemble)
+                    report.add(
+                        measurement.name + suffix,
+                        partial(measurement.measure, ensemble),
+                        ensemble.temperature,
+                    )
+            if len(ensembles) > 1:
+                for measurement in measurements:
+                    report.add(
+                        measurement.name, partial(measurement.compare, ensembles), system.temperatures
+                    )
             report.show()
         trainer.strategy.barrier("measurements")
 

@@ -111,3 +111,8 @@ class Samples:
     def energy(self) -> np.ndarray:
         """H `(M,)`."""
         return self.ensemble.energy_of(self.configurations)
+
+    @property
+    def log_weights(self) -> np.ndarray:
+        """Ln of the unnormalised weights exp(−H/T)/p_θ `(M,)`."""
+        return -self.energy / self.ensemble.temperature - self.log_prob

@@ -1,4 +1,4 @@
-"""The look of all figures: two panels across a page."""
+"""The look of all figures: panels across a page."""
 
 import math
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 MODEL, DATA, EXACT = "#c03a2b", "#2c5f8a", "#222222"
 
 
-def two_panels() -> tuple[Figure, Axes, Axes]:
-    """A figure of the width of a page with two panels labelled (a) and (b)."""
-    figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for label, axes in zip("ab", (left, right), strict=True):
+def panels(num: int) -> tuple[Figure, list[Axes]]:
+    """A figure of the width of a page with `num` panels side by side, labelled from (a) on."""
+    figure = Figure(figsize=(7.0, 1.2 + 3.6 / num), layout="constrained")
+    row = list(figure.subplots(1, num))
+    for label, axes in zip("abcdef", row, strict=False):
         axes.set_title(f"({label})", loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         axes.xaxis.label.set_size(9)
         axes.yaxis.label.set_size(9)
-    return figure, left, right
+    return figure, row
 
 
 def bin_edges(values: np.ndarray, bins: int = 40) -> list[float]:

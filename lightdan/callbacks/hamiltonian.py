@@ -1,13 +1,15 @@
 """The learned Hamiltonian against the true one."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.ensemble import Ensemble
-from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, two_panels
+from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
-from lightdan.statistics import Estimate, jackknife, log_mean_exp, mean
+from lightdan.statistics import Estimate, bennett, jackknife, mean
 
 
 class Hamiltonian(Measurement):
@@ -17,15 +19,28 @@ class Hamiltonian(Measurement):
 
     - `nll`: ⟨−ln p_θ⟩, never below the entropy but for the noise of the test set;
     - `slope`, `intercept`, `r2`: of the straight line of −ln p_θ over H/T, ideally 1, ln Z and 1;
-    - `ln_z`: −ln⟨exp(ln p_θ + H/T)⟩, unbiased by the fit, unlike the intercept, which extrapolates;
+    - `ln_z`: by Bennett's acceptance ratio between the configurations and samples of the model, right
+      whatever the fit, unlike the intercept, which extrapolates; angles in the measure dθ/2π;
     - `kl`: KL(data‖model) by the paired estimator ⟨ln p − ln p_θ⟩ with ln p = −H/T − ln Z, exact where
       ln Z is known, else with `ln_z`; most of the test set's sampling noise cancels in it;
     - `nll_bare`, `kl_bare`: of the network before symmetrisation, where there is one.
 
     A system of unknown Hamiltonian has `nll` only.
+
+    Args:
+        num_samples: Configurations drawn from the model for `ln_z`.
+        seed: Of the drawing.
+        every_n_epochs: Measure during training too.
     """
 
     name = "hamiltonian"
+
+    def __init__(
+        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
+    ) -> None:
+        super().__init__(every_n_epochs)
+        self.num_samples = num_samples
+        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Slope, intercept, R², ln Z, KL and NLL with errors."""
@@ -35,34 +50,28 @@ class Hamiltonian(Measurement):
             return Result({"nll": mean(nll)}, {"nll": nll}, notes=[note])
         reduced = ensemble.energy / ensemble.temperature
         exact = ensemble.system.exact(ensemble.temperature)
-        log_z = log_mean_exp(reduced - nll)
+        samples = ensemble.samples(self.num_samples, self.seed)
+        log_z = bennett(nll - reduced, samples.log_weights)
+        constant = log_z if exact is None else Estimate(exact.log_partition, 0.0)
         estimates = {
             **line(reduced, nll),
-            "ln_z": Estimate(-log_z.value, log_z.error),
+            "ln_z": log_z,
             "nll": mean(nll),
+            "kl": minus(mean(nll - reduced), constant),
         }
-        reference = {"slope": 1.0, "r2": 1.0}
+        reference, notes = {"slope": 1.0, "r2": 1.0}, []
         if exact is not None:
-            estimates["kl"] = mean(nll - reduced - exact.log_partition)
             reference |= {"ln_z": exact.log_partition, "intercept": exact.log_partition}
-            notes = []
         else:
-            difference = nll - reduced
-            weight = np.exp(difference.min() - difference)
-            estimates["kl"] = jackknife(
-                lambda d, w: d + np.log(w) - difference.min(), difference, weight
-            )
-            notes = ["ln Z is not known exactly; kl uses the estimate ln_z."]
+            notes.append("ln Z is not known exactly; kl uses the estimate ln_z.")
         if ensemble.model.symmetrize:
             bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
             estimates["nll_bare"] = mean(bare)
-            if exact is not None:
-                estimates["kl_bare"] = mean(bare - reduced - exact.log_partition)
-        constant = exact.log_partition if exact else estimates["ln_z"].value
+            estimates["kl_bare"] = minus(mean(bare - reduced), constant)
         return Result(
             estimates,
             {"reduced_energy": reduced, "nll": nll},
-            self.figure(reduced, nll - constant, estimates),
+            self.figure(reduced, nll - constant.value, estimates),
             reference,
             notes=notes,
         )
@@ -70,7 +79,7 @@ class Hamiltonian(Measurement):
     @staticmethod
     def figure(reduced: np.ndarray, learned: np.ndarray, estimates: dict[str, Estimate]) -> Figure:
         """H_θ/T over H/T, and the difference."""
-        figure, left, right = two_panels()
+        figure, (left, right) = panels(2)
         ends = np.array([reduced.min(), reduced.max()])
         left.plot(reduced, learned, ".", ms=2, color=DATA, alpha=0.4, label="held-out", rasterized=True)
         left.plot(ends, ends, "-", lw=1, color=EXACT, label="exact")
@@ -83,6 +92,11 @@ class Hamiltonian(Measurement):
         right.set(xlabel="$H/T$", ylabel=r"$\ln p - \ln p_\theta$")
         legends((left, right))
         return figure
+
+
+def minus(first: Estimate, second: Estimate) -> Estimate:
+    """The difference of two independent estimates."""
+    return Estimate(first.value - second.value, math.hypot(first.error, second.error))
 
 
 def line(x: np.ndarray, y: np.ndarray) -> dict[str, Estimate]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.ensemble import Ensemble
-from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, two_panels
+from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, panels
 from lightdan.callbacks.observables import series
 from lightdan.callbacks.report import Result
 from lightdan.statistics import (
@@ -48,7 +48,7 @@ class ImportanceSampling(Measurement):
         """Effective sample size, free energies and reweighted observables."""
         samples = ensemble.samples(self.num_samples, self.seed)
         temperature, sites = ensemble.temperature, ensemble.system.num_sites
-        log_weights = -samples.energy / temperature - samples.log_prob
+        log_weights = samples.log_weights
         values = series(ensemble, samples.configurations)
         log_z = log_mean_exp(log_weights)
         variational = mean(-temperature * log_weights / sites)
@@ -81,7 +81,7 @@ class ImportanceSampling(Measurement):
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate], sites: int) -> Figure:
         """The weights' distribution, and the energy's before and after reweighting."""
-        figure, left, right = two_panels()
+        figure, (left, right) = panels(2)
         relative = arrays["log_weights"] - estimates["ln_z"].value
         left.hist(relative, 60, density=True, color=MODEL, alpha=0.7)
         left.axvline(0, lw=1, color=EXACT)

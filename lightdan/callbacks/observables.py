@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.ensemble import Ensemble
-from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, two_panels
+from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, panels
 from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, jackknife, mean
 
@@ -72,7 +72,7 @@ class Observables(Measurement):
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], name: str) -> Figure:
         """C(r), and the distribution of the first observable."""
-        figure, left, right = two_panels()
+        figure, (left, right) = panels(2)
         distance = np.arange(1, arrays["correlation"].shape[1] + 1)
         styles = (("model", MODEL, "o"), ("data", DATA, "s"))
         for row, (label, colour, marker) in enumerate(styles):
@@ -107,7 +107,7 @@ def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
     """Every observable of every configuration."""
     return {
         name: function(configurations).double().cpu().numpy()
-        for name, function in ensemble.system.observables().items()
+        for name, function in ensemble.system.observables(ensemble.temperature).items()
     }
 
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+from lightdan.architectures.base import Architecture
+from lightdan.callbacks.ensemble import NotMeasurable
 from lightdan.running import run_directory
 from lightdan.statistics import Estimate
 
@@ -47,30 +48,33 @@ class Report:
 
     Args:
         trainer: The trainer.
+        model: The model that is measured.
         split: ``test`` or ``validation``.
     """
 
-    def __init__(self, trainer: Trainer, split: str) -> None:
-        self.trainer, self.split = trainer, split
+    def __init__(self, trainer: Trainer, model: Architecture, split: str) -> None:
+        self.trainer, self.model, self.split = trainer, model, split
         self.directory = run_directory(trainer) / "measurements"
         self.rows: list[tuple[str, str, Estimate, float | Estimate | None]] = []
         self.notes: list[str] = []
 
-    def add(self, name: str, measure: Callable[[Ensemble], Result], ensemble: Ensemble) -> None:
+    def add(
+        self, title: str, answer: Callable[[], Result | None], temperature: float | list[float]
+    ) -> None:
         """Measure, write and log."""
         try:
-            result = measure(ensemble)
+            result = answer()
         except NotMeasurable as reason:
-            self.notes.append(f"{name}: not measured, for {reason}.")
+            self.notes.append(f"{title}: not measured, for {reason}.")
             return
         except Exception as error:
             # The other measurements, and the trained model, are not to be lost with this one.
-            message = f"{name}: failed: {type(error).__name__}: {error}"
+            message = f"{title}: failed: {type(error).__name__}: {error}"
             warnings.warn(message, stacklevel=2)
             self.notes.append(message)
             return
-        several = len(ensemble.system.temperatures) > 1
-        title = name + (f"@T={ensemble.temperature:g}" if several else "")
+        if result is None:
+            return
         self.rows += [
             (title, key, estimate, result.reference.get(key))
             for key, estimate in result.estimates.items()
@@ -78,9 +82,9 @@ class Report:
         ]
         self.notes += [f"{title}: {note}" for note in result.notes]
         self._log(title, result)
-        self._write(title, result, ensemble)
+        self._write(title, result, temperature)
 
-    def _write(self, title: str, result: Result, ensemble: Ensemble) -> None:
+    def _write(self, title: str, result: Result, temperature: float | list[float]) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
         content = {
@@ -92,9 +96,10 @@ class Report:
                 name: _finite(value.value if isinstance(value, Estimate) else value)
                 for name, value in result.reference.items()
             },
-            "temperature": ensemble.temperature,
-            "augment": list(ensemble.model.augment),
-            "symmetrize": list(ensemble.model.symmetrize),
+            "temperature": temperature,
+            "augment": list(self.model.augment),
+            "symmetrize": list(self.model.symmetrize),
+            "reference_frame": self.model.reference_frame,
             "notes": result.notes,
         }
         write_whole(self.directory / f"{stem}.json", json.dumps(content, indent=2).encode())

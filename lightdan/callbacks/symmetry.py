@@ -1,5 +1,7 @@
 """Is the learned Hamiltonian invariant under the operations that the system declares?"""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -8,9 +10,9 @@ from torch import Tensor
 from lightdan import lattice
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
-from lightdan.callbacks.figures import DATA, MODEL, two_panels
+from lightdan.callbacks.figures import DATA, MODEL, panels
 from lightdan.callbacks.report import Result
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Estimate, jackknife, mean
 from lightdan.systems.base import System
 
 MAX_ELEMENTS = 8
@@ -24,6 +26,9 @@ class Symmetry(Measurement):
     configurations of max − min over the elements (8 at random, besides the identity, of a larger
     group). A model that was given the symmetry is said to have it by construction, and the network
     before symmetrisation stands beside it as `<operation>_bare`.
+
+    Of angles also (max − min)/|mean| of H_θ over the global rotations by 0, 0.2, … 1 × 2π: `o2_spread`
+    of the mean of H_θ over the configurations, and `o2_spread_single`, the mean over single ones.
 
     Args:
         num_configurations: At most so many held-out configurations.
@@ -59,12 +64,18 @@ class Symmetry(Measurement):
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
                 estimates |= deviations(name, suffix, differences, identity)
-        given = sorted(set(model.augment) | set(model.symmetrize))
+                if name == "spin_rotation":
+                    table = self.rotation_table(ensemble, function, configurations)
+                    arrays["o2_table" + suffix] = table
+                    estimates |= relative_spreads(table, suffix)
+        frame = ["spin_rotation"] if model.reference_frame else []
+        given = sorted({*model.augment, *model.symmetrize, *frame})
         notes = []
         if given:
             notes.append(
                 f"the model was given {', '.join(given)} (augment: {', '.join(model.augment) or 'none'};"
-                f" symmetrize: {', '.join(model.symmetrize) or 'none'}); this tests no law of the data."
+                f" symmetrize: {', '.join(model.symmetrize) or 'none'}"
+                f"{'; reference frame' if frame else ''}); this tests no law of the data."
             )
         return Result(estimates, arrays, self.figure(arrays, estimates), notes=notes)
 
@@ -83,10 +94,23 @@ class Symmetry(Measurement):
         return [group.act(configurations, element) for element in chosen]
 
     @staticmethod
+    def rotation_table(
+        ensemble: Ensemble, function: Callable[[Tensor, Tensor], Tensor], configurations: Tensor
+    ) -> np.ndarray:
+        """H_θ of the configurations turned by 0, 0.2, … 1 × 2π `(M, 6)`."""
+        group = lattice.spin_rotation(configurations.shape[1:])
+        turned = [
+            group.act(configurations, torch.tensor(degrees, device=configurations.device))
+            for degrees in (0, 72, 144, 216, 288)
+        ]
+        columns = [-ensemble.temperature * ensemble.evaluate(function, s) for s in turned]
+        return np.stack([*columns, columns[0]], axis=1)
+
+    @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
         """The differences' distribution, and their root mean squares."""
-        figure, left, right = two_panels()
-        names = [name for name in arrays if not name.endswith("_bare")]
+        figure, (left, right) = panels(2)
+        names = [name for name in arrays if name in lattice.OPERATIONS]
         bare = [f"{name}_bare" if f"{name}_bare" in arrays else name for name in names]
         for position, name in enumerate(bare):
             low, middle, high = np.quantile(np.abs(arrays[name]), [0.16, 0.5, 0.84])
@@ -109,6 +133,15 @@ class Symmetry(Measurement):
             axes.set_xticks(range(len(names)), names, rotation=20, fontsize=8)
         right.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
         return figure
+
+
+def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:
+    """(max − min)/|mean| along the columns of `(M, elements)`: of the rows' mean, and of each row."""
+    singles = np.ptp(table, axis=1) / np.abs(table.mean(1))
+    return {
+        f"o2_spread{suffix}": jackknife(lambda h: np.ptp(h) / abs(h.mean()), table),
+        f"o2_spread_single{suffix}": mean(singles),
+    }
 
 
 def deviations(

@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from lightdan import lattice
 from lightdan.data import BatchLoader, CachedArray, derive_seed, split
 from lightdan.progress import progress_bar
 from lightdan.readers import Rows
@@ -94,15 +95,25 @@ class System(LightningDataModule):
         """Exact thermodynamics, where they are known."""
         return None
 
-    def observables(self) -> dict[str, Callable[[Tensor], Tensor]]:
+    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
         """Name → function of configurations `(B, *lattice)` that gives one number each `(B,)`.
 
-        By default the energy a site where it is known and, but for angles, the magnetisation.
+        By default the energy a site where it is known, and the magnetisation: of angles
+        |m| = |Σ e^{iθ}|/N, and the density of vortex pairs, Σ|v|/(2N), where there are plaquettes.
+
+        Args:
+            temperature: T, for what is an observable of an ensemble, like the helicity modulus.
         """
         found: dict[str, Callable[[Tensor], Tensor]] = {}
         if self.has_energy:
             found["energy"] = lambda s: self.energy(s) / self.num_sites
-        if self.site_kind != "angle":
+        if self.site_kind == "angle":
+            found["abs_magnetization"] = lambda s: lattice.polarization(s).norm(dim=1)
+            if len(self.lattice_shape) == 2 and min(self.lattice_shape) > 1:
+                found["vortex_pairs"] = lambda s: (
+                    lattice.vorticity(s, self.boundary).abs().flatten(1).mean(1) / 2
+                )
+        else:
             found["abs_magnetization"] = lambda s: s.flatten(1).mean(1).abs()
             found["magnetization"] = lambda s: s.flatten(1).mean(1)
         return found
@@ -242,6 +253,18 @@ def check_temperatures(temperature: float | Sequence[float]) -> list[float]:
     if len(set(temperatures)) < len(temperatures):
         raise ValueError(f"temperature names a value twice: {temperature}.")
     return temperatures
+
+
+def check_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The sides of a ring or a rectangle; one integer L is the square L × L.
+
+    Raises:
+        ValueError: there are not one or two, or one is not positive.
+    """
+    sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise ValueError(f"shape must be one or two positive numbers of sites, not {shape}.")
+    return sides
 
 
 def check_positive(name: str, value: int) -> int:

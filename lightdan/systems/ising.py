@@ -8,7 +8,7 @@ import numpy as np
 from lightdan import lattice
 from lightdan.simulation import ising, kaufman
 from lightdan.simulation.kaufman import Thermodynamics
-from lightdan.systems.base import System
+from lightdan.systems.base import System, check_shape
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -39,9 +39,7 @@ class Ising(System):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.lattice_shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
-        if len(self.lattice_shape) not in (1, 2) or min(self.lattice_shape) < 1:
-            raise ValueError(f"shape must be one or two positive numbers of sites, not {shape}.")
+        self.lattice_shape = check_shape(shape)
         self.coupling = coupling
         self.field = field
         spatial = lattice.spatial_operations(self.lattice_shape, self.boundary)

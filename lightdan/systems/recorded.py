@@ -79,7 +79,9 @@ class Recorded(System):
         self._form = self._recognise(values)
         self.site_kind, self.levels = self._form.site_kind, self._form.levels
         self.symmetries = lattice.spatial_operations(self.lattice_shape, boundary)
-        if self.levels and self.levels == tuple(-level for level in reversed(self.levels)):
+        if self.site_kind == "angle":
+            self.symmetries = (*lattice.SPIN_OPERATIONS, *self.symmetries)
+        elif self.levels and self.levels == tuple(-level for level in reversed(self.levels)):
             self.symmetries = ("z2", *self.symmetries)
 
     def prepare_data(self) -> None:

@@ -158,7 +158,7 @@ def test_estimates_equal_the_sum_over_all_65536_states():
     with torch.no_grad():
         p = model.log_prob(states).exp()
     found = Observables(num_samples=4000).measure(ours).estimates
-    for name, function in system.observables().items():
+    for name, function in system.observables(1.0).items():
         within(found[name], (p * function(states)).sum().item())
     energy = system.energy(states)
     variance = (p * energy**2).sum() - (p * energy).sum() ** 2

@@ -128,7 +128,7 @@ def test_a_system_without_simulation_or_energy_says_so(tmp_path):
     bare = _Bare(cache_dir=str(tmp_path))
     assert not bare.has_energy
     assert bare.exact(1.0) is None
-    assert set(bare.observables()) == {"magnetization", "abs_magnetization"}
+    assert set(bare.observables(1.0)) == {"magnetization", "abs_magnetization"}
     with pytest.raises(NotImplementedError, match="_Bare has no simulation"):
         bare.setup()
     with pytest.raises(NotImplementedError, match="Hamiltonian of _Bare is not known"):
@@ -138,7 +138,7 @@ def test_a_system_without_simulation_or_energy_says_so(tmp_path):
 def test_observables_are_what_they_are_called(tmp_path):
     system = Ising(shape=(2, 3), field=0.5)
     s = torch.tensor([[[1.0, 1, -1], [-1, -1, -1]]])
-    values = {name: function(s).item() for name, function in system.observables().items()}
+    values = {name: function(s).item() for name, function in system.observables(1.0).items()}
     # along the rows −1 each, along the columns twice: 2 (−1 − 1 + 1)
     assert values == pytest.approx(
         {"energy": (-(-1 + 3 - 2) + 0.5 * 2) / 6, "magnetization": -1 / 3, "abs_magnetization": 1 / 3}
