@@ -118,9 +118,16 @@ def _automatic(seen: Seen) -> Form:
         _refuse_odd_spins(seen, counts)
         if seen.fraction is None:
             return _level(seen)
-    if seen.fraction is not None and seen.outside is None and seen.maximum > math.pi:
+    if seen.fraction is not None and (
+        (seen.outside is None and seen.maximum > math.pi) or _fills_circle_about_zero(seen)
+    ):
         return _angle(seen)
     return _real(seen)
+
+
+def _fills_circle_about_zero(seen: Seen) -> bool:
+    """Whether the values reach from −π to π, to 2 %, and no further."""
+    return all(0.98 * math.pi < end <= np.float32(math.pi) for end in (-seen.minimum, seen.maximum))
 
 
 def _refuse_odd_spins(seen: Seen, counts: dict[float, int]) -> None:
@@ -188,20 +195,20 @@ def _level(seen: Seen) -> Form:
 
 
 def _angle(seen: Seen) -> Form:
-    if seen.outside is not None:
-        degrees = 50 < max(-seen.minimum, seen.maximum) <= 360
-        remedy = "they look like degrees, so apply np.deg2rad and " if degrees else ""
+    if seen.outside is not None and 50 < max(-seen.minimum, seen.maximum) <= 360:
         raise ValueError(
-            f"{seen.at(*seen.outside)}, which is no angle in [0, 2π): {remedy}take the values modulo 2π "
-            "(np.mod), or set values to 'real'."
+            f"{seen.at(*seen.outside)}, which is no angle in [0, 2π): they look like degrees, so apply "
+            "np.deg2rad, or set values to 'real'."
         )
-    return Form(
-        "angle",
-        (),
-        np.dtype(np.float32),
-        f"angles from {seen.minimum:.4g} to {seen.maximum:.4g}",
-        lambda raw: np.where(raw.astype(np.float32) >= np.float32(TWO_PI), 0, raw),
-    )
+    wrapped = ", taken modulo 2π" if seen.outside is not None else ""
+    description = f"angles from {seen.minimum:.4g} to {seen.maximum:.4g}{wrapped}"
+    return Form("angle", (), np.dtype(np.float32), description, _wrapped)
+
+
+def _wrapped(raw: np.ndarray) -> np.ndarray:
+    """Modulo 2π, below 2π in single precision too."""
+    angles = np.mod(raw.astype(np.float64), TWO_PI).astype(np.float32)
+    return np.where(angles >= np.float32(TWO_PI), np.float32(0), angles)
 
 
 def _real(seen: Seen) -> Form:

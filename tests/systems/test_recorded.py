@@ -130,8 +130,21 @@ def test_angles(recorded, dtype):
     assert (system.site_kind, system.levels) == ("angle", ())
     system.setup()
     values = system._configurations
-    assert values[0, 0, 0] == 0
+    assert 0 <= values[0, 0, 0] < 1e-6
     assert values.max() < 2 * np.pi
+
+
+@pytest.mark.parametrize("values", ["auto", "angle"])
+def test_angles_about_zero_are_wrapped_with_a_note(recorded, values, capsys):
+    system = recorded(angles() - np.pi, values=values)
+    system.setup()
+    assert system.site_kind == "angle"
+    assert system.symmetries[:2] == ("spin_rotation", "spin_reflection")
+    assert "taken modulo 2π" in capsys.readouterr().out
+    expected = np.mod(angles() - np.pi, 2 * np.pi)[system._indices["test"]]
+    found = system.rows("test", 1.0)
+    np.testing.assert_allclose(np.cos(found.numpy()), np.cos(expected), atol=1e-5)
+    assert ((found >= 0) & (found < 2 * np.pi)).all()
 
 
 @pytest.mark.parametrize("scale", [0.4, -1.0, 2.0])
@@ -188,7 +201,6 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (angles(), {"values": "spin"}, ["too many for spins"]),
         (angles(), {"values": "level"}, ["row 0, site (0, 0)", "no integer level"]),
         (random(range(400), dtype=int), {"values": "level"}, ["too many for levels"]),
-        (angles() - 1, {"values": "angle"}, ["row 0", "np.mod"]),
         (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "np.deg2rad"]),
         (1e300 * angles(), {}, ["single precision"]),
     ],
