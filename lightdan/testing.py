@@ -16,7 +16,7 @@ from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
 from lightdan.conditionals import Categorical
 from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, group, spatial_operations
-from lightdan.simulation.kaufman import Thermodynamics
+from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import SITE_KINDS, SPLITS, System
 
 Shape: TypeAlias = tuple[int, ...]

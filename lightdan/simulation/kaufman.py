@@ -2,32 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import mpmath
+
+from lightdan.simulation.thermodynamics import Thermodynamics
 
 # A context of its own: 60 digits absorb the cancellations at high temperature and at T_c, whatever
 # precision other users of mpmath set.
 _mp: Any = mpmath.MPContext()
 _mp.dps = 60
-
-
-class Thermodynamics(NamedTuple):
-    """Totals of the whole lattice (not per site), with k_B = 1.
-
-    Args:
-        log_partition: ln Z.
-        free_energy: F = −T ln Z, in the units of J.
-        energy: E = −∂ ln Z/∂β, in the units of J.
-        specific_heat: C = ∂E/∂T = β² ∂² ln Z/∂β².
-        entropy: S = ln Z + βE, in nats.
-    """
-
-    log_partition: float
-    free_energy: float
-    energy: float
-    specific_heat: float
-    entropy: float
 
 
 def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1.0) -> Thermodynamics:

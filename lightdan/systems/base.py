@@ -16,7 +16,7 @@ from lightdan import lattice
 from lightdan.data import BatchLoader, CachedArray, derive_seed, split
 from lightdan.progress import progress_bar
 from lightdan.readers import Rows
-from lightdan.simulation.kaufman import Thermodynamics
+from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.types import Configurations, PerConfiguration
 
 SITE_KINDS = ("spin", "level", "angle", "real")

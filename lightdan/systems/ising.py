@@ -7,7 +7,7 @@ import numpy as np
 
 from lightdan import lattice
 from lightdan.simulation import ising, kaufman
-from lightdan.simulation.kaufman import Thermodynamics
+from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System, check_shape
 from lightdan.types import Configurations, PerConfiguration
 
