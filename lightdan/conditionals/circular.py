@@ -85,7 +85,7 @@ class BetaMixture(Angular, Mixture):
     The network gives ln w_k, up to a constant, and a_k, b_k ≥ 1 by 1 + softplus, shifted so that the
     mixture starts near Bernstein's partition of the uniform distribution. A component is 0 or of its
     own value at either side of the seam, which costs likelihood where the angles have none. For its
-    value to be finite there, u is kept within [1e-8, 1 − 1e-8]; the density is computed in float64.
+    value to be finite there, u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
     (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022), with one weight for all.)
 
     Args:
@@ -101,7 +101,7 @@ class BetaMixture(Angular, Mixture):
     """
 
     component_parameters = 2
-    margin = 1e-8
+    margin = 1e-10
 
     def __init__(self, components: int = 3) -> None:
         super().__init__(components)
