@@ -83,9 +83,9 @@ class BetaMixture(Angular, Mixture):
     """p(θ) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k) with u = θ/2π, with respect to du.
 
     The network gives ln w_k, up to a constant, and a_k, b_k ≥ 1 by 1 + softplus, shifted so that the
-    mixture starts near Bernstein's partition of the uniform distribution. A component is 0 or of its
-    own value at either side of the seam, which costs likelihood where the angles have none. For its
-    value to be finite there, u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
+    mixture starts near Bernstein's partition of the uniform distribution. At the seam 0 = 2π a component
+    vanishes or jumps, which costs likelihood, for the angles know no seam. For ln p to be finite there,
+    u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
     (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022), with one weight for all.)
 
     Args:

@@ -15,7 +15,7 @@ class CircularSpline(Angular):
 
     The network gives a vector in the direction φ, to which (1, 0) is added, the logarithms of the widths
     and heights of K bins, and those of the slopes at their ends, the last of which is the first: the
-    density is continuous. It is uniform where the network gives zero. Slopes lie within [1e-3, 1e3].
+    density is continuous. It is uniform where the network gives zero. These slopes keep within 1e±3.
     (D. J. Rezende et al., arXiv:2002.02428; C. Durkan et al., arXiv:1906.04032.)
 
     Args:

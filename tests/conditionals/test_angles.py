@@ -299,6 +299,33 @@ def test_network_of_four_angles_is_normalized():
     assert p.std() > 0.3
 
 
+def test_one_von_mises_component_learns_the_coupling_of_two_angles():
+    """Of H = −cos(θ − θ') at β = 3 the linear term is β times the identity, within 5 errors."""
+    num, beta = 20_000, 3.0
+    generator = torch.Generator().manual_seed(0)
+    first, rest = torch.rand(2, num, generator=generator, dtype=torch.float64)
+    theta = TURN * first
+    turned = theta + von_mises.quantile(rest, torch.full_like(rest, beta))
+    model = MADE(
+        lattice_shape=(2,), site_kind="angle", depth=0, conditional=VonMisesMixture(components=1)
+    ).double()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        mean = -model.log_prob(torch.stack([theta, turned % TURN], 1)).mean()
+        mean.backward()
+        return mean
+
+    optimizer.step(loss)
+    coupling = model.linear.weight[4:, :2].detach()
+    ratio = float(mpmath.besseli(1, beta) / mpmath.besseli(0, beta))
+    error = 1 / math.sqrt(num / 2 * (1 - ratio / beta - ratio**2))
+    torch.testing.assert_close(coupling, beta * torch.eye(2).double(), rtol=0, atol=5 * error)
+    entropy = math.log(float(mpmath.besseli(0, beta))) - beta * ratio
+    assert loss().item() == pytest.approx(entropy, abs=0.02)
+
+
 @pytest.mark.parametrize("cls", [VonMisesMixture, BetaMixture, CircularSpline])
 def test_too_few_components_are_refused(cls):
     name = "bins" if cls is CircularSpline else "components"
