@@ -86,7 +86,7 @@ class BetaMixture(Angular, Mixture):
     mixture starts near Bernstein's partition of the uniform distribution. At the seam 0 = 2π a component
     vanishes or jumps, which costs likelihood, for the angles know no seam. For ln p to be finite there,
     u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
-    (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022), with one weight for all.)
+    (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022).)
 
     Args:
         components: K.
