@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
     from lightdan.callbacks.report import Result
     from lightdan.checkpoints import load
-    from lightdan.conditionals import Bernoulli, Categorical, Conditional
+    from lightdan.conditionals import (
+        Bernoulli,
+        BetaMixture,
+        Categorical,
+        CircularSpline,
+        Conditional,
+        VonMisesMixture,
+    )
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
     "Bernoulli": "lightdan.conditionals",
+    "BetaMixture": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
+    "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
@@ -36,6 +45,7 @@ _PUBLIC = {
     "Result": "lightdan.callbacks.report",
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
+    "VonMisesMixture": "lightdan.conditionals",
     "load": "lightdan.checkpoints",
 }
 __all__ = ["__version__", *_PUBLIC]

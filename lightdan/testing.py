@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
-from lightdan.conditionals import Categorical
+from lightdan.conditionals import BetaMixture, Categorical
 from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, group, spatial_operations
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import SITE_KINDS, SPLITS, System
@@ -28,6 +29,20 @@ def all_configurations(shape: Sequence[int], levels: Sequence[int]) -> Tensor:
     values = torch.tensor(levels, dtype=torch.float64)
     digits = [torch.arange(len(levels))] * math.prod(shape)
     return values[torch.cartesian_prod(*digits)].reshape(-1, *shape)
+
+
+def grid(shape: Sequence[int], points: int) -> Tensor:
+    """Every configuration of angles (k + 1/2) 2π / points on a small lattice, in float64."""
+    return (all_configurations(shape, range(points)) + 0.5) * (2 * math.pi / points)
+
+
+def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int = 0) -> Tensor:
+    """Independent uniform sites, spins, levels or angles `(num, *shape)`, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    if site["site_kind"] == "angle":
+        return 2 * math.pi * torch.rand(num, *shape, generator=generator, dtype=torch.float64)
+    levels = torch.tensor(site["levels"], dtype=torch.float64)
+    return levels[torch.randint(len(levels), (num, *shape), generator=generator)]
 
 
 def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Architecture:
@@ -81,7 +96,15 @@ class ArchitectureTests:
         "spins": {"site_kind": "spin", "levels": (-1, 1)},
         "levels": {"site_kind": "level", "levels": (-4, 0, 1)},
         "spins as categories": {"site_kind": "spin", "levels": (-1, 1), "conditional": Categorical()},
+        "angles": {"site_kind": "angle", "levels": ()},
+        "angles of Beta mixtures": {"site_kind": "angle", "levels": (), "conditional": BetaMixture()},
     }
+    if find_spec("zuko"):
+        sites["angles of splines"] = {
+            "site_kind": "angle",
+            "levels": (),
+            "conditional": {"class_path": "CircularSpline"},
+        }
     """Kinds of site with the conditionals that fit."""
 
     def make(self, **kwargs: Any) -> Architecture:
@@ -96,30 +119,39 @@ class ArchitectureTests:
             metafunc.parametrize("site", self.sites.values(), ids=self.sites)
 
     def test_probabilities_sum_to_one(self, shape: Shape, site: Site) -> None:
-        """Σ_s p(s) = 1 over all states, 65,536 for spins on 4 × 4, with random weights."""
-        if len(site["levels"]) ** math.prod(shape) > 2**16:
+        """Σ_s p(s) = 1 over all states, 65,536 for spins on 4 × 4, with random weights.
+
+        For angles ∫ p(s) ds = 1 by the midpoint rule, which knows neither the kinks of a spline nor
+        the powers of a Beta distribution.
+        """
+        continuous = not site["levels"]
+        if len(site["levels"]) ** math.prod(shape) > 2**16 or (continuous and math.prod(shape) > 2):
             pytest.skip("too many states")
         model = randomize(self.make(lattice_shape=shape, **site))
-        total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
-        assert total.item() == pytest.approx(1, abs=1e-10)
+        if continuous:
+            total = probabilities_of(model, grid(shape, 250)).mean()
+            assert total.item() == pytest.approx(1, abs=2e-3)
+        else:
+            total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
+            assert total.item() == pytest.approx(1, abs=1e-10)
 
     def test_sites_do_not_see_later_ones(self, shape: Shape, site: Site) -> None:
         """Changing site j leaves the parameters of the sites ≤ j alone."""
         model = randomize(self.make(lattice_shape=shape, **site))
-        levels = torch.tensor(site["levels"], dtype=torch.float64)
-        generator = torch.Generator().manual_seed(1)
-        chosen = torch.randint(len(levels), (4, model.num_sites), generator=generator)
+        given, others = (random_configurations(site, shape, 6, seed).flatten(1) for seed in (1, 2))
         with torch.no_grad():
-            before = model(levels[chosen].reshape(-1, *shape))
+            before = model(given.reshape(-1, *shape))
             for j in range(model.num_sites):
-                changed = levels[chosen]
-                changed[:, j] = levels[(chosen[:, j] + 1) % len(levels)]
+                changed = given.clone()
+                changed[:, j] = others[:, j]
                 after = model(changed.reshape(-1, *shape))
                 assert torch.equal(after[:, : j + 1], before[:, : j + 1])
 
-    def test_jacobian_is_strictly_triangular(self, shape: Shape) -> None:
+    def test_jacobian_is_strictly_triangular(self, shape: Shape, site: Site) -> None:
         """∂a_i/∂s_j = 0 for j ≥ i."""
-        model = randomize(self.make(lattice_shape=shape))
+        model = randomize(self.make(lattice_shape=shape, **site))
+        if isinstance(model.conditional, Categorical):
+            pytest.skip("one-hot features have no derivative")
         jacobian = torch.autograd.functional.jacobian(model, model.sample(1, seed=1))
         slopes = jacobian.reshape(model.num_sites, -1, model.num_sites).abs().sum(1)
         assert slopes.triu().max() < 1e-12
@@ -128,7 +160,10 @@ class ArchitectureTests:
     def test_cached_sampling_equals_slow_sampling(
         self, shape: Shape, site: Site, temperature_input: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """`incremental` gives the parameters of a full pass, to rounding, and the very same draws."""
+        """`incremental` gives the parameters of a full pass, to rounding, and the very same draws.
+
+        Angles are the same to rounding, on the circle.
+        """
         options = {"lattice_shape": shape, "temperature_input": temperature_input, **site}
         model = randomize(self.make(**options))
         generator = torch.Generator().manual_seed(2)
@@ -144,17 +179,30 @@ class ArchitectureTests:
                 if index + 1 < model.num_sites:
                     parameters = steps.send(values)
         monkeypatch.setattr(model, "incremental", partial(Architecture.incremental, model))
-        assert torch.equal(model.draw(uniforms, temperature), drawn)
+        slow = model.draw(uniforms, temperature)
+        if site["levels"]:
+            assert torch.equal(slow, drawn)
+        features = model.conditional.features
+        torch.testing.assert_close(features(slow), features(drawn), rtol=0, atol=1e-7)
 
     @pytest.mark.parametrize("symmetrize", [(), ("rotation", "reflection")], ids=["bare", "symmetrized"])
     def test_samples_follow_the_probabilities(self, site: Site, symmetrize: tuple[str, ...]) -> None:
-        """χ² of 4,000 samples on 2 × 2, seed fixed."""
+        """χ² of 4,000 samples on 2 × 2, seed fixed; of two angles on 8 × 8 cells."""
         if symmetrize and site["site_kind"] == "spin":
             symmetrize += ("z2",)
-        model = randomize(self.make(lattice_shape=(2, 2), symmetrize=symmetrize, **site))
-        states = all_configurations((2, 2), site["levels"])
-        assert_frequencies(model.sample(4000, seed=3), states, probabilities_of(model, states))
+        shape = (2, 2) if site["levels"] else (1, 2)
+        model = randomize(self.make(lattice_shape=shape, symmetrize=symmetrize, **site))
+        drawn = model.sample(4000, seed=3)
         assert torch.equal(model.sample(10, seed=3), model.sample(10, seed=3))
+        if site["levels"]:
+            states = all_configurations(shape, site["levels"])
+            probabilities = probabilities_of(model, states)
+        else:
+            states = all_configurations(shape, range(8))
+            fine = probabilities_of(model, grid(shape, 256)).reshape(8, 32, 8, 32)
+            probabilities = fine.mean((1, 3)).flatten() / 64
+            drawn = (drawn * 8 / (2 * math.pi)).floor()
+        assert_frequencies(drawn, states, probabilities)
 
     def test_symmetrized_model_is_invariant_and_normalized(self) -> None:
         """p(g s) = p(s) for the whole group, and Σ p = 1."""
@@ -182,8 +230,7 @@ class ArchitectureTests:
     def test_gradients_reach_every_weight(self, site: Site) -> None:
         """None is missing, none is zero or not finite everywhere."""
         model = randomize(self.make(lattice_shape=(2, 3), **site))
-        states = all_configurations((2, 3), site["levels"])
-        model.log_prob(states[:: max(1, len(states) // 100)]).sum().backward()
+        model.log_prob(random_configurations(site, (2, 3), 100)).sum().backward()
         for name, weight in model.named_parameters():
             assert weight.grad is not None, name
             assert weight.grad.isfinite().all(), name
@@ -199,7 +246,7 @@ class ArchitectureTests:
         torch.load(tmp_path / "model.ckpt", weights_only=True)
         again = checkpoints.load(tmp_path / "model.ckpt")
         assert type(again) is type(model)
-        states = all_configurations((2, 3), site["levels"])[::7].float()
+        states = random_configurations(site, (2, 3), 30).float()
         assert torch.equal(probabilities_of(again, states, 2.0), probabilities_of(model, states, 2.0))
 
 

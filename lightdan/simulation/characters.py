@@ -67,9 +67,9 @@ def log_partition(shape: Sequence[int], beta: float) -> float:
 
     With exp(K cos θ) = Σ_n I_n(K) exp(inθ) on every bond the angles can be integrated: Z is the sum over
     integer currents on the bonds, conserved at every site, of Π I_n(K). On a ring Z = Σ_n I_n(K)^N. On
-    a torus the currents v that leave a row are the states of a transfer matrix,
-    Z = Tr (D^{1/2} A D^{1/2})^M with D(v) = Π I_{v_i} and A(v, v') = Σ_h Π_i I_{h + Σ_{j≤i} (v_j − v'_j)},
-    which conserves the total current.
+    a torus the currents v that leave a row are the states of a transfer matrix that conserves their
+    sum: Z = Tr (D^{1/2} A D^{1/2})^M with D(v) = Π I_{v_i} and, from the currents along the row,
+    A(v, v') = Σ_h Π_i I_{h + d_1 + … + d_i} for d = v − v'.
 
     Args:
         shape: As in `thermodynamics`.
@@ -144,7 +144,7 @@ def _sectors(
 
 
 def _horizontal(bessel: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Σ_h I_h Π_{i<width} I_{h + d_1 + … + d_i} for all |d_i| ≤ 2 n_max `(4 n_max + 1,) * (width − 1)`."""
+    """Σ_h I_h Π_{i<width} I_{h + d_1 + … + d_i} for all |d_i| ≤ 2 n_max, an axis for each d_i."""
     largest = len(bessel) // 2
     steps = np.arange(-2 * largest, 2 * largest + 1)
     flows = np.cumsum(np.stack(np.meshgrid(*[steps] * (width - 1), indexing="ij")), axis=0)

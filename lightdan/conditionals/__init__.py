@@ -1,0 +1,20 @@
+"""Distributions of one site given the sites before it."""
+
+from lightdan.conditionals.base import Conditional
+from lightdan.conditionals.choice import DEFAULTS, conditional_for
+from lightdan.conditionals.circular import BetaMixture, VonMisesMixture
+from lightdan.conditionals.discrete import Bernoulli, Categorical
+from lightdan.conditionals.mixture import Mixture
+from lightdan.conditionals.spline import CircularSpline
+
+__all__ = [
+    "DEFAULTS",
+    "Bernoulli",
+    "BetaMixture",
+    "Categorical",
+    "CircularSpline",
+    "Conditional",
+    "Mixture",
+    "VonMisesMixture",
+    "conditional_for",
+]
