@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightdan.systems.base import System
     from lightdan.systems.ising import Ising
     from lightdan.systems.recorded import Recorded
+    from lightdan.systems.xy import XY
 
 _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
@@ -46,6 +47,7 @@ _PUBLIC = {
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
+    "XY": "lightdan.systems.xy",
     "load": "lightdan.checkpoints",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lightdan.conditionals import von_mises
 from lightdan.conditionals.base import Conditional
 from lightdan.conditionals.mixture import Mixture
+from lightdan.lattice import wrap
 from lightdan.types import Features, SiteValues
 
 
@@ -22,12 +23,6 @@ class Angular(Conditional):
     def features(self, values: SiteValues) -> Features:
         """(cos θ, sin θ)."""
         return torch.stack([values.cos(), values.sin()], dim=-1)
-
-
-def wrap(angles: Tensor, dtype: torch.dtype) -> Tensor:
-    """Angles of float64 in [0, 2π), and still below 2π where rounding to `dtype` would reach it."""
-    rounded = angles.remainder(2 * math.pi).to(dtype)
-    return rounded.where(rounded < 2 * math.pi, 0)
 
 
 class VonMisesMixture(Angular, Mixture):
@@ -76,7 +71,7 @@ class VonMisesMixture(Angular, Mixture):
         eta, rest = self.choose(parameters, uniforms)
         x, y = eta.unbind(-1)
         deviation = von_mises.quantile(rest, torch.linalg.vector_norm(eta, dim=-1))
-        return wrap(torch.atan2(y, x) + deviation, uniforms.dtype)
+        return wrap((torch.atan2(y, x) + deviation).to(uniforms.dtype))
 
 
 class BetaMixture(Angular, Mixture):
@@ -125,4 +120,4 @@ class BetaMixture(Angular, Mixture):
         natural, rest = self.choose(parameters, uniforms)
         a, b = (1 + natural).unbind(-1)
         u = special.betaincinv(*(x.detach().cpu().numpy() for x in (a, b, rest)))
-        return wrap(2 * math.pi * torch.as_tensor(u, device=rest.device), uniforms.dtype)
+        return wrap((2 * math.pi * torch.as_tensor(u, device=rest.device)).to(uniforms.dtype))

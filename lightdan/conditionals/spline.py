@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightdan.conditionals.circular import Angular, wrap
+from lightdan.conditionals.circular import Angular
+from lightdan.lattice import wrap
 from lightdan.types import Parameters, SiteValues
 
 
@@ -76,4 +77,4 @@ class CircularSpline(Angular):
         """The inverse of g."""
         shift, spline = self._spline(parameters.double())
         x = spline.inv(math.pi * (2 * uniforms.double() - 1))
-        return wrap(shift + x - math.pi, uniforms.dtype)
+        return wrap((shift + x - math.pi).to(uniforms.dtype))

@@ -24,7 +24,8 @@ NEGLECTED = 1e-7
 def thermodynamics(shape: tuple[int, ...], temperature: float, coupling: float = 1.0) -> Thermodynamics:
     """Exact thermodynamics of H = −J Σ_<ij> cos(θ_i − θ_j), periodic, in the measure Π dθ_i/2π.
 
-    E and C are derivatives of the Chebyshev interpolation of ln Z in an interval of ± 3 % about 1/T.
+    E and C are derivatives of the Chebyshev interpolation of ln Z in an interval of ± 3 % about 1/T;
+    ln Z is right to about 1e-10 and C to 1e-8.
 
     Args:
         shape: One side length or two, of which one is at most 4; a side of length 2 has each of its
@@ -47,11 +48,11 @@ def thermodynamics(shape: tuple[int, ...], temperature: float, coupling: float =
     beta = 1 / temperature
     sides, k = _validate(shape, beta * coupling)
     interval = (0.97 * beta, 1.03 * beta)
-    largest = _largest_current(1.03 * k)
+    states = _states(sides, 1.03 * k)  # the same for all K, for ln Z must be smooth
     log_z = Chebyshev.interpolate(
-        np.vectorize(lambda b: _log_partition(sides, b * abs(coupling), largest)), 6, interval
+        np.vectorize(lambda b: _log_partition(sides, b * abs(coupling), states)), 6, interval
     )
-    value = _log_partition(sides, k, largest)
+    value = _log_partition(sides, k, states)
     energy = -float(log_z.deriv(1)(beta))
     return Thermodynamics(
         log_partition=value,
@@ -81,7 +82,7 @@ def log_partition(shape: Sequence[int], beta: float) -> float:
     Source: J. José, L. Kadanoff, S. Kirkpatrick and D. Nelson, Phys. Rev. B 16, 1217 (1977).
     """
     sides, k = _validate(shape, beta)
-    return _log_partition(sides, k, _largest_current(k))
+    return _log_partition(sides, k, _states(sides, k))
 
 
 def _validate(shape: Sequence[int], beta: float) -> tuple[list[int], float]:
@@ -102,39 +103,42 @@ def _validate(shape: Sequence[int], beta: float) -> tuple[list[int], float]:
     return sides, abs(beta)
 
 
-def _largest_current(k: float) -> int:
-    """The first current whose weight on a bond is negligible."""
-    return next(n for n in itertools.count(1) if ive(n, k) <= NEGLECTED * ive(0, k))
+def _states(sides: list[int], k: float) -> NDArray[np.int64]:
+    """The currents that leave a row `(S, width)`, of one bond on a ring, as far as they count.
+
+    A current that is left out could only return by another bond of its row, so that it enters Z with
+    its weight squared.
+    """
+    largest = next(n for n in itertools.count(1) if ive(n, k) <= NEGLECTED * ive(0, k))
+    currents = np.arange(-largest, largest + 1)
+    one = ive(currents, k) / ive(0, k)
+    states, weights = currents[:, None], one
+    for _ in range(sides[0] - 1 if len(sides) == 2 else 0):
+        weights = np.outer(weights, one).ravel()
+        states = np.column_stack([states.repeat(len(currents), axis=0), np.tile(currents, len(states))])
+        states, weights = states[weights > NEGLECTED], weights[weights > NEGLECTED]
+    return states
 
 
-def _log_partition(sides: list[int], k: float, largest: int) -> float:
-    bessel = ive(np.arange(-largest, largest + 1), k)
+def _log_partition(sides: list[int], k: float, states: NDArray[np.int64]) -> float:
     if len(sides) < 2:
-        return sides[0] * k + math.log((bessel ** sides[0]).sum()) if sides else 0.0
+        return sides[0] * k + math.log((ive(states, k) ** sides[0]).sum()) if sides else 0.0
     width, length = sides
     traces = [
         math.log(multiplicity) + _log_trace(transfer, weights, length)
-        for multiplicity, transfer, weights in _sectors(bessel, width, length)
+        for multiplicity, transfer, weights in _sectors(states, k)
     ]
     return float(np.logaddexp.reduce(traces)) + 2 * width * length * k
 
 
 def _sectors(
-    bessel: NDArray[np.float64], width: int, length: int
+    states: NDArray[np.int64], k: float
 ) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
-    """Multiplicity, A(v, v') and D(v) of the states of each total current q ≥ 0 that counts.
-
-    Which states are kept does not depend on K, for ln Z must be smooth. A current that is left out
-    could only return by another bond of its row, so that it enters Z with its weight squared; a
-    current that winds has its weight in every row.
-    """
-    largest = len(bessel) // 2
-    currents = np.arange(-largest, largest + 1)
-    states = np.stack(np.meshgrid(*[currents] * width, indexing="ij"), axis=-1).reshape(-1, width)
-    # I_n falls at least as fast as exp(−n²/2n_max) where I_{n_max} is negligible.
-    states = states[(states**2).sum(axis=1) <= largest**2]
+    """Multiplicity, A(v, v') and D(v) of the states of each total current q ≥ 0."""
+    largest = int(states.max())
+    bessel = ive(np.arange(-largest, largest + 1), k)
     weights = bessel[largest + states].prod(axis=1)
-    horizontal = _horizontal(bessel, width)
+    horizontal = _horizontal(bessel, states.shape[1])
     total = states.sum(axis=1)
     for q in range(int(total.max()) + 1):
         chosen = total == q

@@ -1,9 +1,7 @@
 """Monte-Carlo simulation of the Ising model in one and two dimensions."""
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,12 +10,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.statistics import Estimate, autocorrelation_time
+from lightdan.simulation import chains
+from lightdan.statistics import Estimate
 
-NUM_CHAINS = 16
-PILOT_ROWS = 256
-MAX_SPACING = 256
-SITES_PER_CALL = 2**19  # some 15 ms: threads return between calls, so that an interrupt is heard
+SITES_PER_CALL = 2**19
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,8 @@ def simulate(
 
     An update is a heat-bath sweep over all sites and one Wolff cluster, which is flipped with the
     Metropolis probability of its field energy. The sweep decorrelates at high temperature, in a
-    field and under frustration, the cluster near T_c. The number of updates between two rows is
-    fixed in advance: recording after a number of flipped spins would favour large clusters. A pilot
-    run, which is also the burn-in, raises it until τ of E, |m| and m is below one row, or gives up
-    at 256 updates; the measured τ tells which.
+    field and under frustration, the cluster near T_c. The number of updates between two rows is such
+    that τ of E, |m| and m is below one row, as `chains.run` says.
 
     Args:
         shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
@@ -77,23 +71,17 @@ def simulate(
     _validate(shape, temperature, num_configurations, coupling, field)
     shape = tuple(shape)
     model = _model(shape, temperature, coupling, field)
-    chains = _start(math.prod(shape), seed)
-    rows_per_chain = -(-num_configurations // NUM_CHAINS)
-    configurations = np.empty((NUM_CHAINS, rows_per_chain, math.prod(shape)), np.int8)
-    observables = partial(_observables, shape=shape, coupling=coupling, field=field)
-    series: list[NDArray[np.float64]] = []
-    done = 0
-    with ThreadPoolExecutor(min(NUM_CHAINS, os.cpu_count() or 1)) as pool:
-        spacing = _pilot(pool, chains, model, observables)
-        for rows in _sample(pool, chains, model, rows_per_chain, spacing):
-            start, done = done, done + rows.shape[1]
-            configurations[:, start:done] = rows
-            series.append(observables(rows))
-            if progress is not None:
-                progress(min(NUM_CHAINS * rows.shape[1], num_configurations - NUM_CHAINS * start))
-    configurations = configurations.reshape(-1, *shape)[:num_configurations]
-    tau_energy, tau_abs, tau = map(autocorrelation_time, np.concatenate(series, axis=2))
-    return Simulation(configurations, tau_energy, tau_abs, tau, spacing)
+    configurations, (tau_energy, tau_abs, tau), spacing = chains.run(
+        _start(math.prod(shape), seed),
+        lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
+        partial(_observables, shape=shape, coupling=coupling, field=field),
+        num_configurations,
+        math.prod(shape),
+        dtype=np.int8,
+        updates_per_call=SITES_PER_CALL // math.prod(shape),
+        progress=progress,
+    )
+    return Simulation(configurations.reshape(-1, *shape), tau_energy, tau_abs, tau, spacing)
 
 
 def energy(
@@ -152,12 +140,11 @@ def _validate(
 
 
 def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: float) -> _Model:
-    sites = np.arange(math.prod(shape)).reshape(shape)
-    steps = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
-    neighbours = np.array([np.roll(sites, *step).ravel() for step in steps], dtype=np.intp)
-    sums = np.arange(-len(steps), len(steps) + 1)
+    neighbours = chains.neighbours(shape)
+    z = neighbours.shape[1]
+    sums = np.arange(-z, z + 1)
     return _Model(
-        neighbours=np.ascontiguousarray(neighbours.reshape(len(steps), sites.size).T),
+        neighbours=neighbours,
         up_probability=0.5 + 0.5 * np.tanh((coupling * sums + field) / temperature),
         bond_probability=-math.expm1(-2.0 * abs(coupling) / temperature),
         sign=1 if coupling >= 0.0 else -1,
@@ -167,15 +154,14 @@ def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: f
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:
     """Return chains that start aligned and random by turns."""
-    chains = []
-    for index, child in enumerate(np.random.SeedSequence(seed).spawn(NUM_CHAINS)):
-        rng = np.random.default_rng(child)
+    started = []
+    for index, rng in enumerate(chains.generators(seed)):
         spins = np.ones(num_sites, np.int8)
         if index % 2:
             spins -= 2 * rng.integers(2, size=num_sites, dtype=np.int8)
         in_cluster = np.zeros(num_sites, np.bool_)
-        chains.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
-    return chains
+        started.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
+    return started
 
 
 def _observables(
@@ -185,35 +171,6 @@ def _observables(
     energies = energy(rows.reshape(-1, *shape), coupling, field).reshape(rows.shape[:2])
     magnetizations = rows.mean(axis=2)
     return np.stack([energies, np.abs(magnetizations), magnetizations])
-
-
-def _pilot(
-    pool: Executor,
-    chains: list[_Chain],
-    model: _Model,
-    observables: Callable[[NDArray[np.int8]], NDArray[np.float64]],
-) -> int:
-    """Bring the chains to equilibrium and return the updates that separate independent rows."""
-    spacing = 1
-    while True:
-        rows = _sample(pool, chains, model, PILOT_ROWS, spacing)
-        series = np.concatenate([observables(chunk) for chunk in rows], axis=2)
-        taus = [autocorrelation_time(x) for x in series[:, :, PILOT_ROWS // 2 :]]
-        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == MAX_SPACING:
-            return spacing
-        spacing = min(MAX_SPACING, spacing + max(1, spacing // 2))
-
-
-def _sample(
-    pool: Executor, chains: list[_Chain], model: _Model, num_rows: int, spacing: int
-) -> Iterator[NDArray[np.int8]]:
-    """Yield the next rows of all chains in short chunks ``(chains, rows, sites)``."""
-    num_sites = chains[0].spins.size
-    chunk = max(1, SITES_PER_CALL // (spacing * num_sites))
-    for start in range(0, num_rows, chunk):
-        rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), np.int8)
-        list(pool.map(lambda out, chain: _advance(out, chain, model, spacing), rows, chains))
-        yield rows
 
 
 @numba.njit(cache=True, nogil=True)

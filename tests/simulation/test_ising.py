@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lightdan import statistics
-from lightdan.simulation import ising
+from lightdan.simulation import chains, ising
 from lightdan.simulation.kaufman import thermodynamics
 
 NUM = 16_000
@@ -31,7 +31,7 @@ def exact_averages(shape, temperature, coupling, field):
 
 def per_chain(x):
     """``(M,)`` -> ``(chains, M / chains)``."""
-    return np.reshape(x, (ising.NUM_CHAINS, -1))
+    return np.reshape(x, (chains.NUM_CHAINS, -1))
 
 
 def agrees(estimate, exact):
@@ -115,13 +115,13 @@ def test_times_are_those_of_the_rows():
 
 def test_frustrated_lattice_ends_and_reports_its_times():
     run = ising.simulate((7, 7), 0.4, 1600, coupling=-1.0)
-    assert run.updates_per_configuration <= ising.MAX_SPACING
+    assert run.updates_per_configuration <= chains.MAX_SPACING
     assert 0.3 < run.tau_energy.value < 2.0
 
 
 @pytest.mark.parametrize("spacing", [1, 2])
 def test_both_phases_are_equally_likely_at_low_temperature(spacing, monkeypatch):
-    monkeypatch.setattr(ising, "_pilot", lambda *arguments: spacing)
+    monkeypatch.setattr(chains, "_pilot", lambda *arguments: spacing)
     run = ising.simulate((8, 8), 1.0, 1600)
     magnetization = per_chain(run.configurations.reshape(1600, -1).mean(axis=1))
     assert np.all(np.abs(magnetization.mean(axis=1)) < 4.0 / math.sqrt(100))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from lightdan import MADE, Ising, Recorded, System, registry
+from lightdan import MADE, XY, Ising, Recorded, System, registry
 from lightdan.data import derive_seed
 from lightdan.testing import SystemTests
 
@@ -30,6 +30,10 @@ EXAMPLES = {
         "chain of two": partial(Ising, shape=(2,), temperature=1.5),
         "too large to enumerate": partial(Ising, shape=(5, 6), temperature=3.0),
         "two temperatures": partial(Ising, shape=4, temperature=[2.0, 5.0]),
+    },
+    "XY": {
+        "square": partial(XY, shape=3, temperature=1.0),
+        "too large to solve": partial(XY, shape=(5, 6), temperature=0.8),
     },
     "Recorded": {
         "spins": partial(recorded, (-1, 1)),

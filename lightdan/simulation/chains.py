@@ -1,0 +1,110 @@
+"""Independent Markov chains side by side, spaced until their rows are nearly independent."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from lightdan.statistics import Estimate, autocorrelation_time
+
+NUM_CHAINS = 16
+PILOT_ROWS = 256
+MAX_SPACING = 256
+
+Advance: TypeAlias = Callable[[NDArray[Any], Any, int], None]
+"""Fills rows `(R, sites)` with the states of a chain after every so many updates."""
+Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
+"""Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
+
+
+def run(
+    chains: Sequence[Any],
+    advance: Advance,
+    observe: Observe,
+    num_configurations: int,
+    num_sites: int,
+    *,
+    dtype: DTypeLike,
+    updates_per_call: int,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NDArray[Any], list[Estimate], int]:
+    """Rows of all chains, chain after chain, the τ of each observable, and the updates between rows.
+
+    The number of updates between two rows is fixed in advance: recording after an event of the chain
+    would favour some states. A pilot run, which is also the burn-in, raises it until τ of every
+    observable is below one row, or gives up at 256 updates; the measured τ tells which.
+
+    Args:
+        chains: States, with generators of their own.
+        advance: Moves one chain; releases the interpreter.
+        observe: What has to decorrelate.
+        num_configurations: Number of rows over all chains.
+        num_sites: N.
+        dtype: Of the rows.
+        updates_per_call: Updates that take some 15 ms: threads return between calls, so that an
+            interrupt is heard.
+        progress: Told from the calling thread how many configurations are new.
+    """
+    rows_per_chain = -(-num_configurations // len(chains))
+    configurations = np.empty((len(chains), rows_per_chain, num_sites), dtype)
+    series: list[NDArray[np.float64]] = []
+    done = 0
+    with ThreadPoolExecutor(min(len(chains), os.cpu_count() or 1)) as pool:
+
+        def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
+            chunk = max(1, updates_per_call // spacing)
+            return _sample(pool, chains, advance, num_rows, num_sites, spacing, chunk, dtype)
+
+        spacing = _pilot(sample, observe)
+        for rows in sample(rows_per_chain, spacing):
+            start, done = done, done + rows.shape[1]
+            configurations[:, start:done] = rows
+            series.append(observe(rows))
+            if progress is not None:
+                progress(min(len(chains) * rows.shape[1], num_configurations - len(chains) * start))
+    taus = [autocorrelation_time(x) for x in np.concatenate(series, axis=2)]
+    return configurations.reshape(-1, num_sites)[:num_configurations], taus, spacing
+
+
+def generators(seed: int) -> list[np.random.Generator]:
+    """One generator a chain."""
+    return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(NUM_CHAINS)]
+
+
+def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
+    """Raster indices of the neighbours of each site on a torus `(sites, z)`, a doubled bond twice."""
+    sites = np.arange(np.prod(shape)).reshape(shape)
+    steps = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
+    columns = np.array([np.roll(sites, *step).ravel() for step in steps], dtype=np.intp)
+    return np.ascontiguousarray(columns.reshape(len(steps), sites.size).T)
+
+
+def _pilot(sample: Callable[[int, int], Iterator[NDArray[Any]]], observe: Observe) -> int:
+    """Bring the chains to equilibrium and return the updates that separate independent rows."""
+    spacing = 1
+    while True:
+        series = np.concatenate([observe(chunk) for chunk in sample(PILOT_ROWS, spacing)], axis=2)
+        taus = [autocorrelation_time(x) for x in series[:, :, PILOT_ROWS // 2 :]]
+        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == MAX_SPACING:
+            return spacing
+        spacing = min(MAX_SPACING, spacing + max(1, spacing // 2))
+
+
+def _sample(
+    pool: Executor,
+    chains: Sequence[Any],
+    advance: Advance,
+    num_rows: int,
+    num_sites: int,
+    spacing: int,
+    chunk: int,
+    dtype: DTypeLike,
+) -> Iterator[NDArray[Any]]:
+    """Yield the next rows of all chains in short chunks `(chains, rows, sites)`."""
+    for start in range(0, num_rows, chunk):
+        rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), dtype)
+        list(pool.map(lambda out, chain: advance(out, chain, spacing), rows, chains))
+        yield rows

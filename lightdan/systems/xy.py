@@ -1,0 +1,106 @@
+"""The XY model on a periodic lattice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightdan import lattice
+from lightdan.simulation import characters, xy
+from lightdan.simulation.thermodynamics import Thermodynamics
+from lightdan.systems.base import System, check_shape
+from lightdan.types import Configurations, PerConfiguration
+
+
+class XY(System):
+    """H = −J Σ_<ij> cos(θ_i − θ_j), angles θ in [0, 2π) on a periodic ring or rectangle.
+
+    The configurations come from over-relaxation, heat-bath sweeps and Wolff clusters, spaced so that
+    the integrated autocorrelation times of E, |m| and the helicity modulus are below one
+    configuration. Exact results, in the measure dθ/2π, are those of the character expansion, on rings
+    and on rectangles with a side of at most 4.
+
+    Args:
+        shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
+        coupling: J; positive is ferromagnetic.
+        kwargs: Of `System`: temperature, num_configurations, batch_size, splits, seed, cache_dir.
+
+    Example:
+        >>> import torch
+        >>> XY(shape=(4, 4)).energy(torch.zeros(1, 4, 4))
+        tensor([-32.])
+    """
+
+    site_kind = "angle"
+    levels = ()
+
+    def __init__(self, shape: int | tuple[int, ...] = 16, coupling: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lattice_shape = check_shape(shape)
+        self.coupling = coupling
+        spatial = lattice.spatial_operations(self.lattice_shape, self.boundary)
+        self.symmetries = (*lattice.SPIN_OPERATIONS, *spatial)
+
+    def parameters(self) -> dict[str, Any]:
+        """J."""
+        return {"coupling": self.coupling}
+
+    def simulate(
+        self, temperature: float, seed: int, progress: Callable[[int], None]
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """Configurations by cluster updates, with the autocorrelation times of the observables."""
+        run = xy.simulate(
+            self.lattice_shape,
+            temperature,
+            self.num_configurations,
+            coupling=self.coupling,
+            seed=seed,
+            progress=progress,
+        )
+        times = {f"tau_int_{name}": tau.value for name, tau in run.tau.items()}
+        return run.configurations, {
+            "tau_int": max(times.values()),
+            **times,
+            "updates_per_configuration": run.updates_per_configuration,
+        }
+
+    def bonds(self, configurations: Configurations) -> list[Tensor]:
+        """θ_j − θ_i along each axis `(B, *lattice)`; a side of one site has no bonds."""
+        axes = [axis for axis, side in enumerate(self.lattice_shape, start=1) if side > 1]
+        return [configurations.roll(-1, axis) - configurations for axis in axes]
+
+    def energy(self, configurations: Configurations) -> PerConfiguration:
+        """H(θ), each bond counted once; a side of two sites has two bonds between them."""
+        total = configurations.new_zeros(len(configurations))
+        for bond in self.bonds(configurations):
+            total -= self.coupling * torch.cos(bond).flatten(1).sum(1)
+        return total
+
+    def helicity_modulus(self, configurations: Configurations, temperature: float) -> PerConfiguration:
+        """Υ = J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N), the mean over the axes, in units of J `(B,)`.
+
+        Its mean over the ensemble is the stiffness ∂²F/∂φ² against a twist φ a bond. (S. Teitel and
+        C. Jayaprakash, Phys. Rev. B 27, 598.)
+        """
+        directions = []
+        for bond in self.bonds(configurations):
+            stiffness = self.coupling * torch.cos(bond).flatten(1).sum(1)
+            current = self.coupling * torch.sin(bond).flatten(1).sum(1)
+            directions.append((stiffness - current.square() / temperature) / self.num_sites)
+        return torch.stack(directions).mean(0)
+
+    def exact(self, temperature: float) -> Thermodynamics | None:
+        """The character expansion's result, where the lattice is narrow enough and not frustrated."""
+        try:
+            return characters.thermodynamics(self.lattice_shape, temperature, self.coupling)
+        except ValueError:
+            return None
+
+    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Energy, |m|, vortex pairs and the helicity modulus, a site."""
+        found = super().observables(temperature)
+        if max(self.lattice_shape) > 1:
+            found["helicity_modulus"] = lambda s: self.helicity_modulus(s, temperature)
+        return found

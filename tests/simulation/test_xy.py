@@ -1,0 +1,147 @@
+"""Simulated averages against the character expansion, and what a vortex is."""
+
+import math
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from scipy.special import iv
+
+from lightdan import statistics
+from lightdan.simulation import chains, xy
+from lightdan.simulation.characters import thermodynamics
+
+NUM = 16_000
+
+
+def per_chain(x):
+    """``(M,)`` -> ``(chains, M / chains)``."""
+    return np.reshape(x, (chains.NUM_CHAINS, -1))
+
+
+def agrees(estimate, exact):
+    return abs(estimate.value - exact) < 4.0 * estimate.error
+
+
+@pytest.mark.parametrize(
+    ("shape", "temperature", "coupling"),
+    [
+        ((4, 4), 1.0, 1.0),
+        ((16,), 1.0, 1.0),
+        ((2, 2), 1.3, 1.0),
+        ((1, 5), 0.7, 1.0),
+        ((3, 5), 2.0, 1.0),
+        ((2, 6), 0.9, -1.0),
+        ((3, 3), 50.0, 1.0),
+    ],
+)
+def test_energy_and_its_fluctuations_are_exact(shape, temperature, coupling):
+    run = xy.simulate(shape, temperature, NUM, coupling=coupling)
+    energy = xy.energy(run.configurations, coupling)
+    exact = thermodynamics(shape, temperature, coupling)
+    assert agrees(statistics.mean(per_chain(energy)), exact.energy)
+    square = statistics.mean(per_chain((energy - exact.energy) ** 2 / temperature**2))
+    assert agrees(square, exact.specific_heat)
+    assert all(tau.value < 1.0 for tau in run.tau.values())
+
+
+def test_helicity_modulus_of_a_ring_is_exact():
+    """A twist φ a bond gives Z(φ) = Σ_n I_n(K)^N cos(n N φ), so that Υ = T N ⟨n²⟩."""
+    num_sites, temperature = 6, 0.5
+    n = np.arange(-30, 31)
+    weights = iv(n, 1 / temperature) ** num_sites
+    exact = temperature * num_sites * (weights @ n**2) / weights.sum()
+    run = xy.simulate((num_sites,), temperature, NUM)
+    modulus = xy.helicity_modulus(run.configurations, temperature)
+    assert agrees(statistics.mean(per_chain(modulus)), exact)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [
+        (1.0, {"energy": -1.3359, "helicity": 0.4926, "pairs": 0.01033, "order": 0.6390}),
+        (0.8929, {"energy": -1.4503, "helicity": 0.6482, "pairs": 0.00395, "order": 0.7191}),
+    ],
+)
+def test_sixteen_by_sixteen_is_that_of_longer_runs(temperature, expected):
+    run = xy.simulate((16, 16), temperature, 4800)
+    s = run.configurations
+    measured = {
+        "energy": xy.energy(s) / 256,
+        "helicity": xy.helicity_modulus(s, temperature),
+        "pairs": xy.vortex_pairs(s),
+        "order": np.abs(np.exp(1j * s).mean(axis=(1, 2))),
+    }
+    for name, values in measured.items():
+        assert agrees(statistics.mean(per_chain(values)), expected[name]), name
+    assert all(tau.value < 1.0 for tau in run.tau.values())
+
+
+def test_vortices_of_random_angles_and_of_a_spin_wave():
+    random = 2 * np.pi * np.random.default_rng(0).random((4000, 6, 5))
+    pairs = xy.vortex_pairs(random)
+    assert agrees(statistics.mean(pairs), 1 / 6)
+    rows = np.arange(12)[:, None] * np.ones((1, 8))
+    wave = np.mod(2 * np.pi * rows / 12, 2 * np.pi)[None]
+    assert xy.vortex_pairs(wave)[0] == 0
+    assert not xy.vortex_pairs(random.reshape(4000, 30)).any()
+
+
+def test_angles_are_in_their_range_and_turn_freely():
+    run = xy.simulate((4, 4), 0.3, 3200)
+    s = run.configurations
+    assert s.dtype == np.float32
+    assert s.min() >= 0
+    assert s.max() < np.float32(2 * np.pi)
+    direction = statistics.mean(per_chain(np.cos(s).mean(axis=(1, 2))))
+    assert agrees(direction, 0.0)
+
+
+@pytest.mark.parametrize("num", [1, 17, 100])
+def test_number_of_rows_and_progress(num):
+    told = []
+    run = xy.simulate((3, 5), 2.0, num, progress=told.append)
+    assert run.configurations.shape == (num, 3, 5)
+    assert sum(told) == num
+
+
+def test_seed_determines_every_angle(monkeypatch):
+    first = xy.simulate((8, 8), 1.0, 1000, seed=3)
+    np.random.seed(1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(xy, "SITES_PER_CALL", 1000)
+    again = xy.simulate((8, 8), 1.0, 1000, seed=3)
+    assert np.array_equal(first.configurations, again.configurations)
+    assert not np.array_equal(
+        first.configurations, xy.simulate((8, 8), 1.0, 1000, seed=4).configurations
+    )
+
+
+def test_interrupt_is_prompt():
+    xy.simulate((4, 4), 2.0, 1)  # compiled before the clock starts
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    start = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        xy.simulate((64, 64), 0.9, 100_000)
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        ({"shape": (2, 2, 2)}, "shape"),
+        ({"shape": (0,)}, "shape"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"num_configurations": 0}, "num_configurations"),
+        ({"coupling": math.inf}, "coupling"),
+    ],
+)
+def test_bad_input_is_named(change, culprit):
+    arguments = {"shape": (4, 4), "temperature": 1.0, "num_configurations": 10, "coupling": 1.0}
+    with pytest.raises(ValueError, match=culprit):
+        xy.simulate(**(arguments | change))

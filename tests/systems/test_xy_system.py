@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from lightdan import XY
+from lightdan.lattice import TWO_PI
+from lightdan.simulation import xy
+from lightdan.testing import SystemTests
+
+
+class TestSquare(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=(3, 4), temperature=1.0, **kwargs)
+
+
+class TestRing(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=(6,), temperature=0.7, **kwargs)
+
+
+class TestAntiferromagnet(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=(4, 2), temperature=1.0, coupling=-1.0, **kwargs)
+
+
+class TestTooLargeToSolve(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=(5, 6), temperature=[0.9, 2.0], **kwargs)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 6), (1, 3), (2, 2)])
+def test_observables_are_those_of_the_simulation(shape):
+    system = XY(shape=shape, coupling=-0.7)
+    s = TWO_PI * torch.rand(50, *shape, generator=torch.Generator().manual_seed(0)).double()
+    np.testing.assert_allclose(system.energy(s), xy.energy(s.numpy(), -0.7), atol=1e-12)
+    observed = {name: function(s).numpy() for name, function in system.observables(1.3).items()}
+    expected = xy.helicity_modulus(s.numpy(), 1.3, -0.7)
+    np.testing.assert_allclose(observed["helicity_modulus"], expected, atol=1e-12)
+    order = np.abs(np.exp(1j * s.numpy().reshape(50, -1)).mean(axis=1))
+    np.testing.assert_allclose(observed["abs_magnetization"], order, atol=1e-12)
+    if "vortex_pairs" in observed:
+        np.testing.assert_allclose(observed["vortex_pairs"], xy.vortex_pairs(s.numpy()))
+    assert ("vortex_pairs" in observed) == (len(shape) == 2 and min(shape) > 1)
+
+
+def test_aligned_spins():
+    system = XY(shape=4, coupling=2.0)
+    aligned = torch.full((1, 4, 4), 1.2)
+    assert system.energy(aligned).item() == pytest.approx(-64)
+    assert system.helicity_modulus(aligned, 1.0).item() == pytest.approx(2.0)
+    assert XY(shape=1).energy(torch.ones(2, 1, 1)).tolist() == [0, 0]
+
+
+def test_exact_where_it_can_be():
+    assert XY(shape=4).exact(1.0).log_partition == pytest.approx(10.64748, abs=5e-6)
+    assert XY(shape=5).exact(1.0) is None
+    assert XY(shape=4).exact(0.1) is None
+    assert XY(shape=(3, 4), coupling=-1.0).exact(1.0) is None
+    assert XY(shape=(16,)).exact(1.0).log_partition == pytest.approx(3.774635, abs=1e-6)
