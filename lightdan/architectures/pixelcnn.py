@@ -73,9 +73,8 @@ class PixelCNN(Architecture):
         hidden = self.activate(self.first(x)).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
-        readout = self.readout() * hidden.unsqueeze(1)  # (B, parameters, channels, rows, columns)
-        parameters = self.outputs_without_inputs(temperature) + readout.sum(2)
-        return parameters.flatten(2).mT
+        parameters = torch.einsum("pcyx,bcyx->bpyx", self.readout(), hidden)
+        return (parameters + self.outputs_without_inputs(temperature)).flatten(2).mT
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
