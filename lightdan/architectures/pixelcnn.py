@@ -69,7 +69,7 @@ class PixelCNN(Architecture):
         """Parameters of all sites `(B, sites, parameters)`."""
         x = self.features(configurations.flatten(1), temperature)
         x = x.mT.unflatten(2, self.plane)  # (B, features, rows, columns)
-        # Convolutions of few channels take half of the time with the channels innermost.
+        # With the channels innermost a convolution, forward and back, takes 0.6 of the time.
         hidden = self.activate(self.first(x)).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
