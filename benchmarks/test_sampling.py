@@ -3,15 +3,20 @@
 import pytest
 import torch
 
-from lightdan import MADE
+from lightdan import MADE, PixelCNN
 from lightdan.architectures.base import Architecture
 
+MODELS = {
+    "MADE": lambda: MADE(lattice_shape=(16, 16), width=4, depth=3),
+    "PixelCNN": lambda: PixelCNN(lattice_shape=(16, 16), channels=16, depth=3, kernel=7),
+}
 
-@pytest.fixture(scope="module")
-def model():
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def model(request):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return MADE(lattice_shape=(16, 16), width=4, depth=3).eval()
+    return request.param().eval()
 
 
 @pytest.fixture(scope="module")

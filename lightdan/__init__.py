@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
+    from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.callbacks.base import Measurement
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
     from lightdan.callbacks.report import Result
@@ -42,6 +43,7 @@ _PUBLIC = {
     "Measurement": "lightdan.callbacks.base",
     "NotMeasurable": "lightdan.callbacks.ensemble",
     "Objective": "lightdan.objectives",
+    "PixelCNN": "lightdan.architectures.pixelcnn",
     "Recorded": "lightdan.systems.recorded",
     "Result": "lightdan.callbacks.report",
     "System": "lightdan.systems.base",
