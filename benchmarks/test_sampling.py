@@ -8,6 +8,7 @@ from lightdan.architectures.base import Architecture
 
 MODELS = {
     "MADE": lambda: MADE(lattice_shape=(16, 16), width=4, depth=3),
+    "MADE, angles": lambda: MADE(lattice_shape=(16, 16), site_kind="angle", levels=()),
     "PixelCNN": lambda: PixelCNN(lattice_shape=(16, 16), channels=16, depth=3, kernel=7),
 }
 
@@ -43,4 +44,4 @@ def test_slow_sampling(benchmark, model, uniforms):
     finally:
         del model.incremental
     # Rounding may turn a draw whose uniform number lies at the very edge.
-    assert (slow == cached).double().mean() > 0.999
+    assert slow.isclose(cached, atol=1e-4).double().mean() > 0.999

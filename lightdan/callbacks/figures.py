@@ -17,7 +17,7 @@ def panels(num: int) -> tuple[Figure, list[Axes]]:
     for label, axes in zip("abcdef", row, strict=False):
         axes.set_title(f"({label})", loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(which="both", labelsize=8)
         axes.xaxis.label.set_size(9)
         axes.yaxis.label.set_size(9)
     return figure, row

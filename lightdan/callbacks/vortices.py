@@ -83,7 +83,10 @@ class Vortices(Measurement):
         chosen = ranked[len(ranked) - (np.count_nonzero(counts) + 1) // 2 - (not counts.any())]
         angles, winding = arrays["configurations"][chosen], arrays["vorticity"][chosen]
         figure, (left, *others) = panels(3)
-        left.quiver(np.cos(angles), np.sin(angles), angles, cmap="hsv", clim=(0, 2 * np.pi), pivot="mid")
+        style: dict[str, Any] = {"pivot": "mid", "units": "xy", "scale": 1.1, "width": 0.12}
+        left.quiver(
+            np.cos(angles), np.sin(angles), angles, cmap="twilight", clim=(0, 2 * np.pi), **style
+        )
         labels = {"surprise": r"$-\ln q_\theta$", "difference": r"$-\delta q_\theta$"}
         for panel, (name, label) in zip(others, labels.items(), strict=True):
             image = arrays[name][chosen]

@@ -1,169 +1,230 @@
-"""Exact thermodynamics of the XY model on rings and narrow tori, by the character expansion."""
+"""Exact thermodynamics of the XY model on a ring and on narrow tori, by character expansion."""
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 from scipy.special import ive
 
 from lightdan.simulation.thermodynamics import Thermodynamics
 
 MAX_WIDTH = 4
-"""Largest shorter side of a torus."""
-MAX_COUPLING = 2.5
-"""Largest |J|/T of a torus: beyond it the states are too many."""
-NEGLECTED = 1e-7
-"""Weight, relative to the largest, of states that are left out; it enters Z squared."""
+MAX_STATES = 4000
+MAX_CURRENTS = 10**6
+TOLERANCE = 1e-18  # weight of the least likely loop of currents that is kept, relative to none
 
 
-@lru_cache
-def thermodynamics(shape: tuple[int, ...], temperature: float, coupling: float = 1.0) -> Thermodynamics:
+class _Jet(NamedTuple):
+    """A function of K = βJ as its Taylor coefficients of order 0, 1 and 2."""
+
+    value: NDArray[np.float64]
+    first: NDArray[np.float64]
+    half_second: NDArray[np.float64]
+
+
+def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1.0) -> Thermodynamics:
     """Exact thermodynamics of H = −J Σ_<ij> cos(θ_i − θ_j), periodic, in the measure Π dθ_i/2π.
 
-    E and C are derivatives of the Chebyshev interpolation of ln Z in an interval of ± 3 % about 1/T;
-    ln Z is right to about 1e-10 and C to 1e-8.
+    Each bond is expanded in characters, e^{K cos d} = Σ_n I_n(K) e^{ind}, and the angles integrated
+    out. What remains are integer currents n on the bonds, conserved at every site, of weight
+    Π I_n(K), K = β|J|. Between the rows of the torus acts the transfer matrix, with v the currents
+    from one row to the next and h those along a row::
+
+        Z = Σ_Q Tr T_Q^M,   T_Q(v, v') = Π_x I_{v_x}(K) Σ_{h_0} Π_x I_{h_x}(K),
+        h_x = h_{x−1} + v_x − v'_x,   Σ_x v_x = Q
+
+    On a ring of N sites T_Q = I_Q(K). T_Q is split further by momentum along the row. E and C come
+    from the same sums, carried along with their first two derivatives in K; states of weight below
+    `TOLERANCE` are left out, which costs C some 1e-10.
 
     Args:
-        shape: One side length or two, of which one is at most 4; a side of length 2 has each of its
-            bonds twice, a side of length 1 has none.
+        shape: One or two side lengths, one of them at most 4; a side of length 2 has each of its bonds
+            twice, a side of length 1 has none.
         temperature: T, in the units of J (k_B = 1).
         coupling: J; negative is antiferromagnetic.
 
     Raises:
-        ValueError: an argument is out of its range, or the lattice is frustrated (an odd side of more
-            than one site and J < 0), or on a torus |J|/T is above 2.5; the sentence names it.
+        ValueError: an argument is out of its range, both sides are longer than 4, an antiferromagnet
+            has an odd side, or the temperature is so low that there are too many states; the sentence
+            names it.
 
-    Source: the derivatives of `log_partition`.
+    Source: R. Savit, Rev. Mod. Phys. 52, 453 (1980), section III.
 
     Example:
-        >>> round(thermodynamics((4, 4), 1.0).energy / 16, 5)
-        -1.41173
+        >>> round(thermodynamics((4, 4), 1.0).log_partition, 5)
+        10.64748
     """
     if not (math.isfinite(temperature) and temperature > 0.0):
         raise ValueError(f"temperature must be positive and finite, not {temperature}.")
-    beta = 1 / temperature
-    sides, k = _validate(shape, beta * coupling)
-    interval = (0.97 * beta, 1.03 * beta)
-    states = _states(sides, 1.03 * k)  # the same for all K, for ln Z must be smooth
-    log_z = Chebyshev.interpolate(
-        np.vectorize(lambda b: _log_partition(sides, b * abs(coupling), states)), 6, interval
-    )
-    value = _log_partition(sides, k, states)
-    energy = -float(log_z.deriv(1)(beta))
+    width, length = _sides(shape, coupling)
+    k = abs(coupling) / temperature
+    num_bonds = sum(width * length for side in (width, length) if side > 1)
+    log_z, first, second = _log_partition(width, length, num_bonds, k)
+    log_partition = num_bonds * k + log_z
+    energy = -abs(coupling) * (num_bonds + first)
     return Thermodynamics(
-        log_partition=value,
-        free_energy=-temperature * value,
+        log_partition=log_partition,
+        free_energy=-temperature * log_partition,
         energy=energy,
-        specific_heat=beta**2 * float(log_z.deriv(2)(beta)),
-        entropy=value + beta * energy,
+        specific_heat=k * k * second,
+        entropy=log_z - k * first,
     )
 
 
-def log_partition(shape: Sequence[int], beta: float) -> float:
-    """Exact ln Z of the XY model with K = βJ on a ring or a narrow torus.
-
-    With exp(K cos θ) = Σ_n I_n(K) exp(inθ) on every bond the angles can be integrated: Z is the sum over
-    integer currents on the bonds, conserved at every site, of Π I_n(K). On a ring Z = Σ_n I_n(K)^N. On
-    a torus the currents v that leave a row are the states of a transfer matrix that conserves their
-    sum: Z = Tr (D^{1/2} A D^{1/2})^M with D(v) = Π I_{v_i} and, from the currents along the row,
-    A(v, v') = Σ_h Π_i I_{h + d_1 + … + d_i} for d = v − v'.
-
-    Args:
-        shape: As in `thermodynamics`.
-        beta: The coupling K = J/T, dimensionless.
-
-    Raises:
-        ValueError: as for `thermodynamics`.
-
-    Source: J. José, L. Kadanoff, S. Kirkpatrick and D. Nelson, Phys. Rev. B 16, 1217 (1977).
-    """
-    sides, k = _validate(shape, beta)
-    return _log_partition(sides, k, _states(sides, k))
-
-
-def _validate(shape: Sequence[int], beta: float) -> tuple[list[int], float]:
-    """Return the sides that have bonds, the shorter first, and |K|, once the arguments are valid."""
+def _sides(shape: Sequence[int], coupling: float) -> list[int]:
+    """Return the sides, the shorter first, 1 if it has no bonds, once the arguments are valid."""
     if len(shape) not in (1, 2) or min(shape) < 1:
         raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
-    if not math.isfinite(beta):
-        raise ValueError(f"the coupling must be finite, not {beta}.")
-    sides = sorted(side for side in shape if side > 1)
-    if beta < 0 and any(side % 2 for side in sides):
+    if not math.isfinite(coupling):
+        raise ValueError(f"the coupling must be finite, not {coupling}.")
+    if coupling < 0.0 and any(side > 1 and side % 2 for side in shape):
         raise ValueError(f"an antiferromagnet needs even sides, not {tuple(shape)}.")
-    if len(sides) == 2 and (sides[0] > MAX_WIDTH or abs(beta) > MAX_COUPLING):
-        raise ValueError(
-            f"a torus must have a side of at most {MAX_WIDTH} and |J|/T of at most {MAX_COUPLING}, not "
-            f"{tuple(shape)} and {abs(beta):g}."
-        )
-    # Even sides: turning one sublattice by π changes the sign of the coupling.
-    return sides, abs(beta)
+    if min(shape) > MAX_WIDTH and len(shape) == 2:
+        raise ValueError(f"a torus needs a side of at most {MAX_WIDTH} sites, not {tuple(shape)}.")
+    return sorted((1, *shape))[-2:]
 
 
-def _states(sides: list[int], k: float) -> NDArray[np.int64]:
-    """The currents that leave a row `(S, width)`, of one bond on a ring, as far as they count.
+def _log_partition(width: int, length: int, num_bonds: int, k: float) -> tuple[float, float, float]:
+    """Return ln Z − (number of bonds) K and its first two derivatives in K."""
+    if num_bonds == 0:
+        return 0.0, 0.0, 0.0
+    bond = _bond_weights(k, width)
+    rows = _row_weights(bond, width)
+    logs, jets = [], []
+    for states, multiplicity in _sectors(bond.value, width, length):
+        for block, copies in _momentum_blocks(states, bond, rows):
+            jet, log = _trace_of_power(block, length)
+            jets.append(multiplicity * copies * np.real(jet))
+            logs.append(log)
+    largest = max(logs)
+    z, first, half_second = map(float, np.exp(np.array(logs) - largest) @ np.array(jets))
+    return math.log(z) + largest, first / z, 2.0 * half_second / z - (first / z) ** 2
 
-    A current that is left out could only return by another bond of its row, so that it enters Z with
-    its weight squared.
-    """
-    largest = next(n for n in itertools.count(1) if ive(n, k) <= NEGLECTED * ive(0, k))
-    currents = np.arange(-largest, largest + 1)
-    one = ive(currents, k) / ive(0, k)
-    states, weights = currents[:, None], one
-    for _ in range(sides[0] - 1 if len(sides) == 2 else 0):
-        weights = np.outer(weights, one).ravel()
-        states = np.column_stack([states.repeat(len(currents), axis=0), np.tile(currents, len(states))])
-        states, weights = states[weights > NEGLECTED], weights[weights > NEGLECTED]
-    return states
+
+def _bond_weights(k: float, width: int) -> _Jet:
+    """e^{−K} I_n(K) for n = −n_max … n_max, beyond which a loop of two bonds is below `TOLERANCE`."""
+    n_max = 1
+    while ive(n_max + 1, k) > math.sqrt(TOLERANCE) * ive(0, k):
+        n_max += 1
+        if (2 * n_max + 1) ** width > MAX_CURRENTS:
+            raise ValueError("temperature is too low for the character expansion.")
+    n = np.arange(-n_max - 2, n_max + 3)
+    a = ive(np.abs(n), k)
+    first = 0.5 * (a[1:-3] - 2.0 * a[2:-2] + a[3:-1])
+    half_second = 0.125 * (a[:-4] - 4.0 * a[1:-3] + 6.0 * a[2:-2] - 4.0 * a[3:-1] + a[4:])
+    return _Jet(a[2:-2], first, half_second)
 
 
-def _log_partition(sides: list[int], k: float, states: NDArray[np.int64]) -> float:
-    if len(sides) < 2:
-        return sides[0] * k + math.log((ive(states, k) ** sides[0]).sum()) if sides else 0.0
-    width, length = sides
-    traces = [
-        math.log(multiplicity) + _log_trace(transfer, weights, length)
-        for multiplicity, transfer, weights in _sectors(states, k)
-    ]
-    return float(np.logaddexp.reduce(traces)) + 2 * width * length * k
+def _row_weights(bond: _Jet, width: int) -> _Jet:
+    """Σ_h Π_x I_{h + d_x} against the differences d_1 … d_{width−1} from −2n_max−1 to 2n_max+1."""
+    if width == 1:
+        return _Jet(np.ones(()), np.zeros(()), np.zeros(()))
+    n_max = len(bond.value) // 2
+    h = np.arange(-n_max, n_max + 1)
+    d = np.arange(-2 * n_max - 1, 2 * n_max + 2)
+    current = np.abs(h[:, None] + d)
+    kept = current <= n_max
+    at = np.minimum(current, n_max) + n_max
+    shifted = _Jet(*(np.where(kept, x[at], 0.0) for x in bond))
+    product = _Jet(*(x[:, None] for x in bond))
+    for _ in range(width - 2):
+        left = _Jet(*(x[:, :, None] for x in product))
+        right = _Jet(*(x[:, None] for x in shifted))
+        product = _Jet(*(x.reshape(len(h), -1) for x in _product(left, right, np.multiply)))
+    return _product(_Jet(*(x.T for x in product)), shifted, np.matmul)
 
 
 def _sectors(
-    states: NDArray[np.int64], k: float
-) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
-    """Multiplicity, A(v, v') and D(v) of the states of each total current q ≥ 0."""
-    largest = int(states.max())
-    bessel = ive(np.arange(-largest, largest + 1), k)
-    weights = bessel[largest + states].prod(axis=1)
-    horizontal = _horizontal(bessel, states.shape[1])
+    bond: NDArray[np.float64], width: int, length: int
+) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Yield the states ``(states, width)`` of Q = 0, 1, … and 2 where −Q gives the same, else 1.
+
+    A state of weight w = Π_x I_{v_x}/I_0 in a sector whose greatest is w_Q is kept if
+    w_Q^M (w/w_Q)² > `TOLERANCE`: its currents must also turn, once before and once after.
+    """
+    n_max = len(bond) // 2
+    states = np.indices((2 * n_max + 1,) * width).reshape(width, -1).T
+    weights = np.prod(bond[states] / bond[n_max], axis=1)
+    states = states - n_max
     total = states.sum(axis=1)
-    for q in range(int(total.max()) + 1):
-        chosen = total == q
-        first = states[chosen][:, :-1]  # the last current follows from the total
-        steps = first[:, None, :] - first[None, :, :] + 2 * largest
-        yield 1 + (q > 0), horizontal[tuple(np.moveaxis(steps, 2, 0))], weights[chosen]
+    for charge in range(width * n_max + 1):
+        here = total == charge
+        greatest = weights[here].max()
+        if greatest**length <= TOLERANCE:
+            return
+        kept = states[here][(weights[here] / greatest) ** 2 * greatest**length > TOLERANCE]
+        if len(kept) > MAX_STATES:
+            raise ValueError("temperature is too low for the character expansion.")
+        yield kept, 1 if charge == 0 else 2
 
 
-def _horizontal(bessel: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Σ_h I_h Π_{i<width} I_{h + d_1 + … + d_i} for all |d_i| ≤ 2 n_max, an axis for each d_i."""
-    largest = len(bessel) // 2
-    steps = np.arange(-2 * largest, 2 * largest + 1)
-    flows = np.cumsum(np.stack(np.meshgrid(*[steps] * (width - 1), indexing="ij")), axis=0)
-    padded = np.pad(bessel, 2 * largest * width)
-    centre = len(padded) // 2
-    return sum(
-        bessel[largest + h] * padded[centre + h + flows].prod(axis=0)
-        for h in range(-largest, largest + 1)
+def _momentum_blocks(states: NDArray[np.intp], bond: _Jet, rows: _Jet) -> Iterator[tuple[_Jet, int]]:
+    """Yield T among the states of momentum p along the row, and 2 where −p gives the same, else 1.
+
+    With r one state of each orbit under the translations τ, and s_r the number of τ that leave r
+    alone, T_p(r, r') = Σ_x e^{2πipx/L} T(r, τ^x r')/s_r' for the r with p a multiple of s_r.
+    """
+    width = states.shape[1]
+    base = 2 * np.abs(states).max() + 1
+    images = [np.roll(states, x, axis=1) for x in range(width)]
+    codes = np.array([image @ base ** np.arange(width) for image in images])
+    first = codes[0] == codes.min(axis=0)
+    stabilizer = (codes == codes[0]).sum(axis=0)
+    for momentum in range(width // 2 + 1):
+        own = first & (momentum % stabilizer == 0)
+        if own.any():
+            phases = np.exp(2j * math.pi * momentum * np.arange(width) / width)
+            real = 2 * momentum % width == 0
+            terms = [
+                _Jet(*((phase.real if real else phase) / stabilizer[own] * x for x in matrix))
+                for phase, image in zip(phases, images, strict=True)
+                for matrix in [_transfer_matrix(states[own], image[own], bond, rows)]
+            ]
+            yield _Jet(*(sum(parts) for parts in zip(*terms, strict=True))), 1 if real else 2
+
+
+def _transfer_matrix(states: NDArray[np.intp], images: NDArray[np.intp], bond: _Jet, rows: _Jet) -> _Jet:
+    n_max = len(bond.value) // 2
+    vertical = reduce(
+        partial(_product, operation=np.multiply),
+        (_Jet(*(x[column + n_max] for x in bond)) for column in states.T),
     )
+    index = np.zeros((len(states), len(images)), np.intp)
+    for below, above in zip(states.cumsum(axis=1).T[:-1], images.cumsum(axis=1).T[:-1], strict=True):
+        difference = np.clip(below[:, None] - above, -2 * n_max - 1, 2 * n_max + 1)
+        index = index * (4 * n_max + 3) + difference + 2 * n_max + 1
+    horizontal = _Jet(*(x.ravel()[index] for x in rows))
+    return _product(_Jet(*(x[:, None] for x in vertical)), horizontal, np.multiply)
 
 
-def _log_trace(transfer: NDArray[np.float64], weights: NDArray[np.float64], length: int) -> float:
-    """Ln Tr (D^{1/2} A D^{1/2})^length, for length ≥ 2."""
-    matrix = transfer * np.sqrt(np.outer(weights, weights))
-    scale = np.abs(matrix).sum(axis=1).max()
-    half = np.linalg.matrix_power(matrix / scale, length // 2)
-    rest = half if length % 2 == 0 else half @ (matrix / scale)
-    return float(length * math.log(scale) + math.log((half * rest).sum()))
+def _trace_of_power(matrix: _Jet, exponent: int) -> tuple[_Jet, float]:
+    """Return Tr A^p, p ≥ 2, and the logarithm of a factor left out."""
+    lower, log_lower = _power(matrix, exponent // 2)
+    upper, log_upper = _power(matrix, exponent - exponent // 2) if exponent % 2 else (lower, log_lower)
+    return _product(lower, upper, partial(np.einsum, "ij,ji->")), log_lower + log_upper
+
+
+def _power(matrix: _Jet, exponent: int) -> tuple[_Jet, float]:
+    """Return A^p by squaring and the logarithm of a factor left out, lest it underflow."""
+    power, log = matrix, 0.0
+    if exponent > 1:
+        half, log = _power(matrix, exponent // 2)
+        power, log = _product(half, half, np.matmul), 2.0 * log
+        if exponent % 2:
+            power = _product(power, matrix, np.matmul)
+    scale = np.abs(power.value).max()
+    return _Jet(*(x / scale for x in power)), log + math.log(scale)
+
+
+def _product(a: _Jet, b: _Jet, operation: Callable[..., Any]) -> _Jet:
+    """Leibniz' rule for a bilinear operation."""
+    return _Jet(
+        operation(a.value, b.value),
+        operation(a.value, b.first) + operation(a.first, b.value),
+        operation(a.value, b.half_second)
+        + operation(a.first, b.first)
+        + operation(a.half_second, b.value),
+    )
