@@ -92,6 +92,23 @@ class Measurement(Callback):
         trainer.strategy.barrier("measurements")
 
 
+class SampledMeasurement(Measurement):
+    """A question for which configurations are drawn from the model, once for all that ask for the same.
+
+    Args:
+        num_samples: Configurations drawn from the model.
+        seed: Of the drawing.
+        every_n_epochs: Measure during training too.
+    """
+
+    def __init__(
+        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
+    ) -> None:
+        super().__init__(every_n_epochs)
+        self.num_samples = num_samples
+        self.seed = seed
+
+
 def measurements_of(trainer: Trainer) -> list[Measurement]:
     """The measurements of a trainer, in their order."""
     return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]

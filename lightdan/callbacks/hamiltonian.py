@@ -5,14 +5,14 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, bennett, jackknife, mean
 
 
-class Hamiltonian(Measurement):
+class Hamiltonian(SampledMeasurement):
     """Is −ln p_θ(s) = H(s)/T + ln Z on held-out configurations?
 
     Estimates, in nats a configuration:
@@ -26,21 +26,9 @@ class Hamiltonian(Measurement):
     - `nll_bare`, `kl_bare`: of the network before symmetrisation, where there is one.
 
     A system of unknown Hamiltonian has `nll` only.
-
-    Args:
-        num_samples: Configurations drawn from the model for `ln_z`.
-        seed: Of the drawing.
-        every_n_epochs: Measure during training too.
     """
 
     name = "hamiltonian"
-
-    def __init__(
-        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Slope, intercept, R², ln Z, KL and NLL with errors."""

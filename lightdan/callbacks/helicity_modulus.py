@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
@@ -17,7 +17,7 @@ NEIGHBOURS = 6
 """Temperatures about the crossing that the parabola is fitted to."""
 
 
-class HelicityModulus(Measurement):
+class HelicityModulus(SampledMeasurement):
     """Υ(T) against 2T/π: where they cross, the Kosterlitz–Thouless transition of the finite lattice.
 
     Estimates at each temperature: `helicity_modulus` of the model's samples, `helicity_modulus_data` of
@@ -25,21 +25,9 @@ class HelicityModulus(Measurement):
     exp(−H/T)/p_θ. With several temperatures also `crossing`, `crossing_data` and
     `crossing_reweighted`, the T at which Υ = 2T/π, from a parabola through the nearest six
     temperatures; the errors are those of the Υ. (D. Nelson and J. Kosterlitz, PRL 39, 1201.)
-
-    Args:
-        num_samples: Configurations drawn from the model.
-        seed: Of the drawing.
-        every_n_epochs: Measure during training too.
     """
 
     name = "helicity_modulus"
-
-    def __init__(
-        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Υ of the model, the data and the reweighted samples."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, panels
 from lightdan.callbacks.observables import series
@@ -20,7 +20,7 @@ from lightdan.statistics import (
 )
 
 
-class ImportanceSampling(Measurement):
+class ImportanceSampling(SampledMeasurement):
     """Samples of p_θ with weights w = exp(−H/T)/p_θ give the true ensemble, whatever the fit.
 
     Estimates: `ess`, the effective sample size as a fraction, (Σw)²/(M Σw²); a site,
@@ -28,21 +28,9 @@ class ImportanceSampling(Measurement):
     `specific_heat`; and the reweighted observables of the system, `energy` and others. The Metropolis
     chain that proposes the same samples independently and accepts with min(1, w'/w) is exact as well:
     `metropolis_<name>` and `acceptance`. (Nicoli et al., PRE 101, 023304.)
-
-    Args:
-        num_samples: Configurations drawn from the model.
-        seed: Of the drawing and of the chain.
-        every_n_epochs: Measure during training too.
     """
 
     name = "importance_sampling"
-
-    def __init__(
-        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Effective sample size, free energies and reweighted observables."""

@@ -7,35 +7,23 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, panels
 from lightdan.callbacks.report import Result
 from lightdan.statistics import Estimate, jackknife, mean
 
 
-class Observables(Measurement):
+class Observables(SampledMeasurement):
     """The system's observables, fluctuations and two-point function: model samples against data.
 
     Estimates of the model, `<name>`, with the held-out data's as `<name>_data` and the difference in
     standard errors as `<name>_z`: the system's own observables; `susceptibility`,
     N (⟨m²⟩ − ⟨|m|⟩²)/T; `specific_heat`, (⟨H²⟩ − ⟨H⟩²)/(N T²); and `correlation_max_deviation`, the
     largest |C_model(r) − C_data(r)| of C(r) = ⟨s_0 s_r⟩ along the axes with the error at that r.
-
-    Args:
-        num_samples: Configurations drawn from the model.
-        seed: Of the drawing.
-        every_n_epochs: Measure during training too.
     """
 
     name = "observables"
-
-    def __init__(
-        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Means, fluctuations and C(r), with errors and z-scores."""

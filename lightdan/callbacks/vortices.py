@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import DATA, MODEL, panels
 from lightdan.callbacks.report import Result
@@ -18,7 +18,7 @@ from lightdan.statistics import Estimate, jackknife, mean
 BINS = 1000
 
 
-class Vortices(Measurement):
+class Vortices(SampledMeasurement):
     """Winding numbers, and whether the conditional probabilities q_θ(s_i | s_<i) show the vortices.
 
     Estimates: `vortices` and `antivortices`, the fractions of plaquettes with winding number +1 and −1
@@ -29,21 +29,9 @@ class Vortices(Measurement):
     - `auc_surprise`: Σ −ln q_θ over the four corners;
     - `auc_difference`: −δq, where δq is the sum of the differences of q_θ along the four bonds, each
       in the positive direction of its axis (around the loop they would cancel).
-
-    Args:
-        num_samples: Configurations drawn from the model.
-        seed: Of the drawing.
-        every_n_epochs: Measure during training too.
     """
 
     name = "vortices"
-
-    def __init__(
-        self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Densities of vortices, the maps and the areas under their ROC curves."""
@@ -68,12 +56,15 @@ class Vortices(Measurement):
             "difference": -difference(log_q.exp(), system.boundary),
         }
         true = (winding != 0).cpu()
-        for name, values in maps.items():
-            if true.any() and not true.all():
-                estimates[f"auc_{name}"] = area_under_roc(values, true)
+        with_vortex = true.flatten(1).any(1).nonzero()
+        notes = []
+        if len(with_vortex) and with_vortex[-1] - with_vortex[0] > len(true) // 16:
+            estimates |= {f"auc_{name}": area_under_roc(x, true) for name, x in maps.items()}
+        else:
+            notes.append(f"{len(with_vortex)} configurations with a vortex are too few for ROC curves.")
         arrays = {name: values.numpy() for name, values in maps.items()}
         arrays |= {"vorticity": winding.cpu().numpy(), "configurations": data.cpu().numpy()}
-        return Result(estimates, arrays, self.figure(arrays, estimates), reference)
+        return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:

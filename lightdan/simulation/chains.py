@@ -1,5 +1,6 @@
 """Independent Markov chains side by side, spaced until their rows are nearly independent."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -67,6 +68,25 @@ def run(
                 progress(min(len(chains) * rows.shape[1], num_configurations - len(chains) * start))
     taus = [autocorrelation_time(x) for x in np.concatenate(series, axis=2)]
     return configurations.reshape(-1, num_sites)[:num_configurations], taus, spacing
+
+
+def validate(
+    shape: Sequence[int], temperature: float, num_configurations: int, **parameters: float
+) -> None:
+    """Refuse what cannot be simulated.
+
+    Raises:
+        ValueError: an argument is out of its range, or a parameter is not finite; the sentence names it.
+    """
+    if len(shape) not in (1, 2) or min(shape) < 1:
+        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
+    if not (math.isfinite(temperature) and temperature > 0.0):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
+    if num_configurations < 1:
+        raise ValueError(f"num_configurations must be at least 1, not {num_configurations}.")
+    for name, value in parameters.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value}.")
 
 
 def generators(seed: int) -> list[np.random.Generator]:

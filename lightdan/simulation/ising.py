@@ -68,7 +68,7 @@ def simulate(
 
     Source: U. Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
-    _validate(shape, temperature, num_configurations, coupling, field)
+    chains.validate(shape, temperature, num_configurations, coupling=coupling, field=field)
     shape = tuple(shape)
     model = _model(shape, temperature, coupling, field)
     configurations, (tau_energy, tau_abs, tau), spacing = chains.run(
@@ -119,24 +119,6 @@ class _Chain(NamedTuple):
     in_cluster: NDArray[np.bool_]
     queue: NDArray[np.intp]
     rng: np.random.Generator
-
-
-def _validate(
-    shape: Sequence[int],
-    temperature: float,
-    num_configurations: int,
-    coupling: float,
-    field: float,
-) -> None:
-    if len(shape) not in (1, 2) or min(shape) < 1:
-        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
-    if not (math.isfinite(temperature) and temperature > 0.0):
-        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
-    if num_configurations < 1:
-        raise ValueError(f"num_configurations must be at least 1, not {num_configurations}.")
-    for name, value in {"coupling": coupling, "field": field}.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, not {value}.")
 
 
 def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: float) -> _Model:

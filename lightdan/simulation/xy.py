@@ -66,7 +66,7 @@ def simulate(
     Source: U. Wolff, Phys. Rev. Lett. 62, 361 (1989); D. Best and N. Fisher, Appl. Stat. 28, 152 (1979),
     for the heat bath; M. Creutz, Phys. Rev. D 36, 515 (1987), for over-relaxation.
     """
-    _validate(shape, temperature, num_configurations, coupling)
+    chains.validate(shape, temperature, num_configurations, coupling=coupling)
     shape = tuple(shape)
     model = _Model(chains.neighbours(shape), coupling / temperature)
     configurations, taus, spacing = chains.run(
@@ -138,19 +138,6 @@ class _Chain(NamedTuple):
     in_cluster: NDArray[np.bool_]
     queue: NDArray[np.intp]
     rng: np.random.Generator
-
-
-def _validate(
-    shape: Sequence[int], temperature: float, num_configurations: int, coupling: float
-) -> None:
-    if len(shape) not in (1, 2) or min(shape) < 1:
-        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
-    if not (math.isfinite(temperature) and temperature > 0.0):
-        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
-    if num_configurations < 1:
-        raise ValueError(f"num_configurations must be at least 1, not {num_configurations}.")
-    if not math.isfinite(coupling):
-        raise ValueError(f"coupling must be a finite number, not {coupling}.")
 
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:

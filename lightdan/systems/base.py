@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightdan.data import BatchLoader, CachedArray, derive_seed, split
 from lightdan.progress import progress_bar
 from lightdan.readers import Rows
 from lightdan.simulation.thermodynamics import Thermodynamics
+from lightdan.statistics import Estimate
 from lightdan.types import Configurations, PerConfiguration
 
 SITE_KINDS = ("spin", "level", "angle", "real")
@@ -79,7 +80,8 @@ class System(LightningDataModule):
         """Configurations `(M, *lattice)` in a compact type, and numbers to keep beside them.
 
         `tau_int` among the numbers, the integrated autocorrelation time in rows (1/2 where rows are
-        independent), decides how the rows are split. `progress(n)` reports n more configurations.
+        independent), decides how the rows are split; where it is above 1 by more than `tau_int_error`
+        the user is warned. `progress(n)` reports n more configurations.
         """
         raise NotImplementedError(f"{type(self).__name__} has no simulation and no data of its own.")
 
@@ -154,7 +156,7 @@ class System(LightningDataModule):
                 return self.simulate(temperature, key["seed"], advance)
 
         configurations, attributes = CachedArray(self.cache_dir, name.lower(), key).get(compute)
-        if attributes.get("tau_int", 0.5) >= 1:
+        if attributes.get("tau_int", 0.5) - attributes.get("tau_int_error", 0.0) >= 1:
             warnings.warn(
                 f"The simulated configurations at T = {temperature:g} are correlated: the integrated "
                 f"autocorrelation time is {attributes['tau_int']:.2f} rows, where 0.5 is independent; "
@@ -253,6 +255,13 @@ def check_temperatures(temperature: float | Sequence[float]) -> list[float]:
     if len(set(temperatures)) < len(temperatures):
         raise ValueError(f"temperature names a value twice: {temperature}.")
     return temperatures
+
+
+def autocorrelation_times(times: Mapping[str, Estimate]) -> dict[str, float]:
+    """Each integrated time by name, and the longest as `tau_int`, for `System.simulate`."""
+    slowest = max(times.values())
+    each = {f"tau_int_{name}": time.value for name, time in times.items()}
+    return {"tau_int": slowest.value, "tau_int_error": slowest.error, **each}
 
 
 def check_shape(shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from lightdan import lattice
 from lightdan.simulation import ising, kaufman
 from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.base import System, check_shape
+from lightdan.systems.base import System, autocorrelation_times, check_shape
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -63,13 +63,12 @@ class Ising(System):
             progress=progress,
         )
         times = {
-            "tau_int_energy": run.tau_energy.value,
-            "tau_int_abs_magnetization": run.tau_abs_magnetization.value,
-            "tau_int_magnetization": run.tau_magnetization.value,
+            "energy": run.tau_energy,
+            "abs_magnetization": run.tau_abs_magnetization,
+            "magnetization": run.tau_magnetization,
         }
         return run.configurations, {
-            "tau_int": max(times.values()),
-            **times,
+            **autocorrelation_times(times),
             "updates_per_configuration": run.updates_per_configuration,
         }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lightdan import lattice
 from lightdan.simulation import characters, xy
 from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.base import System, check_shape
+from lightdan.systems.base import System, autocorrelation_times, check_shape
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -59,10 +59,8 @@ class XY(System):
             seed=seed,
             progress=progress,
         )
-        times = {f"tau_int_{name}": tau.value for name, tau in run.tau.items()}
         return run.configurations, {
-            "tau_int": max(times.values()),
-            **times,
+            **autocorrelation_times(run.tau),
             "updates_per_configuration": run.updates_per_configuration,
         }
 
