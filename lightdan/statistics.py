@@ -185,7 +185,7 @@ def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate
 
     With the unnormalised densities f_1, f_2 and u = ln(f_1/f_2), which is given, C = ln(Z_1/Z_2) solves
     Σ_{s~1} σ(−(u − C) − M) = Σ_{s~2} σ(u − C + M) with M = ln(n_1/n_2). Of all estimates that use
-    both samples it has the smallest variance.
+    both samples it has the smallest variance. Its error is infinite where the samples do not overlap.
 
     Args:
         log_ratio_first: u of samples of the first distribution; shape ``(n_1,)``.
@@ -211,7 +211,8 @@ def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate
     everything = np.concatenate([first, second])
     reach = abs(shift) + 1.0
     value = brentq(excess, everything.min() - reach, everything.max() + reach, xtol=1e-12)
-    variance = sum((a.error / a.value) ** 2 for a in map(mean, acceptances(value)))
+    means = [mean(a) for a in acceptances(value)]
+    variance = sum((a.error / a.value) ** 2 if a.value > 0 else math.inf for a in means)
     return Estimate(float(value), math.sqrt(variance))
 
 

@@ -233,3 +233,9 @@ def test_bennett_of_equal_shapes_is_exact():
     assert found == (pytest.approx(3.0, abs=1e-10), 0.0)
     with pytest.raises(ValueError, match="finite"):
         bennett([0.0, np.nan], [0.0])
+
+
+def test_bennett_without_overlap_is_of_infinite_error():
+    rng = np.random.default_rng(0)
+    found = bennett(rng.normal(5000, 1, 100), rng.normal(-5000, 1, 100))
+    assert found.error == math.inf

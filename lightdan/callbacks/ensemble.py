@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightdan.architectures.base import Architecture
 from lightdan.progress import progress_bar
+from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
 
 
@@ -61,6 +62,11 @@ class Ensemble:
             NotMeasurable: the Hamiltonian is not known.
         """
         return self.energy_of(self.configurations)
+
+    @cached_property
+    def exact(self) -> Thermodynamics | None:
+        """Exact thermodynamics, where they are known: some take seconds."""
+        return self.system.exact(self.temperature)
 
     def energy_of(self, configurations: Tensor) -> np.ndarray:
         """H of configurations `(M,)`."""

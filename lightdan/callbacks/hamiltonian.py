@@ -37,7 +37,7 @@ class Hamiltonian(SampledMeasurement):
             note = f"the Hamiltonian of {type(ensemble.system).__name__} is not known: NLL only."
             return Result({"nll": mean(nll)}, {"nll": nll}, notes=[note])
         reduced = ensemble.energy / ensemble.temperature
-        exact = ensemble.system.exact(ensemble.temperature)
+        exact = ensemble.exact
         samples = ensemble.samples(self.num_samples, self.seed)
         log_z = bennett(nll - reduced, samples.log_weights)
         constant = log_z if exact is None else Estimate(exact.log_partition, 0.0)

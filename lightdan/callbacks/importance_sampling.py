@@ -54,7 +54,7 @@ class ImportanceSampling(SampledMeasurement):
         estimates["acceptance"] = acceptance
         estimates |= {f"metropolis_{name}": mean(column[visited]) for name, column in values.items()}
         reference = {}
-        if exact := ensemble.system.exact(temperature):
+        if exact := ensemble.exact:
             reference = {
                 "ln_z": exact.log_partition,
                 "free_energy": exact.free_energy / sites,

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,8 +56,12 @@ def run(
     with ThreadPoolExecutor(min(len(chains), os.cpu_count() or 1)) as pool:
 
         def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
+            """The next rows of all chains in short chunks `(chains, rows, sites)`."""
             chunk = max(1, updates_per_call // spacing)
-            return _sample(pool, chains, advance, num_rows, num_sites, spacing, chunk, dtype)
+            for start in range(0, num_rows, chunk):
+                rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), dtype)
+                list(pool.map(lambda out, chain: advance(out, chain, spacing), rows, chains))
+                yield rows
 
         spacing = _pilot(sample, observe)
         for rows in sample(rows_per_chain, spacing):
@@ -111,20 +115,3 @@ def _pilot(sample: Callable[[int, int], Iterator[NDArray[Any]]], observe: Observ
         if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == MAX_SPACING:
             return spacing
         spacing = min(MAX_SPACING, spacing + max(1, spacing // 2))
-
-
-def _sample(
-    pool: Executor,
-    chains: Sequence[Any],
-    advance: Advance,
-    num_rows: int,
-    num_sites: int,
-    spacing: int,
-    chunk: int,
-    dtype: DTypeLike,
-) -> Iterator[NDArray[Any]]:
-    """Yield the next rows of all chains in short chunks `(chains, rows, sites)`."""
-    for start in range(0, num_rows, chunk):
-        rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), dtype)
-        list(pool.map(lambda out, chain: advance(out, chain, spacing), rows, chains))
-        yield rows
