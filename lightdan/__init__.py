@@ -16,27 +16,33 @@ if TYPE_CHECKING:
     from lightdan.conditionals import (
         Bernoulli,
         BetaMixture,
+        BoxBetaMixture,
         Categorical,
         CircularSpline,
         Conditional,
+        GaussianMixture,
         VonMisesMixture,
     )
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.ising import Ising
+    from lightdan.systems.path import DoubleWell, Path
     from lightdan.systems.recorded import Recorded
+    from lightdan.systems.scalar_field import ScalarField
     from lightdan.systems.xy import XY
 
 _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
+    "BoxBetaMixture": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
+    "GaussianMixture": "lightdan.conditionals",
     "Ising": "lightdan.systems.ising",
     "MADE": "lightdan.architectures.made",
     "MaximumLikelihood": "lightdan.objectives",
@@ -44,8 +50,11 @@ _PUBLIC = {
     "NotMeasurable": "lightdan.callbacks.ensemble",
     "Objective": "lightdan.objectives",
     "PixelCNN": "lightdan.architectures.pixelcnn",
+    "Path": "lightdan.systems.path",
     "Recorded": "lightdan.systems.recorded",
     "Result": "lightdan.callbacks.report",
+    "DoubleWell": "lightdan.systems.path",
+    "ScalarField": "lightdan.systems.scalar_field",
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",

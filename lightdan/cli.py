@@ -83,6 +83,10 @@ def run(args: list[str]) -> int:
         from lightdan.commands import sample
 
         return sample(args[1:])
+    if args[0] == "predict-action":
+        from lightdan.commands import predict_action
+
+        return predict_action(args[1:])
     # It warns that arguments come from Python, though they are those of the command line.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     CLI(

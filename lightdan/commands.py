@@ -1,4 +1,4 @@
-"""The commands of our own: ``lightdan list`` and ``lightdan sample``."""
+"""The commands of our own: ``lightdan list``, ``sample`` and ``predict-action``."""
 
 import argparse
 import inspect
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightdan import checkpoints, registry
+from lightdan import checkpoints, prediction_report, registry
 from lightdan.data import write_hdf5
 from lightdan.progress import progress_bar
 
@@ -94,4 +94,29 @@ def sample(args: Sequence[str]) -> int:
     except OSError as error:
         raise ValueError(f"{output} cannot be written: {error}.") from error
     print(f"{options.num} configurations of {model.lattice_shape}: {output}")
+    return 0
+
+
+def predict_action(args: Sequence[str]) -> int:
+    """Predict the action of paths at a third β from models of two, draw from it, and compare.
+
+    Args:
+        args: Arguments after ``predict-action``.
+
+    Raises:
+        ValueError: an argument is wrong, or the models do not make a prediction.
+    """
+    parser = _Parser("lightdan predict-action", description="From the actions at two β that at a third.")
+    parser.add_argument(
+        "--ckpt_paths", nargs="+", required=True, help="two models, or one that saw two temperatures"
+    )
+    parser.add_argument("--beta", type=float, required=True, help="β_3 that is predicted")
+    parser.add_argument("--conditioned", help="a model that sees the temperature, for comparison")
+    parser.add_argument("--trajectories", type=int, default=200, help="of each of the 256 chains")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    parser.add_argument("--output", default="runs/predict-action", help="folder of the results")
+    options = parser.parse_args(args)
+    if options.trajectories < 2:
+        raise ValueError(f"--trajectories must be at least 2, not {options.trajectories}.")
+    prediction_report.predict_action(**vars(options))
     return 0

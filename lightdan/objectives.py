@@ -1,4 +1,4 @@
-"""What training minimises: functions of a model's ln p and of a system's energy."""
+"""What training minimises: functions of a model's ln p and of a system's action."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ class Problem:
         log_prob_bound: The same without symmetrisation; with it ln p(g s) for one random g, one
             pass instead of |G|, whose mean over g is a lower bound of ln p_θ.
         sample: Configurations drawn from p_θ at temperatures `(B,)`, without gradient.
-        energy: H(s) of configurations: `(B,)`.
+        action: H(s)/T of configurations at temperatures `(B,)`, or the action of a field: `(B,)`.
         weights: The trainable parameters.
         num_configurations: Number of configurations in the training set.
         step: Number of optimisation steps done.
@@ -29,7 +29,7 @@ class Problem:
     log_prob: Callable[[Tensor, Tensor], Tensor]
     log_prob_bound: Callable[[Tensor, Tensor], Tensor]
     sample: Callable[[Tensor], Tensor]
-    energy: Callable[[Tensor], Tensor]
+    action: Callable[[Tensor, Tensor], Tensor]
     weights: Callable[[], Iterable[Tensor]]
     num_configurations: int
     step: int
@@ -114,7 +114,7 @@ class VariationalFreeEnergy(Objective):
         configurations = problem.sample(batch.temperature)
         log_prob = problem.log_prob(configurations, batch.temperature)
         with torch.no_grad():
-            cost = progress * problem.energy(configurations) / batch.temperature + log_prob
+            cost = progress * problem.action(configurations, batch.temperature) + log_prob
             advantage = cost - cost.mean()
         surrogate = (advantage * log_prob).mean()
         return cost.mean() + surrogate - surrogate.detach()
@@ -123,4 +123,4 @@ class VariationalFreeEnergy(Objective):
         """β H + ln q of as many new samples as the batch has configurations."""
         configurations = problem.sample(batch.temperature)
         log_prob = problem.log_prob(configurations, batch.temperature)
-        return problem.energy(configurations) / batch.temperature + log_prob
+        return problem.action(configurations, batch.temperature) + log_prob

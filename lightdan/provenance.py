@@ -35,15 +35,27 @@ def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return origin
 
 
+def is_plain(value: object) -> bool:
+    """Whether it is numbers, strings, None and nests of them, as a checkpoint may hold."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def constructor_arguments(model: object, omit: Collection[str]) -> dict[str, Any]:
-    """The arguments that the model's own class was given, but for some; asked for from a constructor.
+    """The arguments that an object's own class was given, but for some; asked for from a constructor.
 
     Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
     and from the command line leave out the linked ones.
     """
     outermost: dict[str, Any] = {}
     frame = inspect.currentframe()
-    while (frame := frame.f_back if frame else None) and frame.f_locals.get("self") is model:
+    while frame := frame.f_back if frame else None:
+        # Between the constructors of a class and its base there may be wrappers that check types.
+        if frame.f_code.co_name != "__init__" or frame.f_locals.get("self") is not model:
+            continue
         names, _, keywords, values = inspect.getargvalues(frame)
         outermost = {name: values[name] for name in names if name != "self"}
         outermost |= values[keywords] if keywords else {}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
-from lightdan.conditionals import BetaMixture, Categorical
+from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical
 from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, group, spatial_operations
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import SITE_KINDS, SPLITS, System
@@ -31,14 +31,32 @@ def all_configurations(shape: Sequence[int], levels: Sequence[int]) -> Tensor:
     return values[torch.cartesian_prod(*digits)].reshape(-1, *shape)
 
 
-def grid(shape: Sequence[int], points: int) -> Tensor:
-    """Every configuration of angles (k + 1/2) 2π / points on a small lattice, in float64."""
-    return (all_configurations(shape, range(points)) + 0.5) * (2 * math.pi / points)
+def grid(site: Site, shape: Sequence[int], points: int) -> tuple[Tensor, Tensor]:
+    """Every configuration of a small continuous lattice with u = (k + 1/2)/points at each site.
+
+    An angle is 2πu, a real 3 ln(u/(1 − u)).
+
+    Returns:
+        Configurations in float64, and the volume du → ds of each, so that ⟨p × volume⟩ = 1.
+    """
+    u = (all_configurations(shape, range(points)) + 0.5) / points
+    if site["site_kind"] == "angle":
+        return 2 * math.pi * u, torch.ones(len(u), dtype=u.dtype)
+    return 3 * u.logit(), (3 / (u * (1 - u))).flatten(1).prod(1)
+
+
+def cells(site: Site, configurations: Tensor, num: int) -> Tensor:
+    """In which of `num` equal stretches of u each site lies."""
+    if site["site_kind"] == "angle":
+        return (configurations * num / (2 * math.pi)).floor()
+    return ((configurations / 3).sigmoid() * num).floor().clamp(max=num - 1)
 
 
 def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int = 0) -> Tensor:
-    """Independent uniform sites, spins, levels or angles `(num, *shape)`, in float64."""
+    """Independent uniform spins, levels or angles, or normal reals `(num, *shape)`, in float64."""
     generator = torch.Generator().manual_seed(seed)
+    if site["site_kind"] == "real":
+        return torch.randn(num, *shape, generator=generator, dtype=torch.float64)
     if site["site_kind"] == "angle":
         return 2 * math.pi * torch.rand(num, *shape, generator=generator, dtype=torch.float64)
     levels = torch.tensor(site["levels"], dtype=torch.float64)
@@ -46,10 +64,13 @@ def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int 
 
 
 def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Architecture:
-    """The model in float64 with noise on every weight, for some start at zero."""
+    """The model in float64 with noise on every weight, for some start at zero, and units unlike 1."""
     generator = torch.Generator().manual_seed(seed)
     for weight in model.double().parameters():
         weight.data += scale * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+    for name, value in (("location", 0.3), ("scale", 0.7), ("unit_of_temperature", 1.5)):
+        if name in dict(model.named_buffers()):
+            getattr(model, name).fill_(value)
     return model.eval()
 
 
@@ -98,6 +119,8 @@ class ArchitectureTests:
         "spins as categories": {"site_kind": "spin", "levels": (-1, 1), "conditional": Categorical()},
         "angles": {"site_kind": "angle", "levels": ()},
         "angles of Beta mixtures": {"site_kind": "angle", "levels": (), "conditional": BetaMixture()},
+        "reals": {"site_kind": "real", "levels": ()},
+        "reals in a box": {"site_kind": "real", "levels": (), "conditional": BoxBetaMixture(bound=5.0)},
     }
     if find_spec("zuko"):
         sites["angles of splines"] = {
@@ -121,14 +144,15 @@ class ArchitectureTests:
     def test_probabilities_sum_to_one(self, shape: Shape, site: Site) -> None:
         """Σ_s p(s) = 1 over all states, 65,536 for spins on 4 × 4, with random weights.
 
-        For one angle ∫ p(s) ds = 1 by the midpoint rule, fine enough for the peaks of a spline.
+        For one angle or real ∫ p(s) ds = 1 by the midpoint rule, fine enough for the peaks of a spline.
         """
         continuous = not site["levels"]
         if len(site["levels"]) ** math.prod(shape) > 2**16 or (continuous and math.prod(shape) > 1):
             pytest.skip("too many states")
         model = randomize(self.make(lattice_shape=shape, **site))
         if continuous:
-            total = probabilities_of(model, grid(shape, 1_000_000)).mean()
+            states, volume = grid(site, shape, 1_000_000)
+            total = (probabilities_of(model, states) * volume).mean()
             assert total.item() == pytest.approx(1, abs=1e-5)
         else:
             total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
@@ -186,11 +210,12 @@ class ArchitectureTests:
 
     @pytest.mark.parametrize("symmetrize", [(), ("rotation", "reflection")], ids=["bare", "symmetrized"])
     def test_samples_follow_the_probabilities(self, site: Site, symmetrize: tuple[str, ...]) -> None:
-        """χ² of 4,000 samples on 2 × 2, seed fixed; of two angles on 8 × 8 cells."""
+        """χ² of 4,000 samples on 2 × 2, seed fixed; of two angles or reals on 8 × 8 cells."""
         if symmetrize and site["site_kind"] == "spin":
             symmetrize += ("z2",)
         shape = (2, 2) if site["levels"] else (1, 2)
-        scale = 0.5 if site["levels"] else 0.25  # for the cells to be wider than the peaks
+        # For the cells to be wider than the peaks of a continuous density.
+        scale = {"angle": 0.25, "real": 0.1}.get(site["site_kind"], 0.5)
         model = randomize(self.make(lattice_shape=shape, symmetrize=symmetrize, **site), scale)
         drawn = model.sample(4000, seed=3)
         assert torch.equal(model.sample(10, seed=3), model.sample(10, seed=3))
@@ -199,9 +224,10 @@ class ArchitectureTests:
             probabilities = probabilities_of(model, states)
         else:
             states = all_configurations(shape, range(8))
-            fine = probabilities_of(model, grid(shape, 512)).reshape(8, 64, 8, 64)
-            probabilities = fine.mean((1, 3)).flatten() / 64
-            drawn = (drawn * 8 / (2 * math.pi)).floor()
+            fine, volume = grid(site, shape, 512)
+            density = (probabilities_of(model, fine) * volume).reshape(8, 64, 8, 64)
+            probabilities = density.mean((1, 3)).flatten() / 64
+            drawn = cells(site, drawn, 8)
         assert_frequencies(drawn, states, probabilities)
 
     def test_symmetrized_model_is_invariant_and_normalized(self) -> None:
@@ -315,16 +341,28 @@ class SystemTests:
             assert not torch.equal(other.rows("test", temperature), expected)
 
     def test_energy_and_observables_are_one_number_each(self, system: System) -> None:
-        """(B,), finite, and H(g s) = H(s) for every element of every declared operation."""
-        s = system.rows("test", system.temperatures[0])[:20]
-        for name, observable in system.observables(system.temperatures[0]).items():
+        """(B,), finite, and S(g s) = S(s) for every element of every declared operation."""
+        temperature = system.temperatures[0]
+        s = system.rows("test", temperature)[:20].double()
+        for name, observable in system.observables(temperature).items():
             assert observable(s).shape == (len(s),), name
             assert observable(s).isfinite().all(), name
-        for name in system.symmetries if system.has_energy else ():
+        for name in system.symmetries if system.has_action else ():
             operation = OPERATIONS[name](system.lattice_shape)
             for index in range(len(operation)):
                 image = operation.act(s, torch.tensor(index))
-                torch.testing.assert_close(system.energy(image), system.energy(s), msg=name)
+                expected = system.action(s, temperature)
+                torch.testing.assert_close(system.action(image, temperature), expected, msg=name)
+
+    def test_exact_values_are_those_of_the_simulation(self, system: System) -> None:
+        """Each observable whose exact mean is known, within 4 standard errors."""
+        for tau, t in zip(system.tau_int, system.temperatures, strict=True):
+            s = torch.cat([system.rows(name, t) for name in SPLITS]).double()
+            exact, observables = system.exact_values(t), system.observables(t)
+            for name in exact.keys() & observables.keys():
+                values = observables[name](s)
+                error = math.sqrt(2 * max(tau, 0.5)) * values.std() / math.sqrt(len(values))
+                assert abs(values.mean() - exact[name]) < 4 * error + 1e-6, name
 
     def test_simulation_and_exact_results_agree(self, system: System) -> None:
         """⟨H⟩ within 4 standard errors; F, E, C and S those of the enumeration to 1e-8."""

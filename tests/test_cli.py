@@ -20,13 +20,13 @@ from lightdan.main import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MADE_CONFIG = str(CONFIGS / "ising" / "made.yaml")
-SMALL = [
-    "--data.init_args.shape=4",
+FEW = [
     "--data.init_args.num_configurations=1000",
     "--data.init_args.batch_size=100",
     "--trainer.max_epochs=2",
     "--trainer.accelerator=cpu",
 ]
+SMALL = ["--data.init_args.shape=4", *FEW]
 
 
 @pytest.fixture
@@ -63,11 +63,14 @@ def same(a, b):
 )
 def test_every_config_runs_small(config, arguments, tmp_path):
     content = yaml.safe_load(config.read_text())
-    overrides = ["--config", str(config), *SMALL]
+    size = ["--data.init_args.shape=4"]
+    if content["data"]["class_path"] == "DoubleWell":
+        size = ["--data.init_args.num_slices=8"]
+    overrides = ["--config", str(config), *size, *FEW]
     if content["data"]["class_path"] == "Recorded":
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
         np.save(tmp_path / "configurations.npy", spins)
-        overrides = ["--config", str(config), *SMALL[3:]]
+        overrides = ["--config", str(config), *FEW[2:]]
     assert config.read_text().startswith("#")
     assert main(["fit", *overrides]) == 0
     measured = estimates("runs")
@@ -181,7 +184,7 @@ BAD = [
         ["--data=XY", "--model.init_args.conditional=VonMisesMixture", NO_COMPONENTS],
         "components ≥ 1, not components = 0",
     ),
-    (["--data=XY"], "model.augment names z2, which the system does not declare"),
+    (["--data=XY"], "names z2, which the system does not declare"),
     (["--data=Recorded"], "Recorded needs the option path"),
     (["--bogus=1"], "bogus"),
 ]

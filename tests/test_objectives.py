@@ -14,13 +14,13 @@ TEMPERATURE = 1.7
 
 
 def problem(model, **options):
-    energy = Ising(shape=2).energy
+    action = Ising(shape=2).action
     return Problem(
         **{
             "log_prob": model.log_prob,
             "log_prob_bound": model.bare_log_prob,
             "sample": lambda t: model.sample(len(t), seed=0),
-            "energy": energy,
+            "action": action,
             "weights": model.parameters,
             "num_configurations": 50,
             "step": 10,

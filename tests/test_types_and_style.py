@@ -22,7 +22,8 @@ FLOORS = [
     ["types", "simulation", "statistics", "registry", "progress", "provenance", "readers", "values"],
     ["lattice", "data", "conditionals", "objectives"],
     ["systems", "architectures"],
-    ["checkpoints", "callbacks", "testing", "running", "errors", "commands"],
+    ["checkpoints", "callbacks", "prediction", "prediction_report", "testing", "running", "errors"],
+    ["commands"],
     ["cli", "main", "__main__"],
 ]
 """From the ground; nothing is imported from above."""

@@ -1,26 +1,23 @@
-"""How p_θ factorises over sites: the base of all architectures, with training and sampling."""
+"""What an architecture is: a distribution that trains itself."""
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightdan import lattice
-from lightdan.conditionals import Conditional, conditional_for
+from lightdan.architectures.distribution import Distribution
 from lightdan.data import derive_seed
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
 from lightdan.provenance import check_checkpoint, constructor_arguments, origin_of
-from lightdan.types import Batch, Configurations, PerConfiguration
+from lightdan.types import Batch
 
 
-class Architecture(LightningModule):
+class Architecture(Distribution):
     """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in raster order, with H_θ(s, T) = −T ln p_θ(s).
 
     A subclass implements `forward`, the conditional parameters of all sites in one pass, and, for
@@ -29,20 +26,13 @@ class Architecture(LightningModule):
 
     Args:
         lattice_shape: Numbers of sites along the axes.
-        site_kind: ``spin``, ``level``, ``angle`` or ``real``.
-        levels: The values of a discrete site.
-        symmetries: Names of the symmetry operations that the system declares.
-        conditional: Distribution of one site; by default the one that fits the kind of site.
         objective: What training minimises; by default the likelihood.
         augment: Operations of which random elements are applied to each training batch.
-        symmetrize: Operations that make p_θ(s) = ⟨p(g s)⟩, the mean over their group, which stays
-            normalised. Maximum likelihood trains its bound ⟨ln p(g s)⟩ with one random g a step.
-        reference_frame: Of angles: p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …), the first angle being uniform;
-            exactly invariant under global rotations, and normalised.
-        temperature_input: Whether the network sees 1/T, so that one network serves several T.
         optimizer: Constructor of the optimizer from the weights.
         scheduler: Constructor of a schedule stepped every epoch; by default a cosine to zero over
             the whole training, after a warm-up of a twentieth of it.
+        kwargs: Of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
+            reference_frame, temperature_input.
 
     Raises:
         ValueError: an operation that the system does not declare, a conditional that does not fit, a
@@ -52,206 +42,29 @@ class Architecture(LightningModule):
     def __init__(
         self,
         lattice_shape: Sequence[int],
-        site_kind: str = "spin",
-        levels: Sequence[int] = (-1, 1),
-        symmetries: Sequence[str] = tuple(lattice.OPERATIONS),
-        conditional: Conditional | None = None,
         objective: Objective | None = None,
         augment: Sequence[str] = (),
-        symmetrize: Sequence[str] = (),
-        reference_frame: bool = False,
-        temperature_input: bool = False,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.lattice_shape = tuple(lattice_shape)
-        self.num_sites = math.prod(lattice_shape)
-        self.site_kind = site_kind
-        self.conditional = conditional_for(site_kind, levels, conditional)
+        super().__init__(lattice_shape, **kwargs)
         arguments = constructor_arguments(self, omit={"objective", "optimizer", "scheduler"})
         self.save_hyperparameters(arguments | {"conditional": self.conditional.spec()})
         self.objective = objective or MaximumLikelihood()
-        self.augment, self.symmetrize = tuple(augment), tuple(symmetrize)
-        for option, names in (("augment", augment), ("symmetrize", symmetrize)):
-            if unknown := sorted(set(names) - set(symmetries)):
-                raise ValueError(
-                    f"model.{option} names {', '.join(unknown)}, which the system does not declare; "
-                    f"its symmetries are: {', '.join(symmetries) or 'none'}."
-                )
-        if "spin_rotation" in symmetrize:
-            raise ValueError(
-                "model.symmetrize cannot average over spin_rotation, a continuous group: set "
-                "model.reference_frame to true."
-            )
-        if reference_frame and site_kind != "angle":
-            raise ValueError(
-                f"model.reference_frame is for angles, not for sites of kind {site_kind!r}."
-            )
-        self.reference_frame = reference_frame
-        self.temperature_input = temperature_input
+        self.check_declared("augment", augment)
+        self.augment = tuple(augment)
         self.optimizer, self.scheduler = optimizer, scheduler
         self._augmentations = [lattice.OPERATIONS[name](lattice_shape) for name in augment]
-        self.group = lattice.group(self.symmetrize, lattice_shape)
-
-    # What a subclass gives
-
-    @abstractmethod
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
-        """Conditional parameters of all sites `(B, sites, parameters)`; those of i see s_<i only."""
-
-    def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
-    ) -> Generator[Tensor, Tensor, None]:
-        """Yield the parameters `(B, parameters)` of site after site, being sent the values `(B,)`.
-
-        This fallback makes a full pass a site; an architecture that keeps a cache overrides it.
-        """
-        flat = self._any_weight.new_ones(num, self.num_sites)
-        for site in range(self.num_sites):
-            parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
-            flat[:, site] = yield parameters[:, site]
-
-    # The distribution
-
-    @property
-    def _any_weight(self) -> Tensor:
-        """For its device and floating type."""
-        return next(self.parameters())
-
-    @property
-    def num_features(self) -> int:
-        """Features by which the network sees a site."""
-        return self.conditional.num_features * (2 if self.temperature_input else 1)
-
-    def features(self, values: Tensor, temperature: PerConfiguration | None) -> Tensor:
-        """What the network sees of site values `(B, ...)`: their features f `(B, ..., F)`.
-
-        With temperature input both f and f/T, for at high temperature couplings go as 1/T.
-
-        Raises:
-            ValueError: the network has temperature input and no temperature is given.
-        """
-        features = self.conditional.features(values)
-        if not self.temperature_input:
-            return features
-        if temperature is None:
-            raise ValueError("The network sees the temperature: give one.")
-        beta = (1 / temperature).reshape(-1, *[1] * (features.ndim - 1))
-        return torch.cat([features, beta * features], dim=-1)
-
-    def conditionals(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
-        """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
-        if not self.reference_frame:
-            parameters = self(configurations, temperature)
-            terms = self.conditional.log_prob(configurations.flatten(1), parameters)
-            return terms.reshape(configurations.shape)
-        flat = configurations.flatten(1)
-        relative = lattice.wrap(flat - flat[:, :1])
-        parameters = self(relative.reshape(configurations.shape), temperature)
-        terms = self.conditional.log_prob(relative[:, 1:], parameters[:, 1:])
-        # The first angle is uniform: density 1 in the measure dθ/2π.
-        return F.pad(terms, (1, 0)).reshape(configurations.shape)
-
-    def bare_log_prob(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> PerConfiguration:
-        """Ln p of the network before symmetrisation `(B,)`."""
-        return self.conditionals(configurations, temperature).flatten(1).sum(1)
-
-    def log_prob(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> PerConfiguration:
-        """Ln p_θ `(B,)`: with `symmetrize` ln of the mean of p over the group, |G| passes."""
-        if len(self.group) == 1:
-            return self.bare_log_prob(configurations, temperature)
-        elements = torch.arange(len(self.group), device=configurations.device)
-        images = [
-            self.bare_log_prob(self.group.act(configurations, element), temperature)
-            for element in elements
-        ]
-        return torch.stack(images).logsumexp(0) - math.log(len(self.group))
-
-    def hamiltonian(
-        self, configurations: Configurations, temperature: PerConfiguration | float
-    ) -> PerConfiguration:
-        """H_θ(s, T) = −T ln p_θ(s) in units of T, up to the constant −T ln Z `(B,)`."""
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        return -temperature * self.log_prob(configurations, temperature)
-
-    def energy_difference(
-        self,
-        configurations: Configurations,
-        site: int,
-        value: PerConfiguration | float,
-        temperature: PerConfiguration | float,
-    ) -> PerConfiguration:
-        """H_θ(s') − H_θ(s) for s' with `value` at the site of this raster index `(B,)`."""
-        changed = configurations.flatten(1).clone()
-        changed[:, site] = value
-        changed = changed.reshape(configurations.shape)
-        return self.hamiltonian(changed, temperature) - self.hamiltonian(configurations, temperature)
-
-    @torch.no_grad()
-    def draw(self, uniforms: Tensor, temperature: PerConfiguration | None = None) -> Tensor:
-        """Configurations of the bare network at given uniform numbers `(B, sites)` in [0, 1)."""
-        steps = self.incremental(len(uniforms), temperature)
-        parameters = next(steps)
-        columns: list[Tensor] = []
-        for column in uniforms.T:
-            first = self.reference_frame and not columns
-            value = torch.zeros_like(column) if first else self.conditional.sample(parameters, column)
-            columns.append(value)
-            try:
-                parameters = steps.send(columns[-1])
-            except StopIteration:
-                break
-        values = torch.stack(columns, dim=1)
-        if self.reference_frame:
-            values = lattice.wrap(values + lattice.TWO_PI * uniforms[:, :1])
-        return values.reshape(-1, *self.lattice_shape)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        num: int,
-        seed: int | torch.Generator = 0,
-        temperature: PerConfiguration | float | None = None,
-        batch_size: int = 1000,
-        progress: Callable[[int], None] = lambda n: None,
-    ) -> Tensor:
-        """Independent configurations of p_θ `(num, *lattice)`.
-
-        Args:
-            num: How many.
-            seed: Of the random numbers, or a generator on the model's device.
-            temperature: T, for a network with temperature input.
-            batch_size: Configurations drawn at a time.
-            progress: Told how many more are drawn.
-        """
-        generator = seed if isinstance(seed, torch.Generator) else self._generator(seed)
-        if temperature is not None:
-            temperature = torch.as_tensor(temperature).to(self._any_weight).expand(num)
-        drawn = []
-        for rows in torch.arange(num, device=self.device).split(batch_size):
-            uniforms = self._any_weight.new_empty(len(rows), self.num_sites).detach()
-            uniforms.uniform_(generator=generator)
-            part = self.draw(uniforms, None if temperature is None else temperature[rows])
-            drawn.append(self.group.act(part, self.group.random_elements(len(rows), generator)))
-            progress(len(rows))
-        return torch.cat(drawn)
 
     # Training
 
     def setup(self, stage: str) -> None:
-        """Refuse a system that does not fit the objective or the temperature input.
+        """Take the units of field and temperature; refuse a system that does not fit the model.
 
         Raises:
-            ValueError: several temperatures without temperature input, or no energy to minimise.
+            ValueError: several temperatures without temperature input, no energy to minimise, or a field
+                beyond the bound of the conditional.
         """
         system = getattr(self.trainer, "datamodule", None)
         if system is None:
@@ -261,10 +74,26 @@ class Architecture(LightningModule):
                 f"The data have {len(system.temperatures)} temperatures, and the network does not see "
                 "them: set model.temperature_input to true, or train at one temperature."
             )
-        if stage == "fit" and self.objective.needs_energy and not system.has_energy:
+        if stage != "fit":
+            return
+        if self.objective.needs_energy and not system.has_action:
             raise ValueError(
                 f"{type(self.objective).__name__} needs an energy, and the Hamiltonian of "
                 f"{type(system).__name__} is not known: use MaximumLikelihood."
+            )
+        if self.temperature_input:
+            self.unit_of_temperature.fill_(torch.tensor(system.temperatures).log().mean().exp())
+        if self.site_kind == "real":
+            self._take_units(*system.moments())
+
+    def _take_units(self, mean: float, deviation: float, low: float, high: float) -> None:
+        self.location.fill_(mean)
+        self.scale.fill_(deviation)
+        reached = max(mean - low, high - mean) / deviation
+        if reached > self.conditional.bound:
+            raise ValueError(
+                f"The field reaches {reached:.3g} standard deviations from its mean, beyond the bound "
+                f"{self.conditional.bound:g} of {type(self.conditional).__name__}: give a larger one."
             )
 
     def training_step(self, batch: Batch) -> Tensor:
@@ -321,9 +150,6 @@ class Architecture(LightningModule):
         seed = derive_seed(self.trainer.datamodule.seed, self.global_step, self.global_rank, purpose)
         return self._generator(seed)
 
-    def _generator(self, seed: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(seed)
-
     def _problem(self, generator: torch.Generator) -> Problem:
         def one_image_log_prob(configurations: Tensor, temperature: Tensor) -> Tensor:
             elements = self.group.random_elements(len(configurations), generator)
@@ -333,7 +159,7 @@ class Architecture(LightningModule):
             log_prob=self.log_prob,
             log_prob_bound=one_image_log_prob,
             sample=lambda t: self.sample(len(t), generator, t, batch_size=len(t)),
-            energy=self.trainer.datamodule.energy,
+            action=self.trainer.datamodule.action,
             weights=self.parameters,
             num_configurations=self.trainer.datamodule.num_in("train"),
             step=self.global_step,
@@ -343,7 +169,9 @@ class Architecture(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of."""
-        checkpoint["lightdan"] = origin_of(type(self))
+        system = getattr(self._trainer, "datamodule", None)
+        spec = system.spec() if system is not None else None
+        checkpoint["lightdan"] = {**origin_of(type(self)), "system": spec}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other making.

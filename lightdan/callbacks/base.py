@@ -76,7 +76,7 @@ class Measurement(Callback):
             known = _known_log_prob(trainer, model, split)
             ensembles = [Ensemble(model, system, t, known, split) for t in system.temperatures]
             for ensemble in ensembles:
-                suffix = f"@T={ensemble.temperature:g}" if len(ensembles) > 1 else ""
+                suffix = f"@{system.label(ensemble.temperature)}" if len(ensembles) > 1 else ""
                 for measurement in measurements:
                     report.add(
                         measurement.name + suffix,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightdan.architectures.base import Architecture
 from lightdan.progress import progress_bar
-from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
 
 
@@ -55,24 +54,25 @@ class Ensemble:
         return self.evaluate(self.model.log_prob, self.configurations)
 
     @cached_property
-    def energy(self) -> np.ndarray:
-        """H of the held-out configurations `(M,)`.
+    def action(self) -> np.ndarray:
+        """S of the held-out configurations `(M,)`.
 
         Raises:
-            NotMeasurable: the Hamiltonian is not known.
+            NotMeasurable: it is not known.
         """
-        return self.energy_of(self.configurations)
+        return self.action_of(self.configurations)
 
     @cached_property
-    def exact(self) -> Thermodynamics | None:
-        """Exact thermodynamics, where they are known: some take seconds."""
-        return self.system.exact(self.temperature)
+    def exact(self) -> dict[str, float]:
+        """Exact values by name, where they are known: some take seconds."""
+        return self.system.exact_values(self.temperature)
 
-    def energy_of(self, configurations: Tensor) -> np.ndarray:
-        """H of configurations `(M,)`."""
-        if not self.system.has_energy:
+    def action_of(self, configurations: Tensor) -> np.ndarray:
+        """S of configurations `(M,)`, with the constant that makes Z = ∫ e^{−S}."""
+        if not self.system.has_action:
             raise NotMeasurable(f"the Hamiltonian of {type(self.system).__name__} is not known")
-        return self.system.energy(configurations).double().cpu().numpy()
+        action = self.system.action(configurations.double(), self.temperature)
+        return action.cpu().numpy() - self.system.log_measure(self.temperature)
 
     def samples(self, num: int, seed: int) -> "Samples":
         """Independent configurations of the model, drawn once for all who ask."""
@@ -103,7 +103,7 @@ class Ensemble:
 
 @dataclass
 class Samples:
-    """Independent configurations of the model `(M, *lattice)` with ln p_θ and H, when asked for."""
+    """Independent configurations of the model `(M, *lattice)` with ln p_θ and S, when asked for."""
 
     ensemble: Ensemble
     configurations: Tensor
@@ -114,11 +114,11 @@ class Samples:
         return self.ensemble.evaluate(self.ensemble.model.log_prob, self.configurations)
 
     @cached_property
-    def energy(self) -> np.ndarray:
-        """H `(M,)`."""
-        return self.ensemble.energy_of(self.configurations)
+    def action(self) -> np.ndarray:
+        """S `(M,)`."""
+        return self.ensemble.action_of(self.configurations)
 
     @property
     def log_weights(self) -> np.ndarray:
-        """Ln of the unnormalised weights exp(−H/T)/p_θ `(M,)`."""
-        return -self.energy / self.ensemble.temperature - self.log_prob
+        """Ln of the unnormalised weights e^{−S}/p_θ `(M,)`."""
+        return -self.action - self.log_prob

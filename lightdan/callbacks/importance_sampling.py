@@ -8,24 +8,23 @@ from matplotlib.figure import Figure
 from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import EXACT, MODEL, bin_edges, legends, panels
-from lightdan.callbacks.observables import series
+from lightdan.callbacks.observables import series, summary
 from lightdan.callbacks.report import Result
 from lightdan.statistics import (
     Estimate,
     effective_sample_size,
-    jackknife,
     log_mean_exp,
     mean,
-    weighted_mean,
 )
 
 
 class ImportanceSampling(SampledMeasurement):
-    """Samples of p_θ with weights w = exp(−H/T)/p_θ give the true ensemble, whatever the fit.
+    """Samples of p_θ with weights w = e^{−S}/p_θ give the true ensemble, whatever the fit.
 
-    Estimates: `ess`, the effective sample size as a fraction, (Σw)²/(M Σw²); a site,
-    `free_energy`, −T ln⟨w⟩/N, and `variational_free_energy`, F_q = ⟨H + T ln p_θ⟩/N ≥ F;
-    `specific_heat`; and the reweighted observables of the system, `energy` and others. The Metropolis
+    S is H/T or the action of a field. Estimates: `ess`, the effective sample size as a fraction,
+    (Σw)²/(M Σw²); `ln_z`, ln⟨w⟩; and the reweighted observables and
+    fluctuations of `Observables`. For a system with an energy also, a site, `free_energy`,
+    −T ln⟨w⟩/N, and `variational_free_energy`, F_q = ⟨H + T ln p_θ⟩/N ≥ F. The Metropolis
     chain that proposes the same samples independently and accepts with min(1, w'/w) is exact as well:
     `metropolis_<name>` and `acceptance`. (Nicoli et al., PRE 101, 023304.)
     """
@@ -39,65 +38,44 @@ class ImportanceSampling(SampledMeasurement):
         log_weights = samples.log_weights
         values = series(ensemble, samples.configurations)
         log_z = log_mean_exp(log_weights)
-        variational = mean(-temperature * log_weights / sites)
-        estimates = {
-            "ess": effective_sample_size(log_weights),
-            "ln_z": log_z,
-            "free_energy": Estimate(
-                -temperature * log_z.value / sites, temperature * log_z.error / sites
-            ),
-            "variational_free_energy": variational,
-            "specific_heat": heat_capacity(samples.energy, log_weights, temperature, sites),
-        }
-        estimates |= {name: weighted_mean(column, log_weights) for name, column in values.items()}
+        estimates = {"ess": effective_sample_size(log_weights), "ln_z": log_z}
+        if ensemble.system.has_energy:
+            scale = temperature / sites
+            estimates |= {
+                "free_energy": Estimate(-scale * log_z.value, scale * log_z.error),
+                "variational_free_energy": mean(-scale * log_weights),
+            }
+        estimates |= summary(ensemble, values, log_weights)
         visited, acceptance = independence_chain(log_weights, self.seed)
         estimates["acceptance"] = acceptance
         estimates |= {f"metropolis_{name}": mean(column[visited]) for name, column in values.items()}
-        reference = {}
-        if exact := ensemble.exact:
-            reference = {
-                "ln_z": exact.log_partition,
-                "free_energy": exact.free_energy / sites,
-                "variational_free_energy": exact.free_energy / sites,
-                "energy": exact.energy / sites,
-                "metropolis_energy": exact.energy / sites,
-                "specific_heat": exact.specific_heat / sites,
-            }
-        arrays = {"log_weights": log_weights, "energy": samples.energy}
-        return Result(estimates, arrays, self.figure(arrays, estimates, sites), reference)
+        exact = ensemble.exact
+        reference = {name: exact[name] for name in estimates if name in exact}
+        reference |= {f"metropolis_{name}": exact[name] for name in values if name in exact}
+        if "free_energy" in reference:
+            reference["variational_free_energy"] = reference["free_energy"]
+        name = next(iter(values))
+        arrays = {"log_weights": log_weights, name: values[name]}
+        return Result(estimates, arrays, self.figure(arrays, estimates), reference)
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate], sites: int) -> Figure:
-        """The weights' distribution, and the energy's before and after reweighting."""
+    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
+        """The weights' distribution, and the first observable's before and after reweighting."""
         figure, (left, right) = panels(2)
         relative = arrays["log_weights"] - estimates["ln_z"].value
         left.hist(relative, 60, density=True, color=MODEL, alpha=0.7)
         left.axvline(0, lw=1, color=EXACT)
         left.text(0.04, 0.92, f"ESS {estimates['ess']}", fontsize=8, transform=left.transAxes)
         left.set(xlabel=r"$\ln w - \ln Z$", ylabel="density")
-        energy = arrays["energy"] / sites
-        edges = bin_edges(energy)
+        name, values = list(arrays.items())[1]
+        edges = bin_edges(values)
         weights = np.exp(relative - relative.max())
         style: dict[str, Any] = {"density": True, "histtype": "step"}
-        right.hist(energy, edges, color=MODEL, label=r"$p_\theta$", **style)
-        right.hist(energy, edges, weights=weights, color=EXACT, label="reweighted", **style)
-        right.set(xlabel="$E/N$", ylabel="density")
+        right.hist(values, edges, color=MODEL, label=r"$p_\theta$", **style)
+        right.hist(values, edges, weights=weights, color=EXACT, label="reweighted", **style)
+        right.set(xlabel=name.replace("_", " "), ylabel="density")
         legends((right,))
         return figure
-
-
-def heat_capacity(
-    energy: np.ndarray, log_weights: np.ndarray, temperature: float, sites: int
-) -> Estimate:
-    """(⟨H²⟩ − ⟨H⟩²)/(N T²) of weighted samples."""
-    shifted = energy - energy.mean()
-    weights = np.exp(log_weights - log_weights.max())
-    return jackknife(
-        lambda w, we, wee: (wee / w - (we / w) ** 2) / (sites * temperature**2),
-        weights,
-        weights * shifted,
-        weights * shifted**2,
-    )
 
 
 def independence_chain(log_weights: np.ndarray, seed: int) -> tuple[np.ndarray, Estimate]:

@@ -11,7 +11,7 @@ from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.figures import DATA, MODEL, bin_edges, legends, panels
 from lightdan.callbacks.report import Result
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.statistics import Estimate, jackknife, mean, weighted_mean
 
 
 class Observables(SampledMeasurement):
@@ -19,7 +19,8 @@ class Observables(SampledMeasurement):
 
     Estimates of the model, `<name>`, with the held-out data's as `<name>_data` and the difference in
     standard errors as `<name>_z`: the system's own observables; `susceptibility`,
-    N (⟨m²⟩ − ⟨|m|⟩²)/T; `specific_heat`, (⟨H²⟩ − ⟨H⟩²)/(N T²); and `correlation_max_deviation`, the
+    N (⟨m²⟩ − ⟨|m|⟩²)/T; `binder_cumulant`, 1 − ⟨m⁴⟩/3⟨m²⟩², but of angles; `specific_heat`,
+    (⟨H²⟩ − ⟨H⟩²)/(N T²); and `correlation_max_deviation`, the
     largest |C_model(r) − C_data(r)| of C(r) = ⟨s_0 s_r⟩ along the axes with the error at that r.
     """
 
@@ -99,24 +100,38 @@ def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
     }
 
 
-def summary(ensemble: Ensemble, values: dict[str, np.ndarray]) -> dict[str, Estimate]:
-    """Means of the observables, and the fluctuations that follow from them."""
+def summary(
+    ensemble: Ensemble, values: dict[str, np.ndarray], log_weights: np.ndarray | None = None
+) -> dict[str, Estimate]:
+    """Means of the observables, and the fluctuations that follow from them, of weighted samples."""
+    if log_weights is None:
+        found = {name: mean(column) for name, column in values.items()}
+        weights = np.ones(len(next(iter(values.values()))))
+    else:
+        found = {name: weighted_mean(column, log_weights) for name, column in values.items()}
+        weights = np.exp(log_weights - log_weights.max())
     sites, temperature = ensemble.system.num_sites, ensemble.temperature
-    found = {name: mean(column) for name, column in values.items()}
-    fluctuations = {
-        "susceptibility": ("abs_magnetization", sites / temperature),
-        "specific_heat": ("energy", sites / temperature**2),
-    }
-    for name, (of, factor) in fluctuations.items():
-        if of in values:
-            found[name] = _fluctuation(values[of], factor)
+    if "abs_magnetization" in values:
+        found["susceptibility"] = _variance(values["abs_magnetization"], weights, sites / temperature)
+    if "magnetization" in values:
+        square = values["magnetization"] ** 2
+        found["binder_cumulant"] = jackknife(
+            lambda w, m2, m4: 1 - w * m4 / (3 * m2**2), weights, weights * square, weights * square**2
+        )
+    if "energy" in values:
+        found["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
     return found
 
 
-def _fluctuation(column: np.ndarray, factor: float) -> Estimate:
-    """Factor times the variance."""
+def _variance(column: np.ndarray, weights: np.ndarray, factor: float) -> Estimate:
+    """Factor × (⟨x²⟩ − ⟨x⟩²)."""
     shifted = column - column.mean()
-    return jackknife(lambda x, xx: factor * (xx - x * x), shifted, shifted**2)
+    return jackknife(
+        lambda w, wx, wxx: factor * (wxx / w - (wx / w) ** 2),
+        weights,
+        weights * shifted,
+        weights * shifted**2,
+    )
 
 
 def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:

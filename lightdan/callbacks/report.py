@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning import Trainer
@@ -43,89 +44,25 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
 
-class Report:
-    """Files, loggers and table of a round of measurements.
+class Summary:
+    """The table of results, with the notes below it."""
 
-    Args:
-        trainer: The trainer.
-        model: The model that is measured.
-        split: ``test`` or ``validation``.
-    """
-
-    def __init__(self, trainer: Trainer, model: Architecture, split: str) -> None:
-        self.trainer, self.model, self.split = trainer, model, split
-        self.directory = run_directory(trainer) / "measurements"
+    def __init__(self) -> None:
         self.rows: list[tuple[str, str, Estimate, float | Estimate | None]] = []
         self.notes: list[str] = []
 
-    def add(
-        self, title: str, answer: Callable[[], Result | None], temperature: float | list[float]
-    ) -> None:
-        """Measure, write and log."""
-        try:
-            result = answer()
-        except NotMeasurable as reason:
-            self.notes.append(f"{title}: not measured, for {reason}.")
-            return
-        except Exception as error:
-            # The other measurements, and the trained model, are not to be lost with this one.
-            message = f"{title}: failed: {type(error).__name__}: {error}"
-            warnings.warn(message, stacklevel=2)
-            self.notes.append(message)
-            return
-        if result is None:
-            return
+    def add(self, title: str, result: Result) -> None:
+        """Add the rows and notes of a result."""
         self.rows += [
             (title, key, estimate, result.reference.get(key))
             for key, estimate in result.estimates.items()
             if key not in result.unlisted
         ]
         self.notes += [f"{title}: {note}" for note in result.notes]
-        self._log(title, result)
-        self._write(title, result, temperature)
 
-    def _write(self, title: str, result: Result, temperature: float | list[float]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
-        content = {
-            "estimates": {
-                name: {"value": _finite(estimate.value), "error": _finite(estimate.error)}
-                for name, estimate in result.estimates.items()
-            },
-            "reference": {
-                name: _finite(value.value if isinstance(value, Estimate) else value)
-                for name, value in result.reference.items()
-            },
-            "temperature": temperature,
-            "augment": list(self.model.augment),
-            "symmetrize": list(self.model.symmetrize),
-            "reference_frame": self.model.reference_frame,
-            "notes": result.notes,
-        }
-        write_whole(self.directory / f"{stem}.json", json.dumps(content, indent=2).encode())
-        if result.arrays:
-            temporary = self.directory / f".{stem}.{os.getpid()}.npz"
-            np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]
-            os.replace(temporary, self.directory / f"{stem}.npz")
-        if result.figure is not None:
-            FigureCanvasAgg(result.figure)
-            result.figure.savefig(self.directory / f"{stem}.png", dpi=200)
-
-    def _log(self, title: str, result: Result) -> None:
-        scalars = {}
-        for name, estimate in result.estimates.items():
-            scalars[f"{title}/{name}"] = estimate.value
-            scalars[f"{title}/{name}_error"] = estimate.error
-        for logger in self.trainer.loggers:
-            logger.log_metrics(scalars, step=self.trainer.global_step)
-            if isinstance(logger, WandbLogger) and result.figure is not None:
-                FigureCanvasAgg(result.figure).draw()
-                image = np.asarray(result.figure.canvas.buffer_rgba())
-                logger.log_image(f"{title}/figure", [image], step=self.trainer.global_step)
-
-    def show(self) -> None:
-        """Print the table."""
-        table = Table(title=f"Measured on {self.split} data", title_justify="left")
+    def show(self, heading: str, directory: Path) -> None:
+        """Print all, and where the files are."""
+        table = Table(title=heading, title_justify="left")
         table.add_column("measurement", no_wrap=True)
         table.add_column("estimate", no_wrap=True)
         for column in ("value", "reference", "deviation"):
@@ -144,7 +81,91 @@ class Report:
         for note in self.notes:
             console.print(f"[dim]•[/dim] {note}", highlight=False)
         if self.rows:
-            console.print(f"Numbers and figures: {self.directory}", highlight=False)
+            console.print(f"Numbers and figures: {directory}", highlight=False)
+
+
+class Report:
+    """Files, loggers and table of a round of measurements.
+
+    Args:
+        trainer: The trainer.
+        model: The model that is measured.
+        split: ``test`` or ``validation``.
+    """
+
+    def __init__(self, trainer: Trainer, model: Architecture, split: str) -> None:
+        self.trainer, self.model, self.split = trainer, model, split
+        self.directory = run_directory(trainer) / "measurements"
+        self.summary = Summary()
+
+    def add(
+        self, title: str, answer: Callable[[], Result | None], temperature: float | list[float]
+    ) -> None:
+        """Measure, write and log."""
+        try:
+            result = answer()
+        except NotMeasurable as reason:
+            self.summary.notes.append(f"{title}: not measured, for {reason}.")
+            return
+        except Exception as error:
+            # The other measurements, and the trained model, are not to be lost with this one.
+            message = f"{title}: failed: {type(error).__name__}: {error}"
+            warnings.warn(message, stacklevel=2)
+            self.summary.notes.append(message)
+            return
+        if result is None:
+            return
+        self.summary.add(title, result)
+        self._log(title, result)
+        stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
+        context = {
+            "temperature": temperature,
+            "augment": list(self.model.augment),
+            "symmetrize": list(self.model.symmetrize),
+            "reference_frame": self.model.reference_frame,
+        }
+        write_result(self.directory, stem, result, context)
+
+    def _log(self, title: str, result: Result) -> None:
+        scalars = {}
+        for name, estimate in result.estimates.items():
+            scalars[f"{title}/{name}"] = estimate.value
+            scalars[f"{title}/{name}_error"] = estimate.error
+        for logger in self.trainer.loggers:
+            logger.log_metrics(scalars, step=self.trainer.global_step)
+            if isinstance(logger, WandbLogger) and result.figure is not None:
+                FigureCanvasAgg(result.figure).draw()
+                image = np.asarray(result.figure.canvas.buffer_rgba())
+                logger.log_image(f"{title}/figure", [image], step=self.trainer.global_step)
+
+    def show(self) -> None:
+        """Print the table."""
+        self.summary.show(f"Measured on {self.split} data", self.directory)
+
+
+def write_result(directory: Path, stem: str, result: Result, context: Mapping[str, Any]) -> None:
+    """Write ``<stem>.json`` with the numbers and their context, ``.npz`` and ``.png``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {
+        "estimates": {
+            name: {"value": _finite(estimate.value), "error": _finite(estimate.error)}
+            for name, estimate in result.estimates.items()
+        },
+        "reference": {
+            name: _finite(value.value if isinstance(value, Estimate) else value)
+            for name, value in result.reference.items()
+        },
+        **context,
+        "notes": result.notes,
+    }
+    write_whole(directory / f"{stem}.json", json.dumps(content, indent=2).encode())
+    if result.arrays:
+        temporary = directory / f".{stem}.{os.getpid()}.npz"
+        np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]
+        os.replace(temporary, directory / f"{stem}.npz")
+    if result.figure is not None:
+        FigureCanvasAgg(result.figure)
+        result.figure.savefig(directory / f"{stem}.png", dpi=200)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -5,15 +5,18 @@ from lightdan.conditionals.choice import DEFAULTS, conditional_for
 from lightdan.conditionals.circular import BetaMixture, VonMisesMixture
 from lightdan.conditionals.discrete import Bernoulli, Categorical
 from lightdan.conditionals.mixture import Mixture
+from lightdan.conditionals.real import BoxBetaMixture, GaussianMixture
 from lightdan.conditionals.spline import CircularSpline
 
 __all__ = [
     "DEFAULTS",
     "Bernoulli",
     "BetaMixture",
+    "BoxBetaMixture",
     "Categorical",
     "CircularSpline",
     "Conditional",
+    "GaussianMixture",
     "Mixture",
     "VonMisesMixture",
     "conditional_for",

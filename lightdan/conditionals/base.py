@@ -1,5 +1,6 @@
 """What a distribution of one site owes."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -21,6 +22,8 @@ class Conditional(ABC):
     """Kinds of site it fits: ``spin`` (±1), ``level`` (integers), ``angle``, ``real``."""
     num_features: int
     num_parameters: int
+    bound: float = math.inf
+    """Of reals: |x| beyond which the density vanishes, in standard deviations of the field."""
 
     @abstractmethod
     def features(self, values: SiteValues) -> Features:

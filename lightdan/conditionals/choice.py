@@ -8,11 +8,13 @@ from lightdan import registry
 from lightdan.conditionals.base import Conditional
 from lightdan.conditionals.circular import VonMisesMixture
 from lightdan.conditionals.discrete import Bernoulli, Categorical
+from lightdan.conditionals.real import GaussianMixture
 
 DEFAULTS: dict[str, type[Conditional]] = {
     "spin": Bernoulli,
     "level": Categorical,
     "angle": VonMisesMixture,
+    "real": GaussianMixture,
 }
 """The conditional that a kind of site gets when none is asked for."""
 

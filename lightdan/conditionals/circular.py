@@ -3,12 +3,11 @@
 import math
 
 import torch
-from scipy import special
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightdan.conditionals import von_mises
 from lightdan.conditionals.base import Conditional
+from lightdan.conditionals.beta import BetaComponents
 from lightdan.conditionals.mixture import Mixture
 from lightdan.lattice import wrap
 from lightdan.types import Features, SiteValues
@@ -74,11 +73,10 @@ class VonMisesMixture(Angular, Mixture):
         return wrap((torch.atan2(y, x) + deviation).to(uniforms.dtype))
 
 
-class BetaMixture(Angular, Mixture):
+class BetaMixture(Angular, BetaComponents):
     """p(θ) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k) with u = θ/2π, with respect to du.
 
-    The network gives ln w_k, up to a constant, and a_k, b_k ≥ 1 by 1 + softplus, shifted so that the
-    mixture starts near Bernstein's partition of the uniform distribution. At the seam 0 = 2π a component
+    The network gives ln w_k, up to a constant, and a_k, b_k ≥ 1. At the seam 0 = 2π a component
     vanishes or jumps, which costs likelihood, for the angles know no seam. For ln p to be finite there,
     u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
     (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022).)
@@ -95,29 +93,10 @@ class BetaMixture(Angular, Mixture):
         6
     """
 
-    component_parameters = 2
-    margin = 1e-10
-
-    def __init__(self, components: int = 3) -> None:
-        super().__init__(components)
-        excess = torch.arange(components, dtype=torch.float64) + 0.1
-        self.offsets = torch.stack([excess, excess.flip(0)], dim=-1).expm1().log()
-
-    def natural(self, raw: Tensor) -> Tensor:
-        """(a_k − 1, b_k − 1) in float64."""
-        raw = raw.double()
-        return F.softplus(raw + self.offsets.to(raw))
-
     def component_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
-        """(a − 1) ln u + (b − 1) ln(1 − u) − ln B(a, b)."""
-        u = (values.double() / (2 * math.pi)).clamp(self.margin, 1 - self.margin)
-        above, below = natural.unbind(-1)
-        log_beta = (above + 1).lgamma() + (below + 1).lgamma() - (above + below + 2).lgamma()
-        return above * u.log() + below * torch.log1p(-u) - log_beta
+        """That of u = θ/2π."""
+        return self.log_beta_density(values.double() / (2 * math.pi), natural)
 
     def sample(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
-        """Inverse of the chosen component's cumulative distribution, by scipy and so on the CPU."""
-        natural, rest = self.choose(parameters, uniforms)
-        a, b = (1 + natural).unbind(-1)
-        u = special.betaincinv(*(x.detach().cpu().numpy() for x in (a, b, rest)))
-        return wrap((2 * math.pi * torch.as_tensor(u, device=rest.device)).to(uniforms.dtype))
+        """Inverse of the chosen component's cumulative distribution."""
+        return wrap((2 * math.pi * self.draw(parameters, uniforms)).to(uniforms.dtype))

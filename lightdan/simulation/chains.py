@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,14 +16,31 @@ NUM_CHAINS = 16
 PILOT_ROWS = 256
 MAX_SPACING = 256
 
-Advance: TypeAlias = Callable[[NDArray[Any], Any, int], None]
-"""Fills rows `(R, sites)` with the states of a chain after every so many updates."""
+Advance: TypeAlias = Callable[[NDArray[Any], int], None]
+"""Fills rows `(chains, R, sites)` with the states of all chains after every so many updates."""
 Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """Configurations in equilibrium, and how independent they are.
+
+    Args:
+        configurations: Shape ``(num_configurations, *shape)``; the rows of a Markov chain follow each
+            other, chain after chain.
+        tau: Integrated autocorrelation times by name of the observable, in rows of a chain; 1/2 is
+            independent.
+        updates_per_configuration: Updates between two rows of a chain.
+    """
+
+    configurations: NDArray[Any]
+    tau: dict[str, Estimate]
+    updates_per_configuration: int
+
+
 def run(
-    chains: Sequence[Any],
+    num_chains: int,
     advance: Advance,
     observe: Observe,
     num_configurations: int,
@@ -30,48 +48,59 @@ def run(
     *,
     dtype: DTypeLike,
     updates_per_call: int,
+    max_spacing: int = MAX_SPACING,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[Any], list[Estimate], int]:
     """Rows of all chains, chain after chain, the τ of each observable, and the updates between rows.
 
     The number of updates between two rows is fixed in advance: recording after an event of the chain
     would favour some states. A pilot run, which is also the burn-in, raises it until τ of every
-    observable is below one row, or gives up at 256 updates; the measured τ tells which.
+    observable is below one row, or gives up at `max_spacing`; the measured τ tells which.
 
     Args:
-        chains: States, with generators of their own.
-        advance: Moves one chain; releases the interpreter.
+        num_chains: How many there are.
+        advance: Moves all chains; `in_threads` makes it of what moves one.
         observe: What has to decorrelate.
         num_configurations: Number of rows over all chains.
         num_sites: N.
         dtype: Of the rows.
         updates_per_call: Updates that take some 15 ms: threads return between calls, so that an
             interrupt is heard.
+        max_spacing: Most updates between two rows.
         progress: Told from the calling thread how many configurations are new.
     """
-    rows_per_chain = -(-num_configurations // len(chains))
-    configurations = np.empty((len(chains), rows_per_chain, num_sites), dtype)
+    rows_per_chain = -(-num_configurations // num_chains)
+    configurations = np.empty((num_chains, rows_per_chain, num_sites), dtype)
     series: list[NDArray[np.float64]] = []
     done = 0
-    with ThreadPoolExecutor(min(len(chains), os.cpu_count() or 1)) as pool:
 
-        def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
-            """The next rows of all chains in short chunks `(chains, rows, sites)`."""
-            chunk = max(1, updates_per_call // spacing)
-            for start in range(0, num_rows, chunk):
-                rows = np.empty((len(chains), min(chunk, num_rows - start), num_sites), dtype)
-                list(pool.map(lambda out, chain: advance(out, chain, spacing), rows, chains))
-                yield rows
+    def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
+        """The next rows of all chains in short chunks `(chains, rows, sites)`."""
+        chunk = max(1, updates_per_call // spacing)
+        for start in range(0, num_rows, chunk):
+            rows = np.empty((num_chains, min(chunk, num_rows - start), num_sites), dtype)
+            advance(rows, spacing)
+            yield rows
 
-        spacing = _pilot(sample, observe)
-        for rows in sample(rows_per_chain, spacing):
-            start, done = done, done + rows.shape[1]
-            configurations[:, start:done] = rows
-            series.append(observe(rows))
-            if progress is not None:
-                progress(min(len(chains) * rows.shape[1], num_configurations - len(chains) * start))
+    spacing = _pilot(sample, observe, max_spacing)
+    for rows in sample(rows_per_chain, spacing):
+        start, done = done, done + rows.shape[1]
+        configurations[:, start:done] = rows
+        series.append(observe(rows))
+        if progress is not None:
+            progress(min(num_chains * rows.shape[1], num_configurations - num_chains * start))
     taus = [autocorrelation_time(x) for x in np.concatenate(series, axis=2)]
     return configurations.reshape(-1, num_sites)[:num_configurations], taus, spacing
+
+
+def in_threads(advance: Callable[[NDArray[Any], Any, int], None], chains: Sequence[Any]) -> Advance:
+    """Move all chains by what moves one, given its rows `(R, sites)`, and releases the interpreter."""
+
+    def advance_all(rows: NDArray[Any], spacing: int) -> None:
+        with ThreadPoolExecutor(min(len(chains), os.cpu_count() or 1)) as pool:
+            list(pool.map(lambda out, chain: advance(out, chain, spacing), rows, chains))
+
+    return advance_all
 
 
 def validate(
@@ -106,12 +135,16 @@ def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
     return np.ascontiguousarray(columns.reshape(len(steps), sites.size).T)
 
 
-def _pilot(sample: Callable[[int, int], Iterator[NDArray[Any]]], observe: Observe) -> int:
+def _pilot(
+    sample: Callable[[int, int], Iterator[NDArray[Any]]], observe: Observe, max_spacing: int
+) -> int:
     """Bring the chains to equilibrium and return the updates that separate independent rows."""
     spacing = 1
     while True:
         series = np.concatenate([observe(chunk) for chunk in sample(PILOT_ROWS, spacing)], axis=2)
         taus = [autocorrelation_time(x) for x in series[:, :, PILOT_ROWS // 2 :]]
-        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == MAX_SPACING:
+        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == max_spacing:
             return spacing
-        spacing = min(MAX_SPACING, spacing + max(1, spacing // 2))
+        # A few times too slow: by halves; many times: at once, for such pilots are short of τ.
+        factor = max(1.5, max(tau.value for tau in taus) / 4.0)
+        spacing = min(max_spacing, max(spacing + 1, int(factor * spacing)))

@@ -72,8 +72,11 @@ def simulate(
     shape = tuple(shape)
     model = _model(shape, temperature, coupling, field)
     configurations, (tau_energy, tau_abs, tau), spacing = chains.run(
-        _start(math.prod(shape), seed),
-        lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
+        chains.NUM_CHAINS,
+        chains.in_threads(
+            lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
+            _start(math.prod(shape), seed),
+        ),
         partial(_observables, shape=shape, coupling=coupling, field=field),
         num_configurations,
         math.prod(shape),

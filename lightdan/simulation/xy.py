@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -11,28 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
-from lightdan.statistics import Estimate
+from lightdan.simulation.chains import Simulation
 
 TWO_PI = 2.0 * math.pi
 OBSERVABLES = ("energy", "abs_magnetization", "helicity_modulus", "vortex_pairs")
 SITES_PER_CALL = 2**17
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Configurations in equilibrium, and how independent they are.
-
-    Args:
-        configurations: Angles in [0, 2π), shape ``(num_configurations, *shape)``; the rows of a Markov
-            chain follow each other, chain after chain.
-        tau: Integrated autocorrelation times of energy, |m|, helicity modulus and density of vortices,
-            in rows of a chain; 1/2 is independent.
-        updates_per_configuration: Updates between two rows of a chain.
-    """
-
-    configurations: NDArray[np.float32]
-    tau: dict[str, Estimate]
-    updates_per_configuration: int
 
 
 def simulate(
@@ -70,8 +52,11 @@ def simulate(
     shape = tuple(shape)
     model = _Model(chains.neighbours(shape), coupling / temperature)
     configurations, taus, spacing = chains.run(
-        _start(math.prod(shape), seed),
-        lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
+        chains.NUM_CHAINS,
+        chains.in_threads(
+            lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
+            _start(math.prod(shape), seed),
+        ),
         partial(_observables, shape=shape, temperature=temperature, coupling=coupling),
         num_configurations,
         math.prod(shape),

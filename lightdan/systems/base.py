@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from lightdan import lattice
-from lightdan.data import BatchLoader, CachedArray, derive_seed, split
+from lightdan.data import BatchLoader, CachedArray, Parts, derive_seed, split
 from lightdan.progress import progress_bar
-from lightdan.readers import Rows
+from lightdan.provenance import constructor_arguments, is_plain
+from lightdan.readers import JoinedRows, Rows
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.statistics import Estimate
 from lightdan.types import Configurations, PerConfiguration
@@ -38,6 +40,8 @@ class System(LightningDataModule):
         splits: Fractions of the configurations for training, validation and test.
         seed: Of the simulation, the split, the shuffling and all noise during training.
         cache_dir: Directory of simulated data; by default the user's cache.
+        max_memory_gb: Configurations that take more, one byte a discrete and four a real value, stay
+            on disk and are read by batches.
 
     Raises:
         ValueError: an argument is out of its range; the sentence names it.
@@ -62,8 +66,13 @@ class System(LightningDataModule):
         splits: tuple[float, float, float] = (0.9, 0.05, 0.05),
         seed: int = 0,
         cache_dir: str | None = None,
+        max_memory_gb: float = 4.0,
     ) -> None:
         super().__init__()
+        self._arguments = constructor_arguments(self, omit={"cache_dir"})
+        if not max_memory_gb >= 0:
+            raise ValueError(f"max_memory_gb must not be negative, but is {max_memory_gb}.")
+        self.max_memory_gb = max_memory_gb
         self.temperatures = check_temperatures(temperature)
         self.num_configurations = check_positive("num_configurations", num_configurations)
         self.batch_size = check_positive("batch_size", batch_size)
@@ -76,8 +85,10 @@ class System(LightningDataModule):
 
     def simulate(
         self, temperature: float, seed: int, progress: Callable[[int], None]
-    ) -> tuple[np.ndarray, dict[str, float]]:
+    ) -> tuple[np.ndarray | Parts, dict[str, float]]:
         """Configurations `(M, *lattice)` in a compact type, and numbers to keep beside them.
+
+        Many may come part by part, as they are written.
 
         `tau_int` among the numbers, the integrated autocorrelation time in rows (1/2 where rows are
         independent), decides how the rows are split; where it is above 1 by more than `tau_int_error`
@@ -93,9 +104,32 @@ class System(LightningDataModule):
         """H(s) of each configuration `(B, *lattice)`: `(B,)`."""
         raise NotImplementedError(f"The Hamiltonian of {type(self).__name__} is not known.")
 
+    def action(self, configurations: Configurations, temperature: PerConfiguration | float) -> Tensor:
+        """S(s) = −ln p(s) − ln Z `(B,)`: H(s)/T, or what a field defines as its action."""
+        return self.energy(configurations) / temperature
+
+    def log_measure(self, temperature: float) -> float:
+        """Ln of the constant c in Z = c ∫ e^{−S} ds; 0 but for paths."""
+        return 0.0
+
     def exact(self, temperature: float) -> Thermodynamics | None:
         """Exact thermodynamics, where they are known."""
         return None
+
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Name of an observable or estimate → its exact value, as far as it is known.
+
+        By default those of `exact`: `ln_z`, and a site `free_energy`, `energy` and `specific_heat`.
+        """
+        exact = self.exact(temperature)
+        if exact is None:
+            return {}
+        return {
+            "ln_z": exact.log_partition,
+            "free_energy": exact.free_energy / self.num_sites,
+            "energy": exact.energy / self.num_sites,
+            "specific_heat": exact.specific_heat / self.num_sites,
+        }
 
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
         """Name → function of configurations `(B, *lattice)` that gives one number each `(B,)`.
@@ -132,12 +166,35 @@ class System(LightningDataModule):
         """Whether the Hamiltonian is known."""
         return type(self).energy is not System.energy
 
+    @property
+    def has_action(self) -> bool:
+        """Whether p(s) is known up to a constant."""
+        return self.has_energy or type(self).action is not System.action
+
+    def label(self, temperature: float) -> str:
+        """How tables and files tell the temperatures apart."""
+        return f"T={temperature:g}"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all configurations are held in memory."""
+        size = 1 if self.site_kind in ("spin", "level") else 4
+        total = len(self.temperatures) * self.num_configurations * self.num_sites * size
+        return total <= self.max_memory_gb * 1e9
+
+    def spec(self) -> dict[str, Any] | None:
+        """Class and arguments as plain data, for a checkpoint; None where an argument is an object."""
+        if not is_plain(self._arguments):
+            return None
+        cls = type(self)
+        return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": self._arguments}
+
     def prepare_data(self) -> None:
         """Simulate what is not yet in the cache; Lightning calls it in one process only."""
         for index in range(len(self.temperatures)):
             self._simulated(index)
 
-    def _simulated(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _simulated(self, index: int) -> tuple[Rows, dict[str, Any]]:
         temperature = self.temperatures[index]
         name = type(self).__name__
         key = {
@@ -149,13 +206,16 @@ class System(LightningDataModule):
             **self.parameters(),
         }
 
-        def compute() -> tuple[np.ndarray, dict[str, float]]:
-            sites = "×".join(map(str, self.lattice_shape))
-            title = f"Simulating {name} {sites} at T = {temperature:g}"
-            with progress_bar(title, self.num_configurations) as advance:
+        sites = "×".join(map(str, self.lattice_shape))
+        title = f"Simulating {name} {sites} at {self.label(temperature)}"
+        with ExitStack() as stack:
+
+            def compute() -> tuple[np.ndarray | Parts, dict[str, float]]:
+                advance = stack.enter_context(progress_bar(title, self.num_configurations))
                 return self.simulate(temperature, key["seed"], advance)
 
-        configurations, attributes = CachedArray(self.cache_dir, name.lower(), key).get(compute)
+            cache = CachedArray(self.cache_dir, name.lower(), key)
+            configurations, attributes = cache.get(compute, in_memory=self.in_memory)
         if attributes.get("tau_int", 0.5) - attributes.get("tau_int_error", 0.0) >= 1:
             warnings.warn(
                 f"The simulated configurations at T = {temperature:g} are correlated: the integrated "
@@ -171,10 +231,11 @@ class System(LightningDataModule):
             return
         parts = [self._simulated(index) for index in range(len(self.temperatures))]
         self.tau_int = [float(attributes.get("tau_int", 0.5)) for _, attributes in parts]
-        self.load(
-            torch.cat([torch.from_numpy(configurations) for configurations, _ in parts]),
-            [len(configurations) for configurations, _ in parts],
-        )
+        rows = [configurations for configurations, _ in parts]
+        joined: Tensor | Rows = JoinedRows(rows)
+        if self.in_memory:
+            joined = torch.cat([torch.from_numpy(np.asarray(part)) for part in rows])
+        self.load(joined, [part.shape[0] for part in rows])
 
     def load(self, configurations: Tensor | Rows, lengths: Sequence[int]) -> None:
         """Take the configurations, `lengths[k]` rows at the k-th temperature, and split them."""
@@ -209,6 +270,18 @@ class System(LightningDataModule):
         chosen = index[self._temperature.cpu()[index] == value]
         loader = BatchLoader(self._configurations, self._temperature, chosen, len(chosen))
         return loader.take(chosen).configurations.to(device)
+
+    def moments(self) -> tuple[float, float, float, float]:
+        """Mean, standard deviation, minimum and maximum of the values in the training set."""
+        count, total, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
+        for configurations, _ in self._loader("train", 10_000):
+            values = configurations.double()
+            count += values.numel()
+            total += values.sum().item()
+            squares += values.square().sum().item()
+            low, high = min(low, values.min().item()), max(high, values.max().item())
+        mean = total / count
+        return mean, math.sqrt(max(squares / count - mean**2, 0.0)), low, high
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches."""

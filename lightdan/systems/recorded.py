@@ -40,9 +40,8 @@ class Recorded(System):
         dataset: Name of the array in an .npz, .h5 or .pt file of several.
         shape: Numbers of sites, where a row is to be reshaped into a ring or a rectangle.
         num_configurations: The first so many rows; by default all.
-        max_memory_gb: Configurations that take more, one byte a discrete and four a real value, stay
-            on disk and are read by batches; not from .npz, .csv and .txt, which are read whole.
-        kwargs: Of `System`: temperature (one number), batch_size, splits, seed.
+        kwargs: Of `System`: temperature (one number), batch_size, splits, seed, max_memory_gb (.npz,
+            .csv and .txt are read whole all the same).
 
     Raises:
         ValueError: the file cannot be read, or its values are no configurations of the kind; the
@@ -57,7 +56,6 @@ class Recorded(System):
         dataset: str | None = None,
         shape: tuple[int, ...] | None = None,
         num_configurations: int | None = None,
-        max_memory_gb: float = 4.0,
         **kwargs: Any,
     ) -> None:
         array = open_array(path, dataset)
@@ -69,11 +67,8 @@ class Recorded(System):
             )
         if boundary not in ("open", "periodic"):
             raise ValueError(f"boundary must be 'open' or 'periodic', not {boundary!r}.")
-        if not max_memory_gb >= 0:
-            raise ValueError(f"max_memory_gb must not be negative, but is {max_memory_gb}.")
         self.path = path
         self.boundary = boundary
-        self.max_memory_gb = max_memory_gb
         self.lattice_shape = _lattice_shape(path, array, shape)
         self._array: Rows | None = array
         self._form = self._recognise(values)

@@ -48,7 +48,7 @@ def test_sampling_inverts_the_cumulative_distribution(conditional):
 
 @pytest.mark.parametrize(
     ("site_kind", "levels", "wanted", "named"),
-    [("level", (0, 1, 2), Bernoulli(), "Categorical"), ("real", (), None, "none")],
+    [("level", (0, 1, 2), Bernoulli(), "Categorical"), ("real", (), Bernoulli(), "BoxBetaMixture")],
 )
 def test_misfit_names_those_that_fit(site_kind, levels, wanted, named):
     with pytest.raises(ValueError, match=f"sites of kind '{site_kind}'; conditionals that fit: {named}"):

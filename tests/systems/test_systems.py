@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from lightdan import MADE, XY, Ising, Recorded, System, registry
+from lightdan import MADE, XY, DoubleWell, Ising, Path, Recorded, ScalarField, System, registry
 from lightdan.data import derive_seed
 from lightdan.testing import SystemTests
 
@@ -34,6 +34,16 @@ EXAMPLES = {
     "XY": {
         "square": partial(XY, shape=3, temperature=1.0),
         "too large to solve": partial(XY, shape=(5, 6), temperature=0.8),
+    },
+    "Path": {
+        "anharmonic": partial(Path, potential=[0, 0.2, 0.5, 0, 0.3], beta=3.0, num_slices=9),
+        "Metropolis": partial(Path, potential=[0, 0, 0.5], beta=2.0, num_slices=5, sampler="metropolis"),
+        "HMC": partial(Path, potential=[0, 0.2, 0.5, 0, 0.3], beta=3.0, num_slices=6, sampler="hmc"),
+    },
+    "DoubleWell": {"two temperatures": partial(DoubleWell, beta=[2.0, 4.0], num_slices=12)},
+    "ScalarField": {
+        "square": partial(ScalarField, shape=4, hopping=0.25, coupling=0.5),
+        "free ring": partial(ScalarField, shape=(6,), hopping=0.3, coupling=0.0),
     },
     "Recorded": {
         "spins": partial(recorded, (-1, 1)),

@@ -1,0 +1,258 @@
+"""How p_θ factorises over sites: probabilities, sampling and the Hamiltonian."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Sequence
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightdan import lattice
+from lightdan.conditionals import Conditional, conditional_for
+from lightdan.types import Configurations, PerConfiguration
+
+
+class Distribution(LightningModule):
+    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in raster order, with H_θ(s, T) = −T ln p_θ(s).
+
+    A field of reals x enters as z = (x − location) / scale, with the mean and the standard deviation of
+    the training data, which the checkpoint keeps; the Jacobian −ln scale a site is in ln p_θ. In the
+    same way the temperature enters as T over the geometric mean of those of the training data.
+
+    Args:
+        lattice_shape: Numbers of sites along the axes.
+        site_kind: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: The values of a discrete site.
+        symmetries: Names of the symmetry operations that the system declares.
+        conditional: Distribution of one site; by default the one that fits the kind of site.
+        symmetrize: Operations that make p_θ(s) = ⟨p(g s)⟩, the mean over their group, which stays
+            normalised. Maximum likelihood trains its bound ⟨ln p(g s)⟩ with one random g a step.
+        reference_frame: Of angles: p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …), the first angle being uniform;
+            exactly invariant under global rotations, and normalised.
+        temperature_input: Whether the network sees 1/T, so that one network serves several T.
+
+    Raises:
+        ValueError: a conditional that does not fit, an operation that the system does not declare, a
+            reference frame without angles, an average over all rotations.
+    """
+
+    location: Tensor
+    scale: Tensor
+    unit_of_temperature: Tensor
+
+    def __init__(
+        self,
+        lattice_shape: Sequence[int],
+        site_kind: str = "spin",
+        levels: Sequence[int] = (-1, 1),
+        symmetries: Sequence[str] = tuple(lattice.OPERATIONS),
+        conditional: Conditional | None = None,
+        symmetrize: Sequence[str] = (),
+        reference_frame: bool = False,
+        temperature_input: bool = False,
+    ) -> None:
+        super().__init__()
+        self.lattice_shape = tuple(lattice_shape)
+        self.num_sites = math.prod(lattice_shape)
+        self.site_kind = site_kind
+        self.conditional = conditional_for(site_kind, levels, conditional)
+        self.symmetries = tuple(symmetries)
+        self.check_declared("symmetrize", symmetrize)
+        if "spin_rotation" in symmetrize:
+            raise ValueError(
+                "model.symmetrize cannot average over spin_rotation, a continuous group: set "
+                "model.reference_frame to true."
+            )
+        if reference_frame and site_kind != "angle":
+            raise ValueError(
+                f"model.reference_frame is for angles, not for sites of kind {site_kind!r}."
+            )
+        self.reference_frame = reference_frame
+        self.temperature_input = temperature_input
+        self.symmetrize = tuple(symmetrize)
+        self.group = lattice.group(self.symmetrize, lattice_shape)
+        if site_kind == "real":
+            self.register_buffer("location", torch.zeros(()))
+            self.register_buffer("scale", torch.ones(()))
+        if temperature_input:
+            self.register_buffer("unit_of_temperature", torch.ones(()))
+
+    def check_declared(self, option: str, names: Sequence[str]) -> None:
+        """Refuse an operation that is no symmetry of the system.
+
+        Raises:
+            ValueError: the sentence names it.
+        """
+        if unknown := sorted(set(names) - set(self.symmetries)):
+            raise ValueError(
+                f"model.{option} names {', '.join(unknown)}, which the system does not declare; "
+                f"its symmetries are: {', '.join(self.symmetries) or 'none'}."
+            )
+
+    # What a subclass gives
+
+    @abstractmethod
+    def forward(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Tensor:
+        """Conditional parameters of all sites `(B, sites, parameters)`; those of i see s_<i only."""
+
+    def incremental(
+        self, num: int, temperature: PerConfiguration | None = None
+    ) -> Generator[Tensor, Tensor, None]:
+        """Yield the parameters `(B, parameters)` of site after site, being sent the values `(B,)`.
+
+        This fallback makes a full pass a site; an architecture that keeps a cache overrides it.
+        """
+        flat = self._any_weight.new_ones(num, self.num_sites)
+        for site in range(self.num_sites):
+            parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
+            flat[:, site] = yield parameters[:, site]
+
+    # What follows
+
+    @property
+    def _any_weight(self) -> Tensor:
+        """For its device and floating type."""
+        return next(self.parameters())
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)
+
+    @property
+    def num_features(self) -> int:
+        """Features by which the network sees a site."""
+        return self.conditional.num_features * (2 if self.temperature_input else 1)
+
+    def features(self, values: Tensor, temperature: PerConfiguration | None) -> Tensor:
+        """What the network sees of site values `(B, ...)`: their features f `(B, ..., F)`.
+
+        With temperature input both f and f/T, for at high temperature couplings go as 1/T. Of reals
+        those of z.
+
+        Raises:
+            ValueError: the network has temperature input and no temperature is given.
+        """
+        if self.site_kind == "real":
+            values = (values - self.location) / self.scale
+        features = self.conditional.features(values)
+        if not self.temperature_input:
+            return features
+        if temperature is None:
+            raise ValueError("The network sees the temperature: give one.")
+        beta = (self.unit_of_temperature / temperature).reshape(-1, *[1] * (features.ndim - 1))
+        return torch.cat([features, beta * features], dim=-1)
+
+    def site_log_prob(self, values: Tensor, parameters: Tensor) -> Tensor:
+        """Ln p of site values `(...)`, for reals the density with respect to dx."""
+        if self.site_kind != "real":
+            return self.conditional.log_prob(values, parameters)
+        standardized = (values - self.location) / self.scale
+        return self.conditional.log_prob(standardized, parameters) - self.scale.log()
+
+    def conditionals(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Tensor:
+        """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
+        if not self.reference_frame:
+            parameters = self(configurations, temperature)
+            terms = self.site_log_prob(configurations.flatten(1), parameters)
+            return terms.reshape(configurations.shape)
+        flat = configurations.flatten(1)
+        relative = lattice.wrap(flat - flat[:, :1])
+        parameters = self(relative.reshape(configurations.shape), temperature)
+        terms = self.site_log_prob(relative[:, 1:], parameters[:, 1:])
+        # The first angle is uniform: density 1 in the measure dθ/2π.
+        return F.pad(terms, (1, 0)).reshape(configurations.shape)
+
+    def bare_log_prob(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> PerConfiguration:
+        """Ln p of the network before symmetrisation `(B,)`."""
+        return self.conditionals(configurations, temperature).flatten(1).sum(1)
+
+    def log_prob(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> PerConfiguration:
+        """Ln p_θ `(B,)`: with `symmetrize` ln of the mean of p over the group, |G| passes."""
+        if len(self.group) == 1:
+            return self.bare_log_prob(configurations, temperature)
+        elements = torch.arange(len(self.group), device=configurations.device)
+        images = [
+            self.bare_log_prob(self.group.act(configurations, element), temperature)
+            for element in elements
+        ]
+        return torch.stack(images).logsumexp(0) - math.log(len(self.group))
+
+    def hamiltonian(
+        self, configurations: Configurations, temperature: PerConfiguration | float
+    ) -> PerConfiguration:
+        """H_θ(s, T) = −T ln p_θ(s) in units of T, up to the constant −T ln Z `(B,)`."""
+        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
+        return -temperature * self.log_prob(configurations, temperature)
+
+    def energy_difference(
+        self,
+        configurations: Configurations,
+        site: int,
+        value: PerConfiguration | float,
+        temperature: PerConfiguration | float,
+    ) -> PerConfiguration:
+        """H_θ(s') − H_θ(s) for s' with `value` at the site of this raster index `(B,)`."""
+        changed = configurations.flatten(1).clone()
+        changed[:, site] = value
+        changed = changed.reshape(configurations.shape)
+        return self.hamiltonian(changed, temperature) - self.hamiltonian(configurations, temperature)
+
+    @torch.no_grad()
+    def draw(self, uniforms: Tensor, temperature: PerConfiguration | None = None) -> Tensor:
+        """Configurations of the bare network at given uniform numbers `(B, sites)` in [0, 1)."""
+        steps = self.incremental(len(uniforms), temperature)
+        parameters = next(steps)
+        columns: list[Tensor] = []
+        for column in uniforms.T:
+            first = self.reference_frame and not columns
+            value = torch.zeros_like(column) if first else self.conditional.sample(parameters, column)
+            if self.site_kind == "real":
+                value = self.location + self.scale * value
+            columns.append(value)
+            try:
+                parameters = steps.send(value)
+            except StopIteration:
+                break
+        values = torch.stack(columns, dim=1)
+        if self.reference_frame:
+            values = lattice.wrap(values + lattice.TWO_PI * uniforms[:, :1])
+        return values.reshape(-1, *self.lattice_shape)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        seed: int | torch.Generator = 0,
+        temperature: PerConfiguration | float | None = None,
+        batch_size: int = 1000,
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Tensor:
+        """Independent configurations of p_θ `(num, *lattice)`.
+
+        Args:
+            num: How many.
+            seed: Of the random numbers, or a generator on the model's device.
+            temperature: T, for a network with temperature input.
+            batch_size: Configurations drawn at a time.
+            progress: Told how many more are drawn.
+        """
+        generator = seed if isinstance(seed, torch.Generator) else self._generator(seed)
+        if temperature is not None:
+            temperature = torch.as_tensor(temperature).to(self._any_weight).expand(num)
+        drawn = []
+        for rows in torch.arange(num, device=self.device).split(batch_size):
+            uniforms = self._any_weight.new_empty(len(rows), self.num_sites).detach()
+            uniforms.uniform_(generator=generator)
+            part = self.draw(uniforms, None if temperature is None else temperature[rows])
+            drawn.append(self.group.act(part, self.group.random_elements(len(rows), generator)))
+            progress(len(rows))
+        return torch.cat(drawn)

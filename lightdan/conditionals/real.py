@@ -1,0 +1,113 @@
+"""Mixtures on the real line, or a stretch of it; the field is standardised before."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightdan.conditionals.base import Conditional
+from lightdan.conditionals.beta import BetaComponents
+from lightdan.conditionals.mixture import Mixture
+from lightdan.types import Features, SiteValues
+
+
+class Real(Conditional):
+    """A site that is a real number, which the network sees as it is."""
+
+    site_kinds = ("real",)
+    num_features = 1
+
+    def features(self, values: SiteValues) -> Features:
+        """The value itself."""
+        return values.unsqueeze(-1)
+
+
+class GaussianMixture(Real, Mixture):
+    """p(x) = Σ_k w_k exp(−(x − μ_k)²/2σ_k²) / √(2π σ_k²), with respect to dx.
+
+    The network gives ln w_k, up to a constant, μ_k and ln σ_k; the means start evenly spread over
+    [−1, 1], so that no two components are alike. One component is exact for a Gaussian field.
+    (B. Uria et al., arXiv:1306.0186.)
+
+    Args:
+        components: K.
+
+    Raises:
+        ValueError: components below 1.
+
+    Example:
+        >>> conditional = GaussianMixture(components=1)
+        >>> conditional.log_prob(torch.tensor([0.0]), torch.zeros(1, 3)).round(decimals=4)
+        tensor([-0.9189])
+    """
+
+    component_parameters = 2
+    log_scale_range = (-12.0, 5.0)
+    """Of ln σ in units of the field: no component shrinks onto one value, or runs away when drawn."""
+
+    def __init__(self, components: int = 3) -> None:
+        super().__init__(components)
+        spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
+        self.offsets = torch.stack([spread, torch.zeros(components)], dim=-1)
+
+    def natural(self, raw: Tensor) -> Tensor:
+        """(μ_k, ln σ_k)."""
+        mean, log_scale = (raw + self.offsets.to(raw)).unbind(-1)
+        return torch.stack([mean, log_scale.clamp(*self.log_scale_range)], dim=-1)
+
+    def component_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
+        """−(x − μ)²/2σ² − ln σ − ln √2π."""
+        mean, log_scale = natural.unbind(-1)
+        deviation = (values - mean) * (-log_scale).exp()
+        return -0.5 * deviation.square() - log_scale - 0.5 * math.log(2 * math.pi)
+
+    def sample(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
+        """Inverse of the chosen component's cumulative distribution."""
+        natural, rest = self.choose(parameters, uniforms)
+        mean, log_scale = natural.unbind(-1)
+        # A uniform number of exactly 0 has no normal quantile.
+        normal = torch.special.ndtri(rest.clamp(min=1e-17))
+        return (mean + log_scale.exp() * normal).to(uniforms.dtype)
+
+
+class BoxBetaMixture(Real, BetaComponents):
+    """p(x) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k) / 2b, u = (x + b)/2b, for |x| ≤ b.
+
+    The box ends at b standard deviations of the field on either side of its mean; data outside are
+    refused when training begins.
+
+    Args:
+        components: K.
+        bound: b.
+
+    Raises:
+        ValueError: components below 1, or a bound that is not positive.
+
+    Example:
+        >>> conditional = BoxBetaMixture(components=2)
+        >>> conditional.num_parameters
+        6
+    """
+
+    def __init__(self, components: int = 3, bound: float = 5.0) -> None:
+        super().__init__(components)
+        if not bound > 0:
+            raise ValueError(f"BoxBetaMixture needs bound > 0, not bound = {bound}.")
+        self.bound = bound
+
+    def arguments(self) -> dict[str, Any]:
+        """The number of components and the bound."""
+        return {**super().arguments(), "bound": self.bound}
+
+    def component_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
+        """That of u = (x + b)/2b, and the Jacobian; −∞ outside the box."""
+        u = (values.double() + self.bound) / (2 * self.bound)
+        inside = (u >= 0) & (u <= 1)
+        terms = self.log_beta_density(u, natural) - math.log(2 * self.bound)
+        return terms.masked_fill(~inside, -math.inf)
+
+    def sample(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
+        """Inverse of the chosen component's cumulative distribution."""
+        u = self.draw(parameters, uniforms)
+        return ((2 * u - 1) * self.bound).to(uniforms.dtype)

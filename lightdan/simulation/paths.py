@@ -1,0 +1,213 @@
+"""Markov chains of a path in imaginary time: local Metropolis updates, and hybrid Monte Carlo."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lightdan.simulation import chains
+from lightdan.simulation.chains import Simulation
+from lightdan.simulation.hmc import HybridMonteCarlo
+
+Array = NDArray[np.float64]
+Function = Callable[[Any], Any]
+HMC_CHAINS = 64
+MAX_SWEEPS = 1024
+SITES_PER_CALL = 2**19
+TUNING_SWEEPS = 200
+
+
+def action(paths: Array, potential: Function, beta: float) -> Array:
+    """S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N; ``(M, N)`` -> ``(M,)``."""
+    a = beta / paths.shape[1]
+    kinetic = ((np.roll(paths, -1, 1) - paths) ** 2).sum(1) / (2 * a)
+    total: Array = kinetic + a * potential(paths).sum(1)
+    return total
+
+
+def metropolis(
+    potential: Function,
+    beta: float,
+    num_slices: int,
+    num_configurations: int,
+    *,
+    symmetric: bool = False,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Draw paths by sweeps that move one slice after another.
+
+    A proposal is uniform within a width that a warm-up tunes to an acceptance of one half. As in all
+    simulations of the package the sweeps between two rows are such that the autocorrelation times of
+    S, x², the sign changes and, unless V(x) = V(−x), of x are below one row, if 1,024 sweeps do.
+
+    Args:
+        potential: V of one number, compiled by numba.
+        beta: β.
+        num_slices: N.
+        num_configurations: Number of rows.
+        symmetric: Whether V(x) = V(−x): each row is reflected or not, at random.
+        seed: Determines every path.
+        progress: Told how many configurations are new.
+
+    Raises:
+        ValueError: numba cannot compile the potential.
+
+    Source: M. Creutz and B. Freedman, Ann. Phys. 132, 427 (1981).
+    """
+    compiled = cast(Function, numba.njit(potential, nogil=True))
+    try:
+        cast(Any, compiled)(0.5)
+    except Exception as error:
+        raise ValueError(
+            "numba cannot compile the potential for the Metropolis sweeps: write it in plain arithmetic "
+            f"of one number, or choose another sampler ({type(error).__name__})."
+        ) from error
+    spacing = beta / num_slices
+    started = []
+    advance = cast(Any, _advance)
+    for index, rng in enumerate(chains.generators(seed)):
+        path = rng.normal(size=num_slices) * (0.1 + index % 4)
+        width = _tune(path, rng, compiled, spacing)
+        started.append(_Chain(path, rng, width))
+    rows, tau, updates = chains.run(
+        len(started),
+        chains.in_threads(
+            lambda out, chain, sweeps: advance(out, *chain, compiled, spacing, symmetric, sweeps),
+            started,
+        ),
+        lambda rows: _observables(rows, potential, beta, symmetric),
+        num_configurations,
+        num_slices,
+        dtype=np.float32,
+        updates_per_call=max(1, SITES_PER_CALL // num_slices),
+        max_spacing=MAX_SWEEPS,
+        progress=progress,
+    )
+    return Simulation(rows, dict(zip(_names(symmetric), tau, strict=True)), updates)
+
+
+def hmc(
+    potential: Function,
+    derivative: Function,
+    beta: float,
+    num_slices: int,
+    num_configurations: int,
+    *,
+    symmetric: bool = False,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Draw paths by hybrid Monte Carlo with Fourier acceleration, 64 chains side by side.
+
+    Args:
+        potential: V of an array, elementwise.
+        derivative: V' of an array, elementwise.
+        beta: β.
+        num_slices: N.
+        num_configurations: Number of rows.
+        symmetric: Whether V(x) = V(−x): each row is reflected or not, at random.
+        seed: Determines every path.
+        progress: Told how many configurations are new.
+    """
+    a = beta / num_slices
+
+    def action_and_gradient(x: Array) -> tuple[Array, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            laplacian = np.roll(x, 1, 1) + np.roll(x, -1, 1) - 2 * x
+            return action(x, potential, beta), -laplacian / a + a * derivative(x)
+
+    rng = np.random.default_rng(seed)
+    start = rng.normal(size=(HMC_CHAINS, 1)) + 0.1 * rng.normal(size=(HMC_CHAINS, num_slices))
+    sampler = HybridMonteCarlo(action_and_gradient, start, rng)
+
+    def advance(rows: NDArray[Any], spacing: int) -> None:
+        sampler.advance(rows, spacing)
+        if symmetric:
+            rows *= rng.choice(np.array([-1, 1], rows.dtype), (*rows.shape[:2], 1))
+
+    rows, tau, updates = chains.run(
+        HMC_CHAINS,
+        advance,
+        lambda rows: _observables(rows, potential, beta, symmetric),
+        num_configurations,
+        num_slices,
+        dtype=np.float32,
+        updates_per_call=16,
+        progress=progress,
+    )
+    return Simulation(rows, dict(zip(_names(symmetric), tau, strict=True)), updates)
+
+
+class _Chain(NamedTuple):
+    """A path, its random numbers and the width of its proposals."""
+
+    path: Array
+    rng: np.random.Generator
+    width: float
+
+
+def _names(symmetric: bool) -> tuple[str, ...]:
+    return ("action", "x2", "sign_changes") + (() if symmetric else ("x",))
+
+
+def _observables(rows: NDArray[Any], potential: Function, beta: float, symmetric: bool) -> Array:
+    """Those of the names above, ``(chains, rows, N)`` -> ``(observables, chains, rows)``."""
+    paths = rows.reshape(-1, rows.shape[2]).astype(np.float64)
+    changes = (np.signbit(paths) != np.signbit(np.roll(paths, -1, 1))).sum(1)
+    values = [action(paths, potential, beta), (paths**2).mean(1), changes.astype(np.float64)]
+    if not symmetric:
+        values.append(paths.mean(1))
+    return np.stack(values).reshape(len(values), *rows.shape[:2])
+
+
+def _tune(path: Array, rng: np.random.Generator, potential: Function, spacing: float) -> float:
+    """The width of proposals of which a half is accepted; the path comes near equilibrium."""
+    width = math.sqrt(spacing)
+    for step in range(TUNING_SWEEPS):
+        accepted = _sweep(path, rng, width, potential, spacing)
+        width *= math.exp((accepted - 0.5) / math.sqrt(1.0 + step / 8))
+    return width
+
+
+@numba.njit(nogil=True)
+def _sweep(
+    path: Array, rng: np.random.Generator, width: float, potential: Function, spacing: float
+) -> float:
+    """One proposal a slice; returns the accepted fraction."""
+    n = len(path)
+    accepted = 0
+    for i in range(n):
+        old = path[i]
+        new = old + width * (rng.random() - 0.5)
+        neighbours = path[i - 1] + path[i + 1 - n]
+        # (y − x)² + (x − z)² = 2x² − 2x (y + z) + …
+        change = (new - old) * (new + old - neighbours) / spacing
+        change += spacing * (potential(new) - potential(old))
+        if change <= 0.0 or rng.random() < math.exp(-change):
+            path[i] = new
+            accepted += 1
+    return accepted / n
+
+
+@numba.njit(nogil=True)
+def _advance(
+    rows: NDArray[np.float32],
+    path: Array,
+    rng: np.random.Generator,
+    width: float,
+    potential: Function,
+    spacing: float,
+    symmetric: bool,
+    sweeps: int,
+) -> None:
+    """Fill ``rows`` with the path after every ``sweeps`` sweeps."""
+    for row in rows:
+        for _ in range(sweeps):
+            _sweep(path, rng, width, potential, spacing)
+        sign = -1.0 if symmetric and rng.random() < 0.5 else 1.0
+        for i in range(len(path)):
+            row[i] = sign * path[i]

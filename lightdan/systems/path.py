@@ -1,0 +1,279 @@
+"""A quantum particle's path in imaginary time: a field in 0+1 dimensions."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightdan import lattice
+from lightdan.data import Parts
+from lightdan.simulation import paths
+from lightdan.simulation.transfer_matrix import TransferMatrix
+from lightdan.systems.base import System, autocorrelation_times
+from lightdan.types import Configurations, PerConfiguration
+
+SAMPLERS = ("transfer_matrix", "metropolis", "hmc")
+Potential = Callable[[Any], Any]
+
+
+class Path(System):
+    """S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N, and p(x) = e^{−S} / ∫ dx e^{−S}.
+
+    The mass and ħ are 1, and Z = (2πa)^{−N/2} ∫ dx e^{−S} = tr e^{−βH} as a → 0. The paths are exact
+    and independent, drawn by the transfer matrix; beside it there are two Markov chains. In tables and
+    files T = 1/β. Exact are ln Z, moments, ⟨S⟩, the correlator and the spectrum, by diagonalisation.
+
+    Args:
+        potential: V: the coefficients c_0, c_1, … of Σ_k c_k x^k, or a function in plain arithmetic, of
+            an array, named in a configuration as ``module.function``.
+        beta: β, one number or a list.
+        num_slices: N.
+        sampler: ``transfer_matrix`` (exact), ``metropolis`` (local sweeps) or ``hmc``.
+        kwargs: Of `System`: num_configurations, batch_size, splits, seed, cache_dir, max_memory_gb.
+
+    Raises:
+        ValueError: β is not positive, N < 3, V is unbounded below or does not confine the path.
+
+    Example:
+        >>> harmonic = Path(potential=[0, 0, 0.5], beta=4.0, num_slices=16)
+        >>> round(harmonic.exact_values(1 / 4.0)["x2"], 4)
+        0.5145
+    """
+
+    site_kind = "real"
+    levels = ()
+
+    def __init__(
+        self,
+        potential: list[float] | Potential,
+        beta: float | list[float] = 20.0,
+        num_slices: int = 128,
+        sampler: Literal["transfer_matrix", "metropolis", "hmc"] = "transfer_matrix",
+        **kwargs: Any,
+    ) -> None:
+        betas = [beta] if isinstance(beta, (int, float)) else list(beta)
+        if not betas or not all(0 < value < math.inf for value in betas):
+            raise ValueError(f"beta must be positive and finite, not {beta}.")
+        super().__init__(temperature=[1 / value for value in betas], **kwargs)
+        if num_slices < 3:
+            raise ValueError(f"num_slices must be at least 3, not {num_slices}.")
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}.")
+        self.potential = potential if callable(potential) else polynomial(potential)
+        self.lattice_shape = (num_slices,)
+        self.sampler = sampler
+        check_confining(self.potential)
+        self.symmetries = lattice.spatial_operations(self.lattice_shape, self.boundary)
+        self.symmetric = is_even(self.potential)
+        if self.symmetric:
+            self.symmetries = ("z2", *self.symmetries)
+        self._solved: dict[float, TransferMatrix] = {}
+
+    def parameters(self) -> dict[str, Any]:
+        """The sampler and V, known by its values at 65 points."""
+        values = self.potential(np.linspace(-4, 4, 65)).tolist()
+        return {"potential": values, "sampler": self.sampler}
+
+    def label(self, temperature: float) -> str:
+        """By β."""
+        return f"beta={1 / temperature:g}"
+
+    def solution(self, temperature: float) -> TransferMatrix:
+        """The transfer matrix at β = 1/T, diagonalised once."""
+        if temperature not in self._solved:
+            solved = TransferMatrix(self.potential, 1 / temperature, self.num_sites)
+            self._solved[temperature] = solved
+        return self._solved[temperature]
+
+    def simulate(
+        self, temperature: float, seed: int, progress: Callable[[int], None]
+    ) -> tuple[np.ndarray | Parts, dict[str, float]]:
+        """Independent paths, or those of a Markov chain with their autocorrelation times."""
+        num, beta = self.num_configurations, 1 / temperature
+        if self.sampler == "transfer_matrix":
+            drawn = self.solution(temperature).sample(num, seed, progress)
+            parts = (part.astype(np.float32) for part in drawn)
+            return Parts((num, *self.lattice_shape), np.dtype(np.float32), parts), {}
+        options: dict[str, Any] = {"symmetric": self.symmetric, "seed": seed, "progress": progress}
+        if self.sampler == "metropolis":
+            run = paths.metropolis(self.potential, beta, self.num_sites, num, **options)
+        else:
+            run = paths.hmc(self.potential, self.force, beta, self.num_sites, num, **options)
+        return run.configurations, {
+            **autocorrelation_times(run.tau),
+            "updates_per_configuration": run.updates_per_configuration,
+        }
+
+    def force(self, x: np.ndarray) -> np.ndarray:
+        """V'(x), by automatic differentiation."""
+        values = torch.from_numpy(x).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.potential(values).sum(), values)
+        return gradient.numpy()
+
+    def kinetic(
+        self, configurations: Configurations, temperature: PerConfiguration | float
+    ) -> PerConfiguration:
+        """Σ (x_{i+1} − x_i)²/2a `(B,)`."""
+        steps = configurations.roll(-1, 1) - configurations
+        return steps.square().sum(1) * temperature * self.num_sites / 2
+
+    def potential_action(
+        self, configurations: Configurations, temperature: PerConfiguration | float
+    ) -> PerConfiguration:
+        """Σ a V(x_i) `(B,)`."""
+        values: Tensor = self.potential(configurations)
+        return values.sum(1) / (temperature * self.num_sites)
+
+    def action(
+        self, configurations: Configurations, temperature: PerConfiguration | float
+    ) -> PerConfiguration:
+        """S `(B,)`."""
+        kinetic = self.kinetic(configurations, temperature)
+        return kinetic + self.potential_action(configurations, temperature)
+
+    def log_measure(self, temperature: float) -> float:
+        """−(N/2) ln 2πa."""
+        return -self.num_sites / 2 * math.log(2 * math.pi / (temperature * self.num_sites))
+
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Ln Z, the smallest NLL `entropy`, ⟨S⟩ and its parts, ⟨x²⟩, ⟨x⁴⟩, and `gap` = E_1 − E_0."""
+        solved = self.solution(temperature)
+        energies = solved.energies
+        return {
+            "ln_z": solved.log_partition,
+            "entropy": solved.entropy(),
+            "action": solved.mean_action(),
+            "kinetic": solved.mean_kinetic(),
+            "potential": solved.mean(self.potential) / temperature,
+            "x2": solved.mean(np.square),
+            "x4": solved.mean(lambda x: x**4),
+            "gap": float(energies[1] - energies[0]),
+        }
+
+    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
+        """S and its kinetic and potential parts, and the means of x² and x⁴ over the slices."""
+        return {
+            "action": lambda s: self.action(s, temperature),
+            "kinetic": lambda s: self.kinetic(s, temperature),
+            "potential": lambda s: self.potential_action(s, temperature),
+            "x2": lambda s: s.square().mean(1),
+            "x4": lambda s: s.square().square().mean(1),
+        }
+
+
+class DoubleWell(Path):
+    """A `Path` in V(x) = (λ/4)(x² − v²)²; it tunnels between the minima ±v by kinks.
+
+    A kink is x = ±v tanh(μ(τ − τ_0)/√2) with μ = v√λ, and costs the action √(8/9) μ³/λ.
+    (arXiv:2405.10493.)
+
+    Args:
+        beta: β, one number or a list.
+        num_slices: N.
+        minimum: v.
+        strength: λ.
+        kwargs: Of `Path`: sampler; of `System`: num_configurations, batch_size, splits, seed,
+            cache_dir, max_memory_gb.
+
+    Example:
+        >>> system = DoubleWell(beta=20.0)
+        >>> round(system.exact_values(1 / 20.0)["ln_z"], 4)
+        -34.8179
+    """
+
+    def __init__(
+        self,
+        beta: float | list[float] = 20.0,
+        num_slices: int = 128,
+        minimum: float = 1.4,
+        strength: float = 4.0,
+        **kwargs: Any,
+    ) -> None:
+        if not (0 < strength < math.inf and 0 < minimum < math.inf):
+            raise ValueError(
+                f"strength and minimum must be positive, not {strength} and {minimum}: else there are "
+                "no two wells, or the potential is unbounded below."
+            )
+        self.minimum, self.strength = minimum, strength
+        square = minimum**2
+        coefficients = [strength * c for c in (square**2 / 4, 0, -square / 2, 0, 0.25)]
+        super().__init__(potential=coefficients, beta=beta, num_slices=num_slices, **kwargs)
+
+    @cached_property
+    def kink_action(self) -> float:
+        """√(8/9) μ³/λ = ∫ √(2V) dx from −v to v."""
+        return math.sqrt(8 / 9) * self.minimum**3 * math.sqrt(self.strength)
+
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Those of a path, and the mean number of kinks."""
+        kinks = self.solution(temperature).mean_passages(self.minimum / 2)
+        return {**super().exact_values(temperature), "kinks": kinks}
+
+    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Those of a path, and the number of kinks."""
+        found = super().observables(temperature)
+        found["kinks"] = lambda s: count_kinks(s, self.minimum / 2)
+        return found
+
+
+def count_kinks(paths: Configurations, threshold: float) -> PerConfiguration:
+    """Passages from below −c to above c or back, around the ring `(B,)`: sign changes with hysteresis.
+
+    Unlike the plain sign changes their number has a limit as a → 0.
+    """
+    sign = (paths > threshold).to(paths.dtype) - (paths < -threshold).to(paths.dtype)
+    # Twice around, so that the beginning knows the last sign before it.
+    sign = torch.cat([sign, sign], dim=1)
+    position = torch.arange(sign.shape[1], device=sign.device).expand_as(sign)
+    last = torch.where(sign != 0, position, 0).cummax(1).values
+    held = sign.gather(1, last)[:, paths.shape[1] - 1 :]
+    return (held[:, 1:] * held[:, :-1] < 0).to(paths.dtype).sum(1)
+
+
+def polynomial(coefficients: Sequence[float]) -> Potential:
+    """V(x) = Σ_k c_k x^k, by Horner's rule, of numbers and arrays."""
+    constants = tuple(float(c) for c in coefficients)
+    if not constants or not all(map(math.isfinite, constants)):
+        raise ValueError(f"potential must be finite coefficients c_0, c_1, …, not {coefficients}.")
+
+    def potential(x: Any) -> Any:
+        value = constants[-1] + 0.0 * x
+        for k in range(len(constants) - 2, -1, -1):
+            value = value * x + constants[k]
+        return value
+
+    return potential
+
+
+def check_confining(potential: Potential) -> None:
+    """Refuse a potential that does not hold the path.
+
+    Raises:
+        ValueError: it falls or stays level to one side, or cannot be evaluated for an array.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            far, near = (potential(np.array([-r, r])) for r in (100.0, 10.0))
+        middle = float(np.max(potential(np.linspace(-1, 1, 21))))
+        confining = bool(np.all(far > near) and np.all(far > middle + 1))
+    except Exception as error:
+        raise ValueError(
+            f"potential cannot be evaluated for an array ({type(error).__name__}: {error}): write it in "
+            "plain arithmetic."
+        ) from error
+    if not confining:
+        raise ValueError(
+            "The potential is unbounded below or does not confine the path: V must grow to both sides, "
+            "as a polynomial of even degree with a positive last coefficient does."
+        )
+
+
+def is_even(potential: Potential) -> bool:
+    """Whether V(x) = V(−x)."""
+    x = np.linspace(0, 4, 65)
+    return bool(np.allclose(potential(x), potential(-x), rtol=1e-12, atol=1e-12))

@@ -1,0 +1,121 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lightdan import DoubleWell, Path
+from lightdan.systems.path import count_kinks
+
+
+def test_action_is_the_sum():
+    system = DoubleWell(beta=6.0, num_slices=4)
+    x = torch.tensor([[0.5, -1.0, 2.0, 0.0]], dtype=torch.float64)
+    a = 1.5
+    kinetic = (1.5**2 + 3**2 + 2**2 + 0.5**2) / (2 * a)
+    potential = a * sum((value**2 - 1.96) ** 2 for value in (0.5, -1.0, 2.0, 0.0))
+    assert system.kinetic(x, 1 / 6).item() == pytest.approx(kinetic)
+    assert system.potential_action(x, 1 / 6).item() == pytest.approx(potential)
+    assert system.action(x, torch.tensor([1 / 6])).item() == pytest.approx(kinetic + potential, rel=1e-6)
+
+
+def test_one_kink_costs_what_the_barrier_says():
+    system = DoubleWell(beta=20.0)
+    assert system.kink_action == pytest.approx(5.1741, abs=1e-4)
+    x = np.linspace(-1.4, 1.4, 20001)
+    barrier = np.sqrt(2 * system.potential(x))
+    assert system.kink_action == pytest.approx(
+        ((barrier[1:] + barrier[:-1]) / 2).sum() * (x[1] - x[0]), rel=1e-6
+    )
+    assert system.potential(0.0) == pytest.approx(3.8416)
+
+
+def test_kinks_of_known_paths():
+    """Hysteresis: small excursions do not count, the ring closes."""
+    paths = torch.tensor(
+        [
+            [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+            [1.0, 0.1, -0.1, 0.1, 1.0, 1.0],
+            [1.0, -1.0, 1.0, -1.0, 1.0, -1.0],
+            [0.1, -1.0, 0.1, -0.1, 1.0, 0.2],
+            [0.1, 0.2, -0.1, 0.1, 0.0, 0.2],
+            [-0.1, 0.9, 0.9, -0.2, -0.9, -0.9],
+        ]
+    )
+    assert count_kinks(paths, 0.7).tolist() == [0, 0, 6, 2, 0, 2]
+    for shift in range(6):
+        assert torch.equal(count_kinks(paths.roll(shift, 1), 0.7), count_kinks(paths, 0.7))
+
+
+@pytest.mark.parametrize("beta", [20.0, 80.0])
+def test_number_of_kinks_is_exact(beta, tmp_path):
+    system = DoubleWell(beta=beta, num_configurations=20_000, cache_dir=str(tmp_path))
+    system.setup()
+    kinks = system.observables(1 / beta)["kinks"](system.rows("train", 1 / beta))
+    error = kinks.std().item() / math.sqrt(len(kinks))
+    assert abs(kinks.mean().item() - system.exact_values(1 / beta)["kinks"]) < 3 * error
+
+
+def test_symmetries_are_those_of_the_potential():
+    assert Path(potential=[0, 0, 1], beta=1.0).symmetries == ("z2", "translation", "reflection")
+    assert Path(potential=[0, 0.1, 1], beta=1.0).symmetries == ("translation", "reflection")
+
+
+def test_measure_makes_z_the_trace():
+    """ln Z of the harmonic oscillator, −ln 2 sinh(βω/2) as a → 0."""
+    system = Path(potential=[0, 0, 0.5], beta=3.0, num_slices=400)
+    exact = -math.log(2 * math.sinh(1.5))
+    assert system.exact_values(1 / 3)["ln_z"] == pytest.approx(exact, abs=1e-4)
+
+
+def test_functions_and_coefficients_give_the_same(tmp_path):
+    by_function = Path(potential=lambda x: x * x * (x * x - 1), beta=2.0, num_slices=6)
+    by_numbers = Path(potential=[0, 0, -1, 0, 1], beta=2.0, num_slices=6)
+    assert by_function.parameters() == by_numbers.parameters()
+    x = np.linspace(-2, 2, 11)
+    np.testing.assert_allclose(by_numbers.force(x), 4 * x**3 - 2 * x)
+    assert by_function.spec() is None
+    assert by_numbers.spec()["init_args"]["potential"] == (0, 0, -1, 0, 1)
+
+
+def test_many_paths_stream_from_the_disk(tmp_path):
+    """In and out of memory the same batches; the file is written in parts."""
+    options = {"beta": [2.0, 3.0], "num_slices": 8, "num_configurations": 3000, "batch_size": 64}
+    held, mapped = (
+        DoubleWell(**options, cache_dir=str(tmp_path), max_memory_gb=size) for size in (1.0, 1e-6)
+    )
+    for system in (held, mapped):
+        system.setup()
+    assert held.in_memory
+    assert not mapped.in_memory
+    for ours, theirs in zip(held.train_dataloader(), mapped.train_dataloader(), strict=True):
+        assert torch.equal(ours.configurations, theirs.configurations)
+        assert torch.equal(ours.temperature, theirs.temperature)
+    assert torch.equal(held.rows("test", 1 / 3), mapped.rows("test", 1 / 3))
+    assert held.moments() == pytest.approx(mapped.moments())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"beta": 0.0}, "beta must be positive"),
+        ({"beta": [1.0, -2.0]}, "beta must be positive"),
+        ({"beta": []}, "beta must be positive"),
+        ({"beta": 1.0, "num_slices": 2}, "num_slices must be at least 3"),
+        ({"beta": 1.0, "sampler": "gibbs"}, "sampler must be one of"),
+        ({"potential": [0, 0, -1], "beta": 1.0}, "unbounded below"),
+        ({"potential": [0, 0, 0, 1], "beta": 1.0}, "unbounded below"),
+        ({"potential": [], "beta": 1.0}, "potential must be finite coefficients"),
+        ({"potential": [0, 0, math.nan], "beta": 1.0}, "potential must be finite coefficients"),
+        ({"potential": lambda x: math.sqrt(x), "beta": 1.0}, "cannot be evaluated for an array"),
+        ({"potential": np.cos, "beta": 1.0}, "does not confine"),
+    ],
+)
+def test_bad_input(options, said):
+    with pytest.raises(ValueError, match=said):
+        Path(**{"potential": [0, 0, 1], **options})
+
+
+def test_a_well_needs_two_minima():
+    with pytest.raises(ValueError, match="strength and minimum must be positive"):
+        DoubleWell(strength=-4.0)
