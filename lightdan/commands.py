@@ -112,7 +112,7 @@ def predict_action(args: Sequence[str]) -> int:
     )
     parser.add_argument("--beta", type=float, required=True, help="β_3 that is predicted")
     parser.add_argument("--conditioned", help="a model that sees the temperature, for comparison")
-    parser.add_argument("--trajectories", type=int, default=200, help="of each of the 256 chains")
+    parser.add_argument("--trajectories", type=int, default=400, help="of each of the 256 chains")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers")
     parser.add_argument("--output", default="runs/predict-action", help="folder of the results")
     options = parser.parse_args(args)

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -124,16 +125,17 @@ def split(
         raise ValueError(
             f"splits must be three positive fractions that add up to at most 1, not {fractions}."
         )
-    blocks = torch.arange(num).split(block)
-    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed)).tolist()
-    bounds = [round(edge * len(blocks)) for edge in np.cumsum(fractions)]
-    dealt = order[: bounds[0]], order[bounds[0] : bounds[1]], order[bounds[1] : bounds[2]]
-    if not all(dealt):
+    num_blocks = math.ceil(num / block)
+    order = torch.randperm(num_blocks, generator=torch.Generator().manual_seed(seed))
+    bounds = [0, *(round(edge * num_blocks) for edge in np.cumsum(fractions))]
+    dealt = [order[start:end].sort().values for start, end in itertools.pairwise(bounds)]
+    if not all(map(len, dealt)):
         raise ValueError(
-            f"{num} configurations in {len(blocks)} uncorrelated blocks cannot be split into "
+            f"{num} configurations in {num_blocks} uncorrelated blocks cannot be split into "
             f"{fractions}: give more configurations or other fractions."
         )
-    train, validation, test = (torch.cat([blocks[i] for i in sorted(part)]) for part in dealt)
+    rows = [(block * part[:, None] + torch.arange(block)).flatten() for part in dealt]
+    train, validation, test = (part[part < num] for part in rows)
     return train, validation, test
 
 

@@ -1,7 +1,7 @@
 """From the actions of two ensembles that of a third: the same field at another inverse temperature."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -18,6 +18,7 @@ from lightdan.systems.base import System
 from lightdan.systems.path import Path
 
 CHAINS = 256
+POOL = 8192
 
 
 def coefficients(first: float, second: float, third: float) -> tuple[float, float]:
@@ -100,31 +101,30 @@ class PredictedAction:
         potential = (two * second - one * first) / difference
         return kinetic / self.beta, potential * self.beta
 
-    def starts(self, num: int, seed: int, pool: int = 8192) -> tuple[Tensor, float]:
-        """Paths of both models resampled by the weights e^{−S_3}/p `(num, N)`, and the ESS of these.
+    def starts(self, num: int, seed: int) -> tuple[Tensor, float]:
+        """Paths of both models by turns `(num, N)`, and what weights alone would make of them.
 
-        p is the equal mixture of both. The effective number is small where β_3 is far; then the chains
-        have to do the rest.
+        That is the effective sample size, as a fraction, of the weights e^{−S_3}/p with p the equal
+        mixture of both; it is small where β_3 is far, and Markov chains have to do the rest.
         """
         generator = torch.Generator(self.models[0].device).manual_seed(seed)
         drawn = []
         for model, beta in zip(self.models, self.betas, strict=True):
             temperature = 1 / beta if model.temperature_input else None
-            drawn.append(model.sample(pool // 2, generator, temperature))
-        paths = torch.cat(drawn)
+            drawn.append(model.sample(POOL // 2, generator, temperature))
+        paths = torch.stack(drawn, dim=1).flatten(0, 1)
         with torch.no_grad():
-            first, second = _in_batches(lambda x: torch.stack(self.actions(x)), paths)
+            parts = [torch.stack(self.actions(part)) for part in paths.split(1000)]
+        first, second = torch.cat(parts, dim=1)
         predicted = self.coefficients[0] * first + self.coefficients[1] * second
-        log_weights = (-predicted - torch.logaddexp(-first, -second)).double().cpu().numpy()
-        rng = np.random.default_rng(seed)
-        weights = np.exp(log_weights - log_weights.max())
-        chosen = rng.choice(len(paths), num, p=weights / weights.sum())
-        return paths[torch.from_numpy(chosen)], effective_sample_size(log_weights).value
+        log_weights = -predicted - torch.logaddexp(-first, -second)
+        return paths[:num], effective_sample_size(log_weights.double().cpu().numpy()).value
 
     def sample(self, trajectories: int, seed: int = 0) -> tuple[np.ndarray, dict[str, float]]:
         """Paths of e^{−S_3}/Z_3 by hybrid Monte Carlo on the gradients of the networks.
 
-        256 chains start from `starts`; one trajectory lies between two rows.
+        256 chains start from paths of both models and forget them during half as many trajectories
+        again, which are not recorded. One trajectory lies between two rows.
 
         Args:
             trajectories: Number of rows of a chain.
@@ -146,11 +146,12 @@ class PredictedAction:
 
         rng = np.random.default_rng((seed, 1))
         chains = HybridMonteCarlo(action_and_gradient, start.double().cpu().numpy(), rng)
+        burn_in = trajectories // 2
         rows = np.empty((CHAINS, trajectories, start.shape[1]), np.float32)
         acceptance = []
-        with progress_bar("Hybrid Monte Carlo", trajectories) as advance:
-            for row in range(trajectories):
-                chains.advance(rows[:, row : row + 1], 1)
+        with progress_bar("Hybrid Monte Carlo", burn_in + trajectories) as advance:
+            for step in range(-burn_in, trajectories):
+                chains.advance(rows[:, max(step, 0)][:, None], 1)
                 acceptance.append(chains.acceptance)
                 advance(1)
         return rows, {
@@ -218,8 +219,3 @@ def predicted_action(trained: Sequence[Trained], beta: float) -> PredictedAction
             "The models were trained on paths in different potentials: the prediction needs the same."
         )
     return predicted
-
-
-def _in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """A function of rows whose result has them along its last axis, 1,000 at a time."""
-    return torch.cat([function(part) for part in rows.split(1000)], dim=-1)

@@ -28,7 +28,7 @@ def predict_action(
     ckpt_paths: Sequence[str],
     beta: float,
     conditioned: str | None = None,
-    trajectories: int = 200,
+    trajectories: int = 400,
     seed: int = 0,
     output: str = "runs/predict-action",
 ) -> None:

@@ -14,14 +14,16 @@ from lightdan.types import Configurations, PerConfiguration
 class PixelCNN(Architecture):
     """Convolutions on the torus, each site seeing those that precede it in raster order.
 
-    a_i = b_i + V_i h_i^d with h^1 = z + tanh z, z_i = c_i + Σ_{j<i} W_{i−j} f(s_j), and
+    a_i = b_i + V_i h_i^d with h^1 = z + tanh z, z_i = c_i + Σ_{j<i} W_{i−j} f(s_j) + closing, and
     h^k = h^{k−1} + tanh(c_i + Σ_{j≤i} W^k_{i−j} h_j^{k−1}). The weights W depend on the displacement
     i − j on the torus only. The receptive field is the whole lattice already in the first layer: its
     kernel is as large as the lattice, and a site sees all preceding ones, at whatever distance, in one
     step. The other kernels are `kernel` × `kernel`. They reach across the boundary to what precedes:
     the last rows see the first ones below them, the last sites of a row the first ones to their right.
     The first sites know few neighbours, the last ones all of theirs; hence the biases b, c and the
-    readout V depend on the place, c and V as a sum of a row's and a column's part. A chain is one row.
+    readout V depend on the place, c and V as a sum of a row's and a column's part. For the torus to
+    close, a site sees the first sites of its row and of its column by weights of its place: on a
+    ring p(x_i | x_<i) knows of x_0 at every i. A chain is one row.
     V is small at first: training begins near the uniform distribution.
     (A. van den Oord et al., arXiv:1601.06759, arXiv:1606.05328.)
 
@@ -55,6 +57,7 @@ class PixelCNN(Architecture):
         whole = (rows - 1, 0, columns - 1, 0)
         small = reach(kernel, rows) + reach(kernel, columns)
         self.first = CausalConv(self.plane, self.num_features, channels, whole, strict=True)
+        self.closing = Closing(self.plane, self.num_features, channels)
         self.layers: list[CausalConv] = nn.ModuleList(  # type: ignore[assignment]
             CausalConv(self.plane, channels, channels, small) for _ in range(depth - 1)
         )
@@ -70,7 +73,8 @@ class PixelCNN(Architecture):
         x = self.features(configurations.flatten(1), temperature)
         x = x.mT.unflatten(2, self.plane)  # (B, features, rows, columns)
         # With the channels innermost a convolution, forward and back, takes 0.6 of the time.
-        hidden = self.activate(self.first(x)).contiguous(memory_format=torch.channels_last)
+        hidden = self.activate(self.first(x) + self.closing(x))
+        hidden = hidden.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
         parameters = torch.einsum("pcyx,bcyx->bpyx", self.readout(), hidden)
@@ -83,13 +87,16 @@ class PixelCNN(Architecture):
         constant = self.outputs_without_inputs(temperature).flatten(2).permute(2, 1, 0)
         readout = self.readout().flatten(2).permute(2, 0, 1)  # (sites, parameters, channels)
         first, *products = [RunningConv(layer, num) for layer in (self.first, *self.layers)]
+        closing = RunningClosing(self.closing, num)
         for site in range(self.num_sites):
-            hidden = self.activate(first.at(site))  # (channels, B)
+            hidden = self.activate(first.at(site) + closing.at(site))  # (channels, B)
             for product in products:
                 product.push(site, hidden)
                 hidden = hidden + torch.tanh(product.at(site))
             value = yield (constant[site] + readout[site] @ hidden).T
-            first.push(site, self.features(value, temperature).T)
+            x = self.features(value, temperature).T
+            first.push(site, x)
+            closing.push(site, x)
 
     def activate(self, z: Tensor) -> Tensor:
         """The first layer's hidden units, in which what is linear in the sites stays linear."""
@@ -190,6 +197,60 @@ class CausalConv(nn.Module):
             start = F.pad(x[..., : self.right], (self.right - 1, 0))
             y = y + F.pad(F.conv2d(start, ahead), (columns - self.right, 0))
         return y
+
+
+class Closing(nn.Module):
+    """y_rc = A_c x_r0 + D_r x_0c: what the first sites of its row and column give to a site.
+
+    Args:
+        plane: Rows and columns of the torus.
+        in_channels: Units of a site in x.
+        out_channels: Units of a site in y.
+    """
+
+    def __init__(self, plane: tuple[int, int], in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.plane = plane
+        rows, columns = plane
+        self.across = nn.Parameter(torch.zeros(columns - 1, out_channels, in_channels))
+        self.down = nn.Parameter(torch.zeros(rows - 1, out_channels, in_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of x `(B, in, rows, columns)`: `(B, out, rows, columns)`."""
+        across = torch.einsum("coi,bir->borc", self.across, x[:, :, :, 0])
+        down = torch.einsum("roi,bic->borc", self.down, x[:, :, 0])
+        return F.pad(across, (1, 0)) + F.pad(down, (0, 0, 1, 0))
+
+
+class RunningClosing:
+    """The same while the sites of x arrive in order.
+
+    Args:
+        layer: The layer.
+        num: Number of configurations B.
+    """
+
+    def __init__(self, layer: Closing, num: int) -> None:
+        self.layer = layer
+        columns = layer.plane[1]
+        _, out_channels, in_channels = layer.across.shape
+        self.top = layer.across.new_zeros(columns, in_channels, num)
+        self.sums = layer.across.new_zeros(columns, out_channels, num)
+
+    def push(self, site: int, values: Tensor) -> None:
+        """Take the units of a site `(in, B)`."""
+        row, column = divmod(site, self.layer.plane[1])
+        if row == 0:
+            self.top[column] = values
+        if column == 0:
+            self.sums[1:] += self.layer.across @ values
+
+    def at(self, site: int) -> Tensor:
+        """The units of a site `(out, B)`, all that it sees being pushed."""
+        row, column = divmod(site, self.layer.plane[1])
+        if column == 0 and row > 0:
+            self.sums = self.layer.down[row - 1] @ self.top
+        return self.sums[column]
 
 
 class RunningConv:

@@ -22,8 +22,8 @@ class Correlator(SampledMeasurement):
     """C(t) = ⟨x_0 x_t⟩ and the gap E_1 − E_0 by which it decays, of samples, reweighted ones and data.
 
     Two levels give C(t) ∝ cosh((E_1 − E_0)(t − N/2) a). The gap is the solution of
-    C(t_1)/C(t_2) = cosh(…)/cosh(…) with t_1 a = `start` and t_2 = N/2 slices, where the higher levels
-    have died out. Estimates: `gap`, `gap_reweighted`, `gap_data`, at the lattice spacing a; and
+    C(t_1)/C(t_2) = cosh(…)/cosh(…) with t_1 a = `start`, where the higher levels have died out, and
+    t_2 = 3 t_1, before the noise takes over. Estimates: `gap`, `gap_reweighted`, `gap_data`, at the lattice spacing a; and
     `gap_continuum`, that of the samples times the exact ratio of the gaps at a → 0 and at a.
 
     Args:
@@ -111,8 +111,8 @@ def correlations(paths: Tensor) -> np.ndarray:
 
 
 def gap(products: np.ndarray, weights: np.ndarray, first: int, sites: int, spacing: float) -> Estimate:
-    """The gap from C at `first` slices and at half the period; not a number where there is none."""
-    last = products.shape[1] - 1
+    """The gap from C at `first` slices and at three times that; not a number where there is none."""
+    last = min(3 * first, products.shape[1] - 1)
 
     def solve(ratio: float) -> float:
         """ΔE from C(first)/C(last)."""

@@ -52,7 +52,8 @@ class Kinks(SampledMeasurement):
         beta, sites = 1 / ensemble.temperature, system.num_sites
         rate = system.minimum * math.sqrt(system.strength / 2)
         width = min(sites // 4, round(HALF_WIDTH / rate * sites / beta) + 1)
-        offsets = beta / sites * np.arange(-width, width + 1)
+        # The zero lies between two slices, on average in the middle.
+        offsets = beta / sites * (np.arange(-width, width + 1) - 0.5)
         arrays = {"kinks_model": model, "kinks_data": held_out, "time": offsets}
         arrays["tanh"] = system.minimum * np.tanh(rate * offsets)
         profiles = {}

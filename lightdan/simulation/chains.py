@@ -13,7 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 from lightdan.statistics import Estimate, autocorrelation_time
 
 NUM_CHAINS = 16
-PILOT_ROWS = 256
+PILOT_ROWS = 16 * 256
+"""Of all chains together."""
 MAX_SPACING = 256
 
 Advance: TypeAlias = Callable[[NDArray[Any], int], None]
@@ -82,7 +83,7 @@ def run(
             advance(rows, spacing)
             yield rows
 
-    spacing = _pilot(sample, observe, max_spacing)
+    spacing = _pilot(sample, observe, max(64, PILOT_ROWS // num_chains), max_spacing)
     for rows in sample(rows_per_chain, spacing):
         start, done = done, done + rows.shape[1]
         configurations[:, start:done] = rows
@@ -136,13 +137,16 @@ def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
 
 
 def _pilot(
-    sample: Callable[[int, int], Iterator[NDArray[Any]]], observe: Observe, max_spacing: int
+    sample: Callable[[int, int], Iterator[NDArray[Any]]],
+    observe: Observe,
+    num_rows: int,
+    max_spacing: int,
 ) -> int:
     """Bring the chains to equilibrium and return the updates that separate independent rows."""
     spacing = 1
     while True:
-        series = np.concatenate([observe(chunk) for chunk in sample(PILOT_ROWS, spacing)], axis=2)
-        taus = [autocorrelation_time(x) for x in series[:, :, PILOT_ROWS // 2 :]]
+        series = np.concatenate([observe(chunk) for chunk in sample(num_rows, spacing)], axis=2)
+        taus = [autocorrelation_time(x) for x in series[:, :, num_rows // 2 :]]
         if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == max_spacing:
             return spacing
         # A few times too slow: by halves; many times: at once, for such pilots are short of τ.

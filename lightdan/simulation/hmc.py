@@ -13,7 +13,7 @@ ActionAndGradient = Callable[[Array], tuple[Array, Array]]
 
 TARGET = 0.85
 """Acceptance that the step size is tuned to, a little above the best for many sites."""
-WARM_UP = 60
+ROUNDS, TRAJECTORIES_A_ROUND = 5, 20
 MAX_STEPS = 50
 TRAJECTORY = math.pi / 2
 """A quarter of the period of all modes, were the action harmonic: the field forgets itself."""
@@ -24,7 +24,7 @@ class HybridMonteCarlo:
 
     H = Σ_k |p_k|²/2M(k) + S(φ) is integrated by leapfrog and corrected by an accept step. The masses
     M(k) = ⟨|∂S/∂φ_k|²⟩, by partial integration the mean curvature of mode k, give all modes about the
-    same period. They and the step size are fixed after a warm-up of 60 trajectories, at construction;
+    same period. They and the step size are fixed after a warm-up of 100 trajectories, at construction;
     later the length of a trajectory is random, between a half and one and a half times the period's
     quarter. (S. Duane et al., Phys. Lett. B 195, 216; G. Batrouni et al., Phys. Rev. D 32, 2736.)
 
@@ -44,21 +44,27 @@ class HybridMonteCarlo:
         if not (np.isfinite(self.value).all() and np.isfinite(self.gradient).all()):
             raise ValueError("The action or its gradient is not finite where the chains start.")
         self.axes = tuple(range(1, self.fields.ndim))
-        self.step_size = 0.2
         self.acceptance = 1.0
-        for step in range(WARM_UP):
-            if step in (0, WARM_UP // 6, WARM_UP // 3, 2 * WARM_UP // 3):
-                self._set_masses()
-            self.trajectory()
-            self.step_size *= math.exp((self.acceptance - TARGET) / math.sqrt(1 + step / 4))
-            self.step_size = min(max(self.step_size, TRAJECTORY / MAX_STEPS), TRAJECTORY / 2)
+        self.step_size = 0.2
+        powers = [self._power()]
+        for _ in range(ROUNDS):
+            # The median, for chains that start far up would make the masses too large.
+            masses = np.median(np.concatenate(powers), axis=0) / math.log(2)
+            # Few chains know the curvature of a mode badly; no mode is to become too light.
+            masses = 0.8 * masses + 0.2 * masses.mean()
+            self.masses = masses if masses.min() > 0 else np.ones_like(masses)
+            powers = []
+            for step in range(TRAJECTORIES_A_ROUND):
+                self.trajectory()
+                self.step_size *= math.exp((self.acceptance - TARGET) / math.sqrt(1 + step / 4))
+                self.step_size = min(max(self.step_size, TRAJECTORY / MAX_STEPS), TRAJECTORY / 2)
+                powers.append(self._power())
 
-    def _set_masses(self) -> None:
-        power = np.abs(np.fft.rfftn(self.gradient, axes=self.axes)) ** 2
-        masses = power.mean(axis=0) / math.prod(self.fields.shape[1:])
-        # Few chains know the curvature of a mode badly; no mode is to become too light.
-        masses = 0.8 * masses + 0.2 * masses.mean()
-        self.masses = masses if masses.min() > 0 else np.ones_like(masses)
+    def _power(self) -> Array:
+        """|∂S/∂φ_k|² of each chain."""
+        transformed = np.fft.rfftn(self.gradient, axes=self.axes)
+        power: Array = np.abs(transformed) ** 2 / math.prod(self.fields.shape[1:])
+        return power
 
     def _filter(self, fields: Array, factor: Array) -> Array:
         transformed = np.fft.rfftn(fields, axes=self.axes)
