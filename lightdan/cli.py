@@ -87,6 +87,10 @@ def run(args: list[str]) -> int:
         from lightdan.commands import predict_action
 
         return predict_action(args[1:])
+    if args[0] == "scan":
+        from lightdan.commands import scan
+
+        return scan(args[1:])
     # It warns that arguments come from Python, though they are those of the command line.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     CLI(

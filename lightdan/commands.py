@@ -1,7 +1,8 @@
-"""The commands of our own: ``lightdan list``, ``sample`` and ``predict-action``."""
+"""The commands of our own: ``lightdan list``, ``sample``, ``predict-action``, ``scan``."""
 
 import argparse
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightdan import checkpoints, prediction_report, registry
+from lightdan import checkpoints, prediction_report, registry, scans
 from lightdan.data import write_hdf5
 from lightdan.progress import progress_bar
 
@@ -119,4 +120,29 @@ def predict_action(args: Sequence[str]) -> int:
     if options.trajectories < 2:
         raise ValueError(f"--trajectories must be at least 2, not {options.trajectories}.")
     prediction_report.predict_action(**vars(options))
+    return 0
+
+
+def scan(args: Sequence[str]) -> int:
+    """Fit for each of several values of an option, and put the results together.
+
+    Args:
+        args: Arguments after ``scan``; those it does not know go to every ``lightdan fit``.
+
+    Raises:
+        ValueError: an argument is wrong, or a run failed.
+    """
+    parser = _Parser("lightdan scan", description="Fit for several values; more options go to 'fit'.")
+    parser.add_argument("--config", required=True, help="configuration of the runs")
+    parser.add_argument("--parameter", default="data.init_args.temperature", help="the option")
+    parser.add_argument("--values", nargs="+", required=True, help="its values")
+    parser.add_argument("--output", default="runs/scan", help="folder of all runs")
+    parser.add_argument("--processes", type=int, help="at a time; by default one a processor")
+    known, options = parser.parse_known_args(args)
+    processes = (
+        min(os.cpu_count() or 1, len(known.values)) if known.processes is None else known.processes
+    )
+    if processes < 1:
+        raise ValueError(f"--processes must be at least 1, not {processes}.")
+    scans.scan(known.config, known.parameter, known.values, options, Path(known.output), processes)
     return 0

@@ -16,6 +16,8 @@ commands:
   validate  evaluate a checkpoint on the validation data (--config FILE --ckpt_path FILE)
   test      evaluate and measure a checkpoint on the test data (--config FILE --ckpt_path FILE)
   predict   ln p and H of the test data into an HDF5 file (--config FILE --ckpt_path FILE)
+  scan      fit for each of several values of an option, and put the results together
+  predict-action  from the actions of paths learned at two β that at a third
   sample    draw configurations from a checkpoint into an HDF5 file
   list      systems, architectures, conditionals, objectives and measurements, with plugins
 

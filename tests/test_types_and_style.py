@@ -22,7 +22,16 @@ FLOORS = [
     ["types", "simulation", "statistics", "registry", "progress", "provenance", "readers", "values"],
     ["lattice", "data", "conditionals", "objectives"],
     ["systems", "architectures"],
-    ["checkpoints", "callbacks", "prediction", "prediction_report", "testing", "running", "errors"],
+    [
+        "checkpoints",
+        "callbacks",
+        "prediction",
+        "prediction_report",
+        "scans",
+        "testing",
+        "running",
+        "errors",
+    ],
     ["commands"],
     ["cli", "main", "__main__"],
 ]

@@ -1,7 +1,8 @@
 """What a measurement is: a question put to a trained model, answered with numbers ± errors."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.callbacks.report import Report, Result
+from lightdan.statistics import Estimate
 from lightdan.systems.base import System
 
 
@@ -40,8 +42,15 @@ class Measurement(Callback):
             NotMeasurable: the system lacks what is needed.
         """
 
-    def compare(self, ensembles: Sequence[Ensemble]) -> Result | None:
-        """The answer that needs several temperatures, asked after `measure` at each; none by default."""
+    def compare(
+        self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
+    ) -> Result | None:
+        """The answer that needs several temperatures, from those at each; none by default.
+
+        Args:
+            temperatures: T, ascending.
+            estimates: Those of `measure` at each T.
+        """
         return None
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,20 +83,21 @@ class Measurement(Callback):
             assert isinstance(model, Architecture)
             report = Report(trainer, model, split)
             known = _known_log_prob(trainer, model, split)
-            ensembles = [Ensemble(model, system, t, known, split) for t in system.temperatures]
-            for ensemble in ensembles:
-                suffix = f"@{system.label(ensemble.temperature)}" if len(ensembles) > 1 else ""
+            found: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
+            several = len(system.temperatures) > 1
+            for temperature in system.temperatures:
+                ensemble = Ensemble(model, system, temperature, known, split)
+                suffix = f"@{system.label(temperature)}" if several else ""
                 for measurement in measurements:
-                    report.add(
-                        measurement.name + suffix,
-                        partial(measurement.measure, ensemble),
-                        ensemble.temperature,
-                    )
-            if len(ensembles) > 1:
-                for measurement in measurements:
-                    report.add(
-                        measurement.name, partial(measurement.compare, ensembles), system.temperatures
-                    )
+                    title = measurement.name + suffix
+                    result = report.add(title, partial(measurement.measure, ensemble), temperature)
+                    if result is not None:
+                        found[measurement][temperature] = result.estimates
+            for measurement, by_temperature in found.items() if several else ():
+                temperatures = sorted(by_temperature)
+                estimates = [by_temperature[t] for t in temperatures]
+                compare = partial(measurement.compare, temperatures, estimates)
+                report.add(measurement.name, compare, temperatures)
             report.show()
         trainer.strategy.barrier("measurements")
 

@@ -23,8 +23,9 @@ class Correlator(SampledMeasurement):
 
     Two levels give C(t) ∝ cosh((E_1 − E_0)(t − N/2) a). The gap is the solution of
     C(t_1)/C(t_2) = cosh(…)/cosh(…) with t_1 a = `start`, where the higher levels have died out, and
-    t_2 = 3 t_1, before the noise takes over. Estimates: `gap`, `gap_reweighted`, `gap_data`, at the lattice spacing a; and
-    `gap_continuum`, that of the samples times the exact ratio of the gaps at a → 0 and at a.
+    t_2 = 3 t_1, before the noise takes over. Estimates: `gap`, `gap_reweighted`, `gap_data`, at the
+    lattice spacing a; and `gap_continuum`, that of the samples times the exact ratio of the gaps at
+    a → 0 and at a.
 
     Args:
         start: Imaginary time t_1 a, by default that by which the second excitation lost e^−5.

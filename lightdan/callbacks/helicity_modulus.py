@@ -1,7 +1,7 @@
 """The stiffness of a system of angles, and the temperature of its universal jump."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,49 +31,41 @@ class HelicityModulus(SampledMeasurement):
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Υ of the model, the data and the reweighted samples."""
-        estimates = self.values(ensemble)
-        data = estimates["helicity_modulus_data"]
-        reference = {name: data for name in estimates if name != "helicity_modulus_data"}
-        return Result(estimates, reference=reference, unlisted={"helicity_modulus_data"})
-
-    def compare(self, ensembles: Sequence[Ensemble]) -> Result:
-        """The crossings of all series, and Υ(T)."""
-        temperatures = np.array([ensemble.temperature for ensemble in ensembles])
-        order = np.argsort(temperatures)
-        points = [self.values(ensembles[index]) for index in order]
-        arrays, estimates, notes = {"temperature": temperatures[order]}, {}, []
-        for name in points[0]:
-            column = [point[name] for point in points]
-            arrays[name] = np.array(column)
-            title = name.replace("helicity_modulus", "crossing")
-            try:
-                estimates[title] = crossing(temperatures[order], arrays[name], self.seed)
-            except ValueError as error:
-                notes.append(f"{title}: {error}")
-        reference = {}
-        if "crossing_data" in estimates:
-            reference = dict.fromkeys(estimates, estimates["crossing_data"])
-        return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
-
-    def values(self, ensemble: Ensemble) -> dict[str, Estimate]:
-        """Name → Υ at the temperature of the ensemble.
-
-        Raises:
-            NotMeasurable: the system has no helicity modulus.
-        """
         function = ensemble.system.observables(ensemble.temperature).get("helicity_modulus")
         if function is None:
             raise NotMeasurable(f"{type(ensemble.system).__name__} has no helicity modulus")
         samples = ensemble.samples(self.num_samples, self.seed)
-        model, data = (
+        drawn, held_out = (
             function(configurations).double().cpu().numpy()
             for configurations in (samples.configurations, ensemble.configurations)
         )
-        return {
-            "helicity_modulus": mean(model),
-            "helicity_modulus_data": mean(data),
-            "helicity_modulus_reweighted": weighted_mean(model, samples.log_weights),
+        estimates = {
+            "helicity_modulus": mean(drawn),
+            "helicity_modulus_data": mean(held_out),
+            "helicity_modulus_reweighted": weighted_mean(drawn, samples.log_weights),
         }
+        data = estimates["helicity_modulus_data"]
+        reference = {name: data for name in estimates if name != "helicity_modulus_data"}
+        return Result(estimates, reference=reference, unlisted={"helicity_modulus_data"})
+
+    def compare(
+        self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
+    ) -> Result:
+        """The crossings of all series, and Υ(T)."""
+        arrays = {"temperature": np.array(temperatures)}
+        found: dict[str, Estimate] = {}
+        notes = []
+        for name in estimates[0]:
+            arrays[name] = np.array([point[name] for point in estimates])
+            title = name.replace("helicity_modulus", "crossing")
+            try:
+                found[title] = crossing(arrays["temperature"], arrays[name], self.seed)
+            except ValueError as error:
+                notes.append(f"{title}: {error}")
+        reference = {}
+        if "crossing_data" in found:
+            reference = dict.fromkeys(found, found["crossing_data"])
+        return Result(found, arrays, self.figure(arrays, found), reference, notes=notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:

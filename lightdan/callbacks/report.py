@@ -100,21 +100,21 @@ class Report:
 
     def add(
         self, title: str, answer: Callable[[], Result | None], temperature: float | list[float]
-    ) -> None:
-        """Measure, write and log."""
+    ) -> Result | None:
+        """Measure, write and log; returns the answer, if there is one."""
         try:
             result = answer()
         except NotMeasurable as reason:
             self.summary.notes.append(f"{title}: not measured, for {reason}.")
-            return
+            return None
         except Exception as error:
             # The other measurements, and the trained model, are not to be lost with this one.
             message = f"{title}: failed: {type(error).__name__}: {error}"
             warnings.warn(message, stacklevel=2)
             self.summary.notes.append(message)
-            return
+            return None
         if result is None:
-            return
+            return None
         self.summary.add(title, result)
         self._log(title, result)
         stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
@@ -125,6 +125,7 @@ class Report:
             "reference_frame": self.model.reference_frame,
         }
         write_result(self.directory, stem, result, context)
+        return result
 
     def _log(self, title: str, result: Result) -> None:
         scalars = {}
