@@ -74,8 +74,8 @@ def by_algebra(
     `potential_r2` of its parts, `residual`, the standard deviation of the difference, and
     `residual_expected`, √(c_1² r_1² + c_2² r_2²) of the residuals r_i of the models at their own β;
     of the ensemble drawn from S_3 the moments `x2`, `x4`, the number of `kinks`, the `gap` and
-    `correlator_max_deviation`, the largest |C(τ) − C_exact(τ)| with the error at that τ;
-    `ess_of_reweighting`, what the paths of both models would be worth by weights alone.
+    `correlator_max_deviation`, the largest |C(τ) − C_exact(τ)| with the error at that τ. A note tells
+    what the paths of both models would be worth by weights alone.
     """
     estimates: dict[str, Estimate] = {}
     reference: dict[str, float | Estimate] = {}

@@ -384,3 +384,52 @@ def test_checkpoint_of_an_unknown_class(arguments, capsys):
     torch.save(content, path)
     assert main(["sample", "--ckpt_path", str(path), "--num", "1", "--output", "x.h5"]) == 2
     assert "There is no architecture 'gone.Gone'" in one_line(capsys)
+
+
+POTENTIAL = ["--data=Path", "--data.init_args.num_slices=6", "--data.init_args.beta=2.0"]
+BAD_PATHS = [
+    (["--data.init_args.beta=0"], "beta must be positive"),
+    (["--data.init_args.beta=[20.0,80.0]"], "set model.temperature_input to true"),
+    (["--data.init_args.num_slices=2"], "num_slices must be at least 3"),
+    (["--data.init_args.strength=-4"], "strength and minimum must be positive"),
+    ([*POTENTIAL, "--data.init_args.potential=[0,0,-1]"], "unbounded below"),
+    ([*POTENTIAL, "--data.init_args.potential=nowhere.potential"], "nowhere"),
+    (
+        ["--model.init_args.conditional=BoxBetaMixture", "--model.init_args.conditional.bound=0.1"],
+        "give a larger one",
+    ),
+    (
+        ["--model.init_args.conditional=VonMisesMixture"],
+        "conditionals that fit: BoxBetaMixture, Gaussian",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD_PATHS, ids=[" ".join(wrong) for wrong, _ in BAD_PATHS])
+def test_bad_paths_are_one_sentence(wrong, said, arguments, capsys):
+    config = str(CONFIGS / "double_well" / "made.yaml")
+    assert main(["fit", "--config", config, "--data.init_args.num_slices=8", *FEW, *wrong]) == 2
+    assert said in one_line(capsys)
+
+
+def test_a_potential_of_ones_own(arguments, tmp_path):
+    """By coefficients, and by a function in a file of the working directory."""
+    (tmp_path / "own.py").write_text("def well(x):\n    return (x * x - 1) ** 2 + 0.3 * x\n")
+    config = str(CONFIGS / "double_well" / "made.yaml")
+    rest = ["--model.init_args.augment=[translation]", "--trainer.callbacks=[Action, Correlator]", *FEW]
+    for potential in ("[0, 0, 0.5]", "own.well"):
+        chosen = [*POTENTIAL, f"--data.init_args.potential={potential}"]
+        assert main(["fit", "--config", config, *chosen, *rest]) == 0
+    assert len(list(Path("runs").rglob("correlator.json"))) == 2
+
+
+def test_recorded_fields(arguments, tmp_path):
+    """Reals of a user's own, anywhere on the real line."""
+    fields = np.random.default_rng(0).normal(300.0, 5.0, (400, 6))
+    np.save(tmp_path / "configurations.npy", fields)
+    config = str(CONFIGS / "recorded" / "made.yaml")
+    few = ["--model.init_args.augment=[]", "--model.init_args.symmetrize=[]", *FEW[1:]]
+    assert main(["fit", "--config", config, *few, "--trainer.max_epochs=40"]) == 0
+    found = estimates("runs")["hamiltonian"]["nll"]
+    entropy = 6 * (0.5 * np.log(2 * np.pi * np.e) + np.log(5.0))
+    assert abs(found["value"] - entropy) < 3 * found["error"] + 0.5
