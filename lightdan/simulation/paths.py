@@ -58,9 +58,9 @@ def metropolis(
 
     Source: M. Creutz and B. Freedman, Ann. Phys. 132, 427 (1981).
     """
-    compiled = cast(Function, numba.njit(potential, nogil=True))
     try:
-        cast(Any, compiled)(0.5)
+        compiled: Any = numba.njit(potential, nogil=True)
+        compiled(0.5)
     except Exception as error:
         raise ValueError(
             "numba cannot compile the potential for the Metropolis sweeps: write it in plain arithmetic "

@@ -28,8 +28,8 @@ class Path(System):
     files T = 1/β. Exact are ln Z, moments, ⟨S⟩, the correlator and the spectrum, by diagonalisation.
 
     Args:
-        potential: V: the coefficients c_0, c_1, … of Σ_k c_k x^k, or a function in plain arithmetic, of
-            an array, named in a configuration as ``module.function``.
+        potential: V: the coefficients c_0, c_1, … of Σ_k c_k x^k, or a function of a tensor, by torch or
+            in plain arithmetic (as ``metropolis`` needs), in a configuration ``module.function``.
         beta: β, one number or a list.
         num_slices: N.
         sampler: ``transfer_matrix`` (exact), ``metropolis`` (local sweeps) or ``hmc``.
@@ -63,10 +63,10 @@ class Path(System):
             raise ValueError(f"num_slices must be at least 3, not {num_slices}.")
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}.")
-        self.potential = potential if callable(potential) else polynomial(potential)
+        self.function = potential if callable(potential) else polynomial(potential)
         self.lattice_shape = (num_slices,)
         self.sampler = sampler
-        check_confining(self.potential)
+        check_confining(self.potential, self.force)
         self.symmetries = lattice.spatial_operations(self.lattice_shape, self.boundary)
         self.symmetric = is_even(self.potential)
         if self.symmetric:
@@ -100,7 +100,7 @@ class Path(System):
             return Parts((num, *self.lattice_shape), np.dtype(np.float32), parts), {}
         options: dict[str, Any] = {"symmetric": self.symmetric, "seed": seed, "progress": progress}
         if self.sampler == "metropolis":
-            run = paths.metropolis(self.potential, beta, self.num_sites, num, **options)
+            run = paths.metropolis(self.function, beta, self.num_sites, num, **options)
         else:
             run = paths.hmc(self.potential, self.force, beta, self.num_sites, num, **options)
         return run.configurations, {
@@ -108,11 +108,17 @@ class Path(System):
             "updates_per_configuration": run.updates_per_configuration,
         }
 
+    def potential(self, x: Any) -> Any:
+        """V of a number, a tensor or an array, elementwise."""
+        if isinstance(x, np.ndarray):
+            return self.function(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+        return self.function(x)
+
     def force(self, x: np.ndarray) -> np.ndarray:
         """V'(x), by automatic differentiation."""
         values = torch.from_numpy(x).requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.potential(values).sum(), values)
+            (gradient,) = torch.autograd.grad(self.function(values).sum(), values)
         return gradient.numpy()
 
     def kinetic(
@@ -250,21 +256,22 @@ def polynomial(coefficients: Sequence[float]) -> Potential:
     return potential
 
 
-def check_confining(potential: Potential) -> None:
+def check_confining(potential: Potential, force: Potential) -> None:
     """Refuse a potential that does not hold the path.
 
     Raises:
-        ValueError: it falls or stays level to one side, or cannot be evaluated for an array.
+        ValueError: it falls or stays level to one side, or V and V' cannot be evaluated for a tensor.
     """
     try:
         with np.errstate(over="ignore"):
+            force(np.linspace(-1, 1, 3))
             far, near = (potential(np.array([-r, r])) for r in (100.0, 10.0))
         middle = float(np.max(potential(np.linspace(-1, 1, 21))))
         confining = bool(np.all(far > near) and np.all(far > middle + 1))
     except Exception as error:
         raise ValueError(
-            f"potential cannot be evaluated for an array ({type(error).__name__}: {error}): write it in "
-            "plain arithmetic."
+            f"potential or its derivative cannot be evaluated for a tensor ({type(error).__name__}: "
+            f"{error}): write it by torch functions or in plain arithmetic."
         ) from error
     if not confining:
         raise ValueError(

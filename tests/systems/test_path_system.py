@@ -78,6 +78,22 @@ def test_functions_and_coefficients_give_the_same(tmp_path):
     assert by_numbers.spec()["init_args"]["potential"] == (0, 0, -1, 0, 1)
 
 
+def test_a_function_by_torch_has_all_but_metropolis(tmp_path):
+    options = {"potential": torch.cosh, "beta": 2.0, "num_slices": 5, "num_configurations": 4000}
+    exact, chains = (
+        Path(**options, sampler=sampler, cache_dir=str(tmp_path))
+        for sampler in ("transfer_matrix", "hmc")
+    )
+    x2 = exact.exact_values(0.5)["x2"]
+    for system in (exact, chains):
+        system.setup()
+        values = system.rows("train", 0.5).square().mean(1)
+        error = math.sqrt(2 * max(0.5, system.tau_int[0])) * values.std() / math.sqrt(len(values))
+        assert abs(values.mean() - x2) < 4 * error
+    with pytest.raises(ValueError, match="numba cannot compile"):
+        Path(**options, sampler="metropolis", cache_dir=str(tmp_path)).setup()
+
+
 def test_many_paths_stream_from_the_disk(tmp_path):
     """In and out of memory the same batches; the file is written in parts."""
     options = {"beta": [2.0, 3.0], "num_slices": 8, "num_configurations": 3000, "batch_size": 64}
@@ -107,8 +123,9 @@ def test_many_paths_stream_from_the_disk(tmp_path):
         ({"potential": [0, 0, 0, 1], "beta": 1.0}, "unbounded below"),
         ({"potential": [], "beta": 1.0}, "potential must be finite coefficients"),
         ({"potential": [0, 0, math.nan], "beta": 1.0}, "potential must be finite coefficients"),
-        ({"potential": lambda x: math.sqrt(x), "beta": 1.0}, "cannot be evaluated for an array"),
-        ({"potential": np.cos, "beta": 1.0}, "does not confine"),
+        ({"potential": lambda x: math.sqrt(x), "beta": 1.0}, "cannot be evaluated for a tensor"),
+        ({"potential": torch.cos, "beta": 1.0}, "does not confine"),
+        ({"potential": np.cosh, "beta": 1.0}, "by torch functions"),
     ],
 )
 def test_bad_input(options, said):
