@@ -81,12 +81,13 @@ def test_every_config_runs_small(config, arguments, tmp_path):
     for found in measured.values():
         for estimate in found.values():
             assert estimate.keys() == {"value", "error"}
+    several = any("@" in name for name in measured)
     run = next(Path("runs").rglob("config.yaml")).parent
     assert {"best.ckpt", "last.ckpt"} == {path.name for path in (run / "checkpoints").iterdir()}
     assert all(
         (run / "measurements" / f"{name}.png").stat().st_size > 5000
         for name in measured
-        if name != "hamiltonian" and "@" not in name
+        if name != "hamiltonian" and "@" not in name and (name != "helicity_modulus" or several)
     )
 
 

@@ -41,7 +41,7 @@ class Path(System):
     Example:
         >>> harmonic = Path(potential=[0, 0, 0.5], beta=4.0, num_slices=16)
         >>> round(harmonic.exact_values(1 / 4.0)["x2"], 4)
-        0.5145
+        0.5148
     """
 
     site_kind = "real"
