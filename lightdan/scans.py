@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -103,18 +104,37 @@ def scan(
         processes: How many run at a time; the threads are divided among them.
 
     Raises:
-        ValueError: the folder holds other runs, or a run failed; the sentence tells its last words.
+        ValueError: the folder holds other runs or another scan is at work in it, or a run failed; the
+            sentence tells its last words.
     """
     if not Path(config).is_file():
         raise ValueError(f"There is no configuration at {config}.")
     if len(set(values)) < len(values):
         raise ValueError(f"--values names a value twice: {' '.join(values)}.")
     runs = [_run(config, parameter, value, options, output) for value in values]
-    waiting = [run for run in runs if not run.finished]
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            failed = work_off([run for run in runs if not run.finished], processes)
+    except Timeout as error:
+        raise ValueError(
+            f"Another scan is at work in {output}: wait for it, or name another --output."
+        ) from error
+    if failed:
+        words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
+        raise ValueError(
+            f"{len(failed)} of {len(runs)} runs failed; that of {parameter}={failed[0].value} says: "
+            f"{words[-1] if words else 'nothing'} ({failed[0].directory / 'log.txt'})"
+        )
+    put_together(parameter, runs, output)
+
+
+def work_off(waiting: list[Run], processes: int) -> list[Run]:
+    """Run all, so many at a time, and return those that failed."""
+    total, failed = len(waiting), []
     threads = max(1, (os.cpu_count() or 1) // processes)
     active: dict[Run, subprocess.Popen[bytes]] = {}
-    failed: list[Run] = []
-    with progress_bar(f"Fitting for {len(waiting)} values", len(waiting)) as advance:
+    with progress_bar(f"Fitting for {total} values", total) as advance:
         try:
             while waiting or active:
                 while waiting and len(active) < processes:
@@ -132,13 +152,7 @@ def scan(
                 process.terminate()
             for process in active.values():
                 process.wait()
-    if failed:
-        words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
-        raise ValueError(
-            f"{len(failed)} of {len(runs)} runs failed; that of {parameter}={failed[0].value} says: "
-            f"{words[-1] if words else 'nothing'} ({failed[0].directory / 'log.txt'})"
-        )
-    put_together(parameter, runs, output)
+    return failed
 
 
 def _run(config: str, parameter: str, value: str, options: Sequence[str], output: Path) -> Run:

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from lightdan import scans
 from lightdan.main import main
@@ -89,6 +90,13 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
     assert main(["scan", "--config", str(CONFIG), "--values", "2", "3", "--output", "o"]) == 0
     assert f"--ckpt_path=o/{last.relative_to(here / 'o')}" in started[0]
     assert not any("--ckpt_path" in argument for argument in started[1])
+
+
+def test_two_scans_do_not_share_a_folder(here, capsys):
+    (here / "o").mkdir()
+    with FileLock(here / "o" / ".lock"):
+        assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 2
+    assert "Another scan is at work in o" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,9 @@ class System(LightningDataModule):
     def moments(self) -> tuple[float, float, float, float]:
         """Mean, standard deviation, minimum and maximum of the values in the training set."""
         count, total, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
-        for configurations, _ in self._loader("train", 10_000):
+        # All of it in every process: the units must not depend on the number of processes.
+        loader = BatchLoader(self._configurations, self._temperature, self._indices["train"], 10_000)
+        for configurations, _ in loader:
             values = configurations.double()
             count += values.numel()
             total += values.sum().item()

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,6 +110,21 @@ def test_many_paths_stream_from_the_disk(tmp_path):
         assert torch.equal(ours.temperature, theirs.temperature)
     assert torch.equal(held.rows("test", 1 / 3), mapped.rows("test", 1 / 3))
     assert held.moments() == pytest.approx(mapped.moments())
+
+
+def test_units_do_not_depend_on_the_number_of_processes(tmp_path):
+    system = DoubleWell(beta=2.0, num_slices=8, num_configurations=1000, cache_dir=str(tmp_path))
+    system.setup()
+    alone = system.moments()
+    training = system._configurations[system._indices["train"]].double()
+    assert alone[:2] == pytest.approx((training.mean().item(), training.std(correction=0).item()))
+    system.trainer = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        global_rank=1,
+        world_size=2,
+        current_epoch=0,
+    )
+    assert system.moments() == alone
 
 
 @pytest.mark.parametrize(
