@@ -143,6 +143,25 @@ def test_observables_of_the_oracle_agree_with_data(system):
     assert {"energy_data", "abs_magnetization", "susceptibility"} <= set(result.estimates)
 
 
+def test_fluctuations_equal_the_sum_over_all_states(system):
+    """Binder cumulant and susceptibility, of the model's samples and reweighted from a wrong model."""
+    states = all_configurations(SHAPE, (-1, 1))
+    p = (-system.energy(states) / TEMPERATURE).softmax(0)
+    m = states.flatten(1).mean(1).abs()
+    m1, m2, m4 = ((p * m**power).sum().item() for power in (1, 2, 4))
+    exact = {
+        "binder_cumulant": 1 - m4 / (3 * m2**2),
+        "susceptibility": system.num_sites * (m2 - m1**2) / TEMPERATURE,
+    }
+    plain = Observables(num_samples=8000).measure(ensemble(system)).estimates
+    weighted = ImportanceSampling(num_samples=8000).measure(ensemble(system, distortion=0.3)).estimates
+    for name, value in exact.items():
+        within(plain[name], value)
+        within(plain[f"{name}_data"], value)
+        within(weighted[name], value)
+        assert max(plain[name].error, weighted[name].error) < 0.05 * value
+
+
 def test_observables_see_a_wrong_model(system):
     result = Observables(num_samples=4000).measure(ensemble(system, distortion=0.3))
     assert result.estimates["magnetization_z"].value > 5

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lightdan.simulation import paths
 from lightdan.simulation.transfer_matrix import TransferMatrix
@@ -131,6 +132,14 @@ def test_same_seed_same_paths_and_progress():
     assert np.array_equal(first, second)
     assert sum(told) == 6000
     assert len(np.unique(first)) > first.size / 3
+
+
+def test_values_fill_the_cells_of_the_grid_evenly():
+    """Continuous values: over a distance h the shifts of the grids are uniform."""
+    solved = TransferMatrix(double_well, 20.0, 128)
+    first = np.array([part[0] for part in solved.sample(300, seed=4)])
+    h = solved.grid[1] - solved.grid[0]
+    assert stats.kstest((first.ravel() - solved.grid[0]) / h % 1.0, "uniform").pvalue > 0.01
 
 
 @pytest.mark.parametrize("sampler", ["metropolis", "hmc"])
