@@ -1,4 +1,5 @@
-"""Cached sampling against one forward pass and against slow sampling: one thread, batch 1,000."""
+"""One thread: cached sampling against one forward pass and against slow sampling, batch 1,000; all
+single-site differences of 100 configurations against passes over all changed ones."""
 
 import pytest
 import torch
@@ -45,3 +46,19 @@ def test_slow_sampling(benchmark, model, uniforms):
         del model.incremental
     # Rounding may turn a draw whose uniform number lies at the very edge.
     assert slow.isclose(cached, atol=1e-4).double().mean() > 0.999
+
+
+@pytest.mark.parametrize("incremental", [True, False], ids=["incremental", "full"])
+def test_local_fields(benchmark, model, uniforms, incremental):
+    if model.site_kind == "angle":
+        pytest.skip("continuous")
+    spins = model.draw(uniforms[:100])
+    full = Architecture.bare_walkers.__get__(model)
+    expected = full(spins).propose(7, -spins.flatten(1)[:, 7])
+    assert torch.allclose(model.walkers(spins).propose(7, -spins.flatten(1)[:, 7]), expected, atol=1e-4)
+    if not incremental:
+        model.bare_walkers = full
+    try:
+        benchmark.pedantic(model.local_fields, args=(spins, 1.0), rounds=3)
+    finally:
+        vars(model).pop("bare_walkers", None)

@@ -187,6 +187,30 @@ class ArchitectureTests:
         slopes = jacobian.reshape(model.num_sites, -1, model.num_sites).abs().sum(1)
         assert slopes.triu().max() < 1e-12
 
+    @pytest.mark.parametrize(
+        "options", [{}, {"temperature_input": True}, {"symmetrize": ["reflection"]}]
+    )
+    def test_single_site_changes_equal_a_full_evaluation(
+        self, shape: Shape, site: Site, options: dict[str, Any]
+    ) -> None:
+        """Ln p of proposed changes, taken by some configurations and not by others, to rounding."""
+        model = randomize(self.make(lattice_shape=shape, **site, **options))
+        given, others = (random_configurations(site, shape, 8, seed) for seed in (1, 2))
+        temperature = torch.linspace(1, 2, 8, dtype=torch.float64)
+        walkers = model.walkers(given, temperature)
+        for step, values in enumerate([*others.flatten(1).T, *given.flatten(1).T]):
+            index = (5 * step + 2) % model.num_sites
+            proposed = walkers.propose(index, values)
+            changed = walkers.configurations.flatten(1).clone()
+            changed[:, index] = values
+            with torch.no_grad():
+                full = model.log_prob(changed.reshape(given.shape), temperature)
+            torch.testing.assert_close(proposed, full, rtol=1e-10, atol=1e-10)
+            walkers.accept(torch.arange(8) % 3 != step % 3)
+        with torch.no_grad():
+            full = model.log_prob(walkers.configurations, temperature)
+        torch.testing.assert_close(walkers.log_prob, full, rtol=1e-10, atol=1e-10)
+
     @pytest.mark.parametrize("temperature_input", [False, True])
     def test_cached_sampling_equals_slow_sampling(
         self, shape: Shape, site: Site, temperature_input: bool, monkeypatch: pytest.MonkeyPatch

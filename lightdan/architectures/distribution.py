@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 import torch
 from lightning import LightningModule
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightdan import lattice
+from lightdan.architectures.walkers import SymmetricWalkers, Walkers
 from lightdan.conditionals import Conditional, conditional_for
 from lightdan.types import Configurations, PerConfiguration
 
@@ -57,6 +59,7 @@ class Distribution(LightningModule):
         self.lattice_shape = tuple(lattice_shape)
         self.num_sites = math.prod(lattice_shape)
         self.site_kind = site_kind
+        self.levels = tuple(sorted(levels)) if site_kind in ("spin", "level") else ()
         self.conditional = conditional_for(site_kind, levels, conditional)
         self.symmetries = tuple(symmetries)
         self.check_declared("symmetrize", symmetrize)
@@ -193,6 +196,21 @@ class Distribution(LightningModule):
         temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
         return -temperature * self.log_prob(configurations, temperature)
 
+    def bare_walkers(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Walkers:
+        """Configurations of which single sites change, with ln p before symmetrisation."""
+        return Walkers(self, configurations, temperature)
+
+    @torch.no_grad()
+    def walkers(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Walkers | SymmetricWalkers:
+        """The same with ln p_θ."""
+        kind = self.bare_walkers if len(self.group) == 1 else partial(SymmetricWalkers, self)
+        return kind(configurations, temperature)
+
+    @torch.no_grad()
     def energy_difference(
         self,
         configurations: Configurations,
@@ -201,10 +219,40 @@ class Distribution(LightningModule):
         temperature: PerConfiguration | float,
     ) -> PerConfiguration:
         """H_θ(s') − H_θ(s) for s' with `value` at the site of this raster index `(B,)`."""
-        changed = configurations.flatten(1).clone()
-        changed[:, site] = value
-        changed = changed.reshape(configurations.shape)
-        return self.hamiltonian(changed, temperature) - self.hamiltonian(configurations, temperature)
+        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
+        walkers = self.walkers(configurations, temperature)
+        values = torch.as_tensor(value).to(configurations).expand(len(configurations))
+        return -temperature * (walkers.propose(site, values) - walkers.log_prob)
+
+    @torch.no_grad()
+    def local_fields(
+        self, configurations: Configurations, temperature: PerConfiguration | float
+    ) -> Tensor:
+        """All single-site differences: H_θ(s') − H_θ(s) with level k at site i `(B, sites, levels)`.
+
+        Of spins the first level is −1, the second +1; the one that the site has gives 0.
+
+        Raises:
+            ValueError: the sites are continuous.
+        """
+        if not self.levels:
+            raise ValueError(
+                f"local_fields is for discrete sites, not for those of kind {self.site_kind!r}: "
+                "take the gradient of the Hamiltonian."
+            )
+        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
+        walkers = self.walkers(configurations, temperature)
+        levels = torch.tensor(self.levels).to(configurations)
+        differences = configurations.new_zeros(self.num_sites, len(levels), len(configurations))
+        for site, present in enumerate(walkers.values):
+            if len(levels) == 2:
+                change = walkers.propose(site, levels.sum() - present) - walkers.log_prob
+                differences[site] = torch.where(levels[:, None] == present, 0, change)
+                continue
+            for index, level in enumerate(levels):
+                change = walkers.propose(site, level.expand_as(present)) - walkers.log_prob
+                differences[site, index] = torch.where(level == present, 0, change)
+        return -temperature[:, None, None] * differences.permute(2, 0, 1)
 
     @torch.no_grad()
     def draw(self, uniforms: Tensor, temperature: PerConfiguration | None = None) -> Tensor:

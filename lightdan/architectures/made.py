@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdan.architectures.base import Architecture
+from lightdan.architectures.walkers import Walkers
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -98,6 +99,13 @@ class MADE(Architecture):
             for seen in (linear, *products[:1]):
                 if seen is not None:
                     seen.push(site, x)
+
+    def bare_walkers(
+        self, configurations: Configurations, temperature: PerConfiguration | None = None
+    ) -> Walkers:
+        """Those that keep the sums of every layer."""
+        kind = Walkers if self.reference_frame else MADEWalkers
+        return kind(self, configurations, temperature)
 
     def join(self, hidden: Tensor | None, summed: Tensor, first: bool) -> Tensor:
         """The next layer of hidden units."""
@@ -191,3 +199,80 @@ class RunningProduct:
         start = site // self.block * self.block
         fresh = slice(start * self.layer.in_width, seen * self.layer.in_width)
         return torch.addmm(self.sums[rows], self.weight[rows, fresh], self.inputs[fresh])
+
+
+class MADEWalkers(Walkers):
+    """Changes one site at the cost of the units of the sites after it, the first layer not passed again.
+
+    A change δ of the features of site j adds W_ij δ to the sums of the first layer of i > j, and what
+    the changed units give to those of the next ones. The units lie along the rows, so that those of the
+    later sites are one contiguous slice.
+    """
+
+    model: MADE
+
+    @torch.no_grad()
+    def evaluate(self, values: Tensor) -> PerConfiguration:
+        """Ln p of site values `(N, B)`, and all sums that lead to it."""
+        model = self.model
+        self.weights = [layer.weight * layer.mask for layer in model.layers]
+        x = model.features(values.T, self.temperature).flatten(1).T
+        constant = model.outputs_without_inputs(values.shape[1], self.temperature)
+        self.parameters = constant.permute(1, 2, 0).contiguous()  # (N, parameters, B)
+        if model.linear is not None:
+            self.linear = model.linear.weight * model.linear.mask
+            self.parameters += (self.linear @ x).reshape(self.parameters.shape)
+        self.sums, self.hidden = [], []
+        for layer, weight in zip(model.layers, self.weights, strict=True):
+            assert layer.bias is not None
+            z = torch.addmm(layer.bias.unsqueeze(1), weight, x)
+            x = model.join(x, z, layer.strict)
+            self.sums.append(z)
+            self.hidden.append(x)
+        if self.hidden:
+            self.parameters += model.readout @ x.unflatten(0, (model.num_sites, -1))
+        self.terms = model.site_log_prob(values, self.parameters.mT)
+        return self.terms.sum(0)
+
+    @torch.no_grad()
+    def propose(self, site: int, values: Tensor) -> PerConfiguration:
+        """Ln p `(B,)` if the site of this raster index had these values `(B,)`."""
+        model, first = self.model, site + 1
+        self.site, self.proposed = site, values
+        old, new = (model.features(v, self.temperature).T for v in (self.values[site], values))
+        change = new - old
+        own = slice(site * len(change), first * len(change))
+        later = slice(first * model.width, None)
+        parameters = self.parameters[first:]
+        if model.linear is not None:
+            rows = slice(first * parameters.shape[1], None)
+            parameters = parameters + (self.linear[rows, own] @ change).reshape(parameters.shape)
+        self.new_sums, self.new_hidden = [], []
+        units = change
+        for layer, weight, z, h in zip(model.layers, self.weights, self.sums, self.hidden, strict=True):
+            seen = own if layer.strict else later
+            z = torch.addmm(z[later], weight[later, seen], change)
+            units = model.join(units, z, layer.strict)
+            change = units - h[later]
+            self.new_sums.append(z)
+            self.new_hidden.append(units)
+        if self.hidden:
+            per_site = change.reshape(len(parameters), model.width, len(values))
+            parameters = torch.baddbmm(parameters, model.readout[first:], per_site)
+        self.new_parameters = parameters
+        here = model.site_log_prob(values, self.parameters[site].T)
+        after = model.site_log_prob(self.values[first:], parameters.mT)
+        self.new_terms = torch.cat([here.unsqueeze(0), after])
+        self.proposed_log_prob = self.terms[:site].sum(0) + self.new_terms.sum(0)
+        return self.proposed_log_prob
+
+    @torch.no_grad()
+    def accept(self, where: Tensor) -> None:
+        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
+        kept = [self.terms, self.parameters, *self.sums, *self.hidden]
+        new = [self.new_terms, self.new_parameters, *self.new_sums, *self.new_hidden]
+        for old, changed in zip(kept, new, strict=True):
+            later = old[len(old) - len(changed) :]
+            torch.where(where, changed, later, out=later)
+        self.values[self.site] = torch.where(where, self.proposed, self.values[self.site])
+        self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)

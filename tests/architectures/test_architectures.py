@@ -182,3 +182,28 @@ def test_an_energy_is_asked_only_of_a_system_that_has_one(system, monkeypatch):
     model = MADE(lattice_shape=(3, 3), objective=VariationalFreeEnergy())
     with pytest.raises(ValueError, match="the Hamiltonian of Ising is not known"):
         Trainer(**QUIET, max_epochs=1).fit(model, datamodule=system)
+
+
+@pytest.mark.parametrize("site", [{}, {"site_kind": "level", "levels": (0, 2, 3)}])
+@every_architecture
+def test_local_fields_are_all_single_site_differences(cls, site):
+    model = randomize(cls(lattice_shape=(2, 3), temperature_input=True, **site))
+    states = all_configurations((2, 3), site.get("levels", (-1, 1)))[::41]
+    temperature = torch.linspace(1, 3, len(states), dtype=torch.float64)
+    fields = model.local_fields(states, temperature)
+    with torch.no_grad():
+        before = model.hamiltonian(states, temperature)
+        for index in range(6):
+            for level, value in enumerate(model.levels):
+                changed = states.flatten(1).clone()
+                changed[:, index] = value
+                after = model.hamiltonian(changed.reshape(states.shape), temperature)
+                torch.testing.assert_close(fields[:, index, level], after - before, atol=1e-9, rtol=0)
+    present = states.flatten(1)[..., None] == torch.tensor(model.levels)
+    assert fields[present].abs().max() == 0
+
+
+def test_local_fields_of_continuous_sites_are_refused():
+    model = MADE(lattice_shape=(3,), site_kind="angle")
+    with pytest.raises(ValueError, match="local_fields is for discrete sites, not for those of kind 'a"):
+        model.local_fields(torch.ones(2, 3), 1.0)

@@ -1,0 +1,118 @@
+"""Configurations of which single sites change, with ln p_θ kept up to date."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lightdan import lattice
+from lightdan.types import Configurations, PerConfiguration
+
+if TYPE_CHECKING:
+    from lightdan.architectures.distribution import Distribution
+
+
+class Walkers:
+    """Configurations s of which single sites change, with ln p of the bare network.
+
+    This fallback makes a full pass a change. An architecture overrides `Distribution.bare_walkers` with
+    one that keeps what a change leaves as it is.
+
+    Args:
+        model: The network.
+        configurations: At first `(B, *lattice)`.
+        temperature: T of each, for a network with temperature input.
+    """
+
+    def __init__(
+        self,
+        model: "Distribution",
+        configurations: Configurations,
+        temperature: PerConfiguration | None = None,
+    ) -> None:
+        self.model, self.temperature = model, temperature
+        self.values = configurations.flatten(1).T.clone()
+        """Of the sites `(N, B)`."""
+        self.log_prob = self.evaluate(self.values)
+        """Ln p `(B,)`."""
+
+    @property
+    def configurations(self) -> Configurations:
+        """As they are now `(B, *lattice)`."""
+        return self.values.T.reshape(-1, *self.model.lattice_shape)
+
+    @torch.no_grad()
+    def evaluate(self, values: Tensor) -> PerConfiguration:
+        """Ln p of site values `(N, B)`."""
+        configurations = values.T.reshape(-1, *self.model.lattice_shape)
+        return self.model.bare_log_prob(configurations, self.temperature)
+
+    @torch.no_grad()
+    def propose(self, site: int, values: Tensor) -> PerConfiguration:
+        """Ln p `(B,)` if the site of this raster index had these values `(B,)`."""
+        self.proposed = self.values.clone()
+        self.proposed[site] = values
+        self.proposed_log_prob = self.evaluate(self.proposed)
+        return self.proposed_log_prob
+
+    def accept(self, where: Tensor) -> None:
+        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
+        self.values = torch.where(where, self.proposed, self.values)
+        self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)
+
+
+class SymmetricWalkers:
+    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together.
+
+    Args:
+        model: The network.
+        configurations: At first `(B, *lattice)`.
+        temperature: T of each, for a network with temperature input.
+    """
+
+    def __init__(
+        self,
+        model: "Distribution",
+        configurations: Configurations,
+        temperature: PerConfiguration | None = None,
+    ) -> None:
+        group = model.group
+        elements = torch.arange(len(group), device=configurations.device)
+        self.images = [
+            model.bare_walkers(group.act(configurations, element), temperature) for element in elements
+        ]
+        # Site j of s is at π⁻¹(j) in g s.
+        self.places = group.permutations.argsort(dim=1).tolist()
+        self.signs = group.signs.tolist()
+        self.angles = model.site_kind == "angle"
+        self.shape = configurations.shape[1:]
+        self.values = configurations.flatten(1).T.clone()
+        self.log_prob = self._mean([image.log_prob for image in self.images])
+
+    @property
+    def configurations(self) -> Configurations:
+        """As they are now `(B, *lattice)`."""
+        return self.values.T.reshape(-1, *self.shape)
+
+    @torch.no_grad()
+    def propose(self, site: int, values: Tensor) -> PerConfiguration:
+        """Ln p_θ `(B,)` if the site of this raster index had these values `(B,)`."""
+        self.site, self.proposed = site, values
+        proposals = []
+        for image, places, sign in zip(self.images, self.places, self.signs, strict=True):
+            moved = lattice.wrap(sign * values) if self.angles else sign * values
+            proposals.append(image.propose(places[site], moved))
+        self.proposed_log_prob = self._mean(proposals)
+        return self.proposed_log_prob
+
+    def accept(self, where: Tensor) -> None:
+        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
+        for image in self.images:
+            image.accept(where)
+        self.values[self.site] = torch.where(where, self.proposed, self.values[self.site])
+        self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)
+
+    @staticmethod
+    def _mean(log_probs: list[Tensor]) -> Tensor:
+        return torch.stack(log_probs).logsumexp(0) - math.log(len(log_probs))
