@@ -20,7 +20,7 @@ MODULES = {
 }
 FLOORS = [
     ["types", "simulation", "statistics", "registry", "progress", "provenance", "readers", "values"],
-    ["lattice", "data", "conditionals", "objectives"],
+    ["lattice", "data", "conditionals", "objectives", "spin_hamiltonian", "local_couplings"],
     ["systems", "architectures"],
     [
         "checkpoints",

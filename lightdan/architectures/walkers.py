@@ -1,16 +1,13 @@
 """Configurations of which single sites change, with ln p_θ kept up to date."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightdan import lattice
 from lightdan.types import Configurations, PerConfiguration
-
-if TYPE_CHECKING:
-    from lightdan.architectures.distribution import Distribution
 
 
 class Walkers:
@@ -27,7 +24,7 @@ class Walkers:
 
     def __init__(
         self,
-        model: "Distribution",
+        model: Any,
         configurations: Configurations,
         temperature: PerConfiguration | None = None,
     ) -> None:
@@ -73,7 +70,7 @@ class SymmetricWalkers:
 
     def __init__(
         self,
-        model: "Distribution",
+        model: Any,
         configurations: Configurations,
         temperature: PerConfiguration | None = None,
     ) -> None:
