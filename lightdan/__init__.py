@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.couplings import Couplings
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+    from lightdan.callbacks.phase_structure import PhaseStructure
     from lightdan.callbacks.report import Result
     from lightdan.checkpoints import load
     from lightdan.conditionals import (
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         VonMisesMixture,
     )
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
+    from lightdan.spin_hamiltonian import Operator, SpinHamiltonian
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.ising import Ising
@@ -40,6 +43,7 @@ _PUBLIC = {
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
+    "Couplings": "lightdan.callbacks.couplings",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
     "GaussianMixture": "lightdan.conditionals",
@@ -49,12 +53,15 @@ _PUBLIC = {
     "Measurement": "lightdan.callbacks.base",
     "NotMeasurable": "lightdan.callbacks.ensemble",
     "Objective": "lightdan.objectives",
+    "Operator": "lightdan.spin_hamiltonian",
+    "PhaseStructure": "lightdan.callbacks.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
     "Path": "lightdan.systems.path",
     "Recorded": "lightdan.systems.recorded",
     "Result": "lightdan.callbacks.report",
     "DoubleWell": "lightdan.systems.path",
     "ScalarField": "lightdan.systems.scalar_field",
+    "SpinHamiltonian": "lightdan.spin_hamiltonian",
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",

@@ -90,8 +90,8 @@ class SpinHamiltonian:
         rows = run.configurations.reshape(-1, *self.lattice_shape)
         return interactions.chains.Simulation(rows, run.tau, run.updates_per_configuration)
 
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
+    def to_json(self) -> str:
+        """What `load` reads."""
         content = {
             "format": FORMAT,
             "lattice_shape": list(self.lattice_shape),
@@ -106,11 +106,11 @@ class SpinHamiltonian:
                 for operator in self.operators
             ],
         }
-        Path(path).write_text(json.dumps(content))
+        return json.dumps(content)
 
     @classmethod
     def load(cls, path: str | Path) -> "SpinHamiltonian":
-        """Read what `save` wrote.
+        """Read a file of `to_json`.
 
         Raises:
             ValueError: the file is none of these, or a term is no set of sites of the lattice.

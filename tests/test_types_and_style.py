@@ -27,6 +27,7 @@ FLOORS = [
         "callbacks",
         "prediction",
         "prediction_report",
+        "replica_exchange",
         "scans",
         "testing",
         "running",

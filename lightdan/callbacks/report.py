@@ -34,6 +34,7 @@ class Result:
         reference: Name → exact value, or that of the data with its error, for the table.
         unlisted: Names of estimates that are kept in the file but not shown in the table.
         notes: Sentences that a reader of the numbers must know.
+        attachments: File name → text of more files, in the folder ``<name>/``.
     """
 
     estimates: dict[str, Estimate]
@@ -42,6 +43,7 @@ class Result:
     reference: Mapping[str, float | Estimate] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    attachments: dict[str, str] = field(default_factory=dict)
 
 
 class Summary:
@@ -160,6 +162,9 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
         "notes": result.notes,
     }
     write_whole(directory / f"{stem}.json", json.dumps(content, indent=2).encode())
+    for name, text in result.attachments.items():
+        (directory / stem).mkdir(exist_ok=True)
+        write_whole(directory / stem / name, text.encode())
     if result.arrays:
         temporary = directory / f".{stem}.{os.getpid()}.npz"
         np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]

@@ -81,6 +81,11 @@ class Ising(System):
         bonds = (configurations * neighbours).flatten(1).sum(1)
         return -self.coupling * bonds - self.field * configurations.flatten(1).sum(1)
 
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Those of `exact`, and βJ and βh."""
+        couplings = {"nearest_neighbour": self.coupling / temperature, "field": self.field / temperature}
+        return super().exact_values(temperature) | couplings
+
     def exact(self, temperature: float) -> Thermodynamics | None:
         """Kaufman's solution of the finite torus, or the transfer matrix' of the ring; h = 0."""
         frustrated = self.coupling < 0 and any(side % 2 for side in self.lattice_shape)

@@ -1,0 +1,233 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightdan import MADE, XY, Couplings, Ising, NotMeasurable, PhaseStructure, SpinHamiltonian
+from lightdan.callbacks.ensemble import Ensemble
+from lightdan.local_couplings import LocalFields, fit, uniform_operators
+from lightdan.replica_exchange import ReplicaExchange
+from lightdan.testing import all_configurations, randomize
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from oracle import Oracle
+
+SHAPE, TEMPERATURE = (3, 3), 2.0
+EVERY = ("translation", "rotation", "reflection")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp("cache"))
+    system = Ising(
+        SHAPE,
+        temperature=TEMPERATURE,
+        num_configurations=20_000,
+        splits=(0.5, 0.25, 0.25),
+        cache_dir=cache,
+    )
+    system.setup()
+    return system
+
+
+def oracle(**options):
+    model = Oracle(temperature=TEMPERATURE, lattice_shape=SHAPE, **options)
+    return model.double().eval()
+
+
+def within(estimate, value, errors=4.0):
+    assert abs(estimate.value - value) <= errors * estimate.error, (estimate, value)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open"])
+def test_operators_of_a_uniform_lattice_by_counting(boundary):
+    names = {}
+    for operator in uniform_operators((5, 5), boundary, EVERY, 2.5):
+        assert len(np.unique(np.sort(operator.sites, 1), axis=0)) == len(operator.sites)
+        names[operator.name] = len(operator.sites)
+    counts = [25, 50, 50, 50, 100, 25] if boundary == "periodic" else [25, 40, 32, 30, 48, 16]
+    assert list(names) == [
+        "field",
+        "pair (1, 0)",
+        "pair (1, 1)",
+        "pair (2, 0)",
+        "pair (2, 1)",
+        "plaquette",
+    ]
+    assert list(names.values()) == counts
+    apart = {o.name for o in uniform_operators((5, 4), "periodic", ("translation",), 1.5)}
+    assert apart == {"field", "pair (1, 0)", "pair (0, 1)", "pair (1, 1)", "pair (1, -1)", "plaquette"}
+
+
+def test_exact_conditionals_give_the_exact_couplings():
+    """The targets come from energies of flipped spins, the fields from the operators."""
+    operators = uniform_operators((3, 4), "periodic", EVERY, 1.5)
+    couplings = np.random.default_rng(0).normal(size=len(operators)) / 3
+    given = [type(o)(o.name, o.sites, c) for o, c in zip(operators, couplings, strict=True)]
+    exact = SpinHamiltonian((3, 4), given, 1.0)
+    states = all_configurations((3, 4), (-1, 1))[::7]
+    up = []
+    for site in range(12):
+        energies = []
+        for value in (1, -1):
+            changed = states.flatten(1).clone()
+            changed[:, site] = value
+            energies.append(exact.energy(changed.reshape(states.shape).numpy()))
+        up.append(1 / (1 + np.exp(energies[0] - energies[1])))
+    found = fit(LocalFields(operators, 12), states, torch.tensor(np.stack(up, 1)))
+    np.testing.assert_allclose(found.couplings, couplings, atol=1e-8)
+    half = fit(
+        LocalFields(operators, 12),
+        states,
+        torch.tensor(np.stack(up, 1)),
+        offset=torch.tensor(np.log(np.stack(up, 1)) - np.log1p(-np.stack(up, 1))),
+    )
+    np.testing.assert_allclose(half.couplings, 0, atol=1e-8)
+
+
+def test_couplings_of_the_oracle_are_those_of_the_system(system, tmp_path):
+    result = Couplings(num_samples=2000).measure(Ensemble(oracle(), system, TEMPERATURE))
+    found = result.estimates
+    for name in ("field", "nearest_neighbour", "pair_1_1", "plaquette"):
+        value = 1 / TEMPERATURE if name == "nearest_neighbour" else 0.0
+        assert found[f"{name}_network"].value == pytest.approx(value, abs=1e-6)
+        within(found[name], value)
+        within(found[f"pseudo_likelihood_{name}"], value)
+        assert 0 < found[name].error < 0.05
+    assert found["explained_single_flip"].value == pytest.approx(1, abs=1e-6)
+    assert found["explained_multi_flip"].value == pytest.approx(1, abs=1e-6)
+    assert result.reference["nearest_neighbour"] == 1 / TEMPERATURE
+    path = tmp_path / "h.json"
+    path.write_text(result.attachments["hamiltonian.json"])
+    learned = SpinHamiltonian.load(path)
+    pair = next(o for o in learned.operators if o.name == "pair (1, 0)")
+    assert pair.coupling / TEMPERATURE == pytest.approx(found["nearest_neighbour"].value)
+    assert json.loads(path.read_text())["lattice_shape"] == [3, 3]
+
+
+def test_intervals_cover_the_truth_whatever_the_network_errs(system):
+    """68 ± 10 % of the 68 % intervals, over 60 data sets and networks that err by as many amounts."""
+    states = all_configurations(SHAPE, (-1, 1))
+    p = (-system.energy(states) / TEMPERATURE).softmax(0).numpy()
+    truth = {"field": 0.0, "nearest_neighbour": 1 / TEMPERATURE, "pair_1_1": 0.0, "plaquette": 0.0}
+    hits, wrong = [], 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        ours = Ising(SHAPE, temperature=TEMPERATURE, splits=(0.2, 0.2, 0.6))
+        ours.tau_int = [0.5]
+        ours.load(states[rng.choice(len(states), 3000, p=p)].to(torch.int8), [3000])
+        model = oracle(distortion=0.2 * rng.normal())
+        result = Couplings(num_samples=500, seed=seed).measure(Ensemble(model, ours, TEMPERATURE))
+        for name, value in truth.items():
+            estimate = result.estimates[name]
+            hits.append(abs(estimate.value - value) < estimate.error)
+        wrong += abs(result.estimates["field_network"].value) > 3 * result.estimates["field"].error
+    assert 0.58 <= np.mean(hits) <= 0.78
+    assert wrong > 20  # the networks do err
+
+
+def test_couplings_of_angles_are_refused(tmp_path):
+    system = XY(shape=3, num_configurations=100, cache_dir=str(tmp_path))
+    model = MADE(lattice_shape=(3, 3), site_kind="angle", levels=())
+    with pytest.raises(NotMeasurable, match="sites of kind 'angle' have no couplings of spins"):
+        Couplings().measure(Ensemble(model, system, 1.0))
+
+
+def test_fewer_configurations_than_couplings_can_bear_are_refused(tmp_path):
+    system = Ising(SHAPE, temperature=2.0, num_configurations=60, cache_dir=str(tmp_path))
+    with pytest.raises(NotMeasurable, match="3 held-out configurations are too few for 4 couplings"):
+        Couplings().measure(Ensemble(oracle(), system, 2.0))
+
+
+@pytest.mark.parametrize("distortion", [0.0, 0.3])
+def test_phase_structure_equals_the_sum_over_states(system, distortion):
+    """Of a right Hamiltonian Kaufman's, of a wrong one that of p_θ^{T/T'}, at every T' and the peak."""
+    temperatures = [1.5, 2.0, 2.5, 3.5]
+    model = oracle(distortion=distortion)
+    measurement = PhaseStructure(temperatures, num_ladders=64, num_steps=50)
+    result = measurement.measure(Ensemble(model, system, TEMPERATURE))
+    with torch.no_grad():
+        log_p = model.log_prob(model.states)
+    energy = system.energy(model.states)
+    size = model.states.flatten(1).mean(1).abs()
+
+    def moments(t):
+        p = (log_p * TEMPERATURE / t).softmax(0)
+        mean = p @ energy
+        return (
+            mean / 9,
+            (p @ (energy - mean) ** 2) / (9 * t * t),
+            p @ size,
+            9 * (p @ size**2 - (p @ size) ** 2) / t,
+        )
+
+    names = ("energy", "specific_heat", "abs_magnetization", "susceptibility")
+    for t in temperatures:
+        for name, value in zip(names, moments(t), strict=True):
+            within(result.estimates[f"{name}@{t:g}"], value.item())
+    grid = np.linspace(1.5, 3.5, 2001)
+    heat = [moments(t)[1].item() for t in grid]
+    within(result.estimates["specific_heat_peak"], grid[int(np.argmax(heat))])
+    within(result.estimates["specific_heat_maximum"], max(heat))
+    assert result.estimates["specific_heat_peak"].error < 0.1
+    if not distortion:
+        for name in ("energy@2.5", "specific_heat@2.5"):
+            assert result.reference[name] == pytest.approx(moments(2.5)[name != "energy@2.5"].item())
+    assert result.estimates["acceptance@2"].value > 0.5
+
+
+def test_phase_structure_says_where_the_network_saw_nothing(system):
+    result = PhaseStructure([2.0, 80.0], num_ladders=8, num_steps=20).measure(
+        Ensemble(oracle(), system, TEMPERATURE)
+    )
+    assert result.estimates["seen@2"].value > 0.99
+    assert result.estimates["ess@2"].value == pytest.approx(1)
+    assert result.estimates["ess@80"].value < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperatures": [2.0, 0.0]}, "temperature must be positive and finite"),
+        ({"temperatures": [2.0, 2.0]}, "names a value twice"),
+        ({"num_ladders": 1}, "num_ladders ≥ 2"),
+    ],
+)
+def test_phase_structure_refuses_what_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        PhaseStructure(**options)
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {},
+        {"site_kind": "level", "levels": (0, 1, 3)},
+        {"site_kind": "real", "levels": ()},
+        {"site_kind": "angle", "levels": ()},
+    ],
+    ids=["spins", "levels", "reals", "angles"],
+)
+def test_single_site_chains_are_in_equilibrium(site):
+    """⟨ln p⟩ of p^{T/T'}: over all states, or at T' = T that of independent samples."""
+    shape = (2, 2)
+    model = randomize(MADE(lattice_shape=shape, width=2, **site), 0.7)
+    temperatures = [1.0, 1.6] if model.levels else [1.0]
+    chains = ReplicaExchange(model, 1.0, temperatures, 400, seed=1)
+    log_prob, _, acceptance = chains.run(60, lambda s: s.flatten(1).mean(1)[None])
+    assert 0.05 < acceptance.mean() <= 1
+    for k, t in enumerate(temperatures):
+        found = log_prob[k].mean(1)
+        if model.levels:
+            with torch.no_grad():
+                all_log_p = model.log_prob(all_configurations(shape, model.levels))
+            expected, error = ((all_log_p / t).softmax(0) @ all_log_p).item(), 0.0
+        else:
+            with torch.no_grad():
+                others = model.log_prob(model.sample(20_000, seed=2))
+            expected, error = others.mean().item(), others.std().item() / 20_000**0.5
+        spread = (found.std().item() / 400**0.5) ** 2 + error**2
+        assert abs(found.mean().item() - expected) < 4 * spread**0.5
