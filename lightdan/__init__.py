@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightdan.spin_hamiltonian import Operator, SpinHamiltonian
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
+    from lightdan.systems.block_spin import BlockSpin
     from lightdan.systems.ising import Ising
     from lightdan.systems.path import DoubleWell, Path
     from lightdan.systems.recorded import Recorded
@@ -39,6 +40,7 @@ _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
+    "BlockSpin": "lightdan.systems.block_spin",
     "BoxBetaMixture": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",

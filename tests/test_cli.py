@@ -67,6 +67,9 @@ def test_every_config_runs_small(config, arguments, tmp_path):
     if content["data"]["class_path"] == "DoubleWell":
         size = ["--data.init_args.num_slices=8"]
     overrides = ["--config", str(config), *size, *FEW]
+    if content["data"]["class_path"] == "BlockSpin":
+        inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
+        overrides = ["--config", str(config), *inner, *FEW[1:]]
     if content["data"]["class_path"] == "Recorded":
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
         np.save(tmp_path / "configurations.npy", spins)
