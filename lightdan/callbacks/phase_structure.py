@@ -42,7 +42,7 @@ class PhaseStructure(Measurement):
     below one half, the network is asked about what it never saw, and a note says so.
     `specific_heat_peak` is the T' of the largest C between the temperatures, `specific_heat_maximum`
     its value, by multiple-histogram reweighting of all chains. Errors are by the jackknife over the
-    ladders, which are independent.
+    ladders, which are independent: those of the chains, not what H_θ itself errs.
 
     Args:
         temperatures: T', by default 11 from 0.85 T to 1.35 T.
