@@ -7,7 +7,18 @@ import pytest
 import torch
 from lightning import Trainer
 
-from lightdan import MADE, XY, DoubleWell, Ising, Path, Recorded, ScalarField, System, registry
+from lightdan import (
+    MADE,
+    XY,
+    BlockSpin,
+    DoubleWell,
+    Ising,
+    Path,
+    Recorded,
+    ScalarField,
+    System,
+    registry,
+)
 from lightdan.data import derive_seed
 from lightdan.testing import SystemTests
 
@@ -51,6 +62,17 @@ EXAMPLES = {
     },
 }
 """For each system of ours, small members of it."""
+
+
+def blocks(batch_size=500, stride=2, rule="sum", **kwargs):
+    return BlockSpin(Ising(4, temperature=2.5, **kwargs), stride, rule, batch_size=batch_size)
+
+
+EXAMPLES["BlockSpin"] = {
+    "sums": blocks,
+    "overlapping": partial(blocks, stride=1),
+    "majority": partial(blocks, rule="majority"),
+}
 MEMBERS = {f"{name}, {what}": make for name, some in EXAMPLES.items() for what, make in some.items()}
 
 
