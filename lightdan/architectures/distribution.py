@@ -205,7 +205,7 @@ class Distribution(LightningModule):
     @torch.no_grad()
     def walkers(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers | SymmetricWalkers:
+    ) -> Walkers:
         """The same with ln p_θ."""
         kind = self.bare_walkers if len(self.group) == 1 else partial(SymmetricWalkers, self)
         return kind(configurations, temperature)

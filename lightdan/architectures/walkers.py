@@ -59,38 +59,23 @@ class Walkers:
         self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)
 
 
-class SymmetricWalkers:
-    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together.
+class SymmetricWalkers(Walkers):
+    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together."""
 
-    Args:
-        model: The network.
-        configurations: At first `(B, *lattice)`.
-        temperature: T of each, for a network with temperature input.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        configurations: Configurations,
-        temperature: PerConfiguration | None = None,
-    ) -> None:
-        group = model.group
-        elements = torch.arange(len(group), device=configurations.device)
+    @torch.no_grad()
+    def evaluate(self, values: Tensor) -> PerConfiguration:
+        """Ln p_θ of site values `(N, B)`, from that of their images."""
+        group = self.model.group
+        configurations = values.T.reshape(-1, *self.model.lattice_shape)
+        elements = torch.arange(len(group), device=values.device)
         self.images = [
-            model.bare_walkers(group.act(configurations, element), temperature) for element in elements
+            self.model.bare_walkers(group.act(configurations, element), self.temperature)
+            for element in elements
         ]
         # Site j of s is at π⁻¹(j) in g s.
         self.places = group.permutations.argsort(dim=1).tolist()
         self.signs = group.signs.tolist()
-        self.angles = model.site_kind == "angle"
-        self.shape = configurations.shape[1:]
-        self.values = configurations.flatten(1).T.clone()
-        self.log_prob = self._mean([image.log_prob for image in self.images])
-
-    @property
-    def configurations(self) -> Configurations:
-        """As they are now `(B, *lattice)`."""
-        return self.values.T.reshape(-1, *self.shape)
+        return self._mean([image.log_prob for image in self.images])
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
@@ -98,7 +83,9 @@ class SymmetricWalkers:
         self.site, self.proposed = site, values
         proposals = []
         for image, places, sign in zip(self.images, self.places, self.signs, strict=True):
-            moved = lattice.wrap(sign * values) if self.angles else sign * values
+            moved = sign * values
+            if self.model.site_kind == "angle":
+                moved = lattice.wrap(moved)
             proposals.append(image.propose(places[site], moved))
         self.proposed_log_prob = self._mean(proposals)
         return self.proposed_log_prob

@@ -51,9 +51,10 @@ class Hamiltonian(SampledMeasurement):
         reference, notes = {"slope": 1.0, "r2": 1.0}, []
         if exact is not None:
             reference |= {"ln_z": exact, "intercept": exact}
-            reference |= {name: ensemble.exact[name] for name in ("nll",) if name in ensemble.exact}
         else:
             notes.append("ln Z is not known exactly; kl uses the estimate ln_z.")
+        if "nll" in ensemble.exact:
+            reference["nll"] = ensemble.exact["nll"]
         if ensemble.model.symmetrize:
             bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
             estimates["nll_bare"] = mean(bare)

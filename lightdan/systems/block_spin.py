@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -53,6 +53,8 @@ class BlockSpin(System):
             seed=system.seed,
             max_memory_gb=system.max_memory_gb,
         )
+        if (inner := system.spec()) is not None:
+            self._arguments["system"] = inner
         name = type(system).__name__
         if len(system.lattice_shape) != 2 or system.site_kind not in ("spin", "level"):
             raise ValueError(
@@ -125,12 +127,6 @@ class BlockSpin(System):
         self._temperature, self._indices = self.system._temperature, self.system._indices
         self._configurations = self.block(torch.as_tensor(micro).to(kind)).contiguous()
 
-    def spec(self) -> dict[str, Any] | None:
-        """Class and arguments as plain data, those of the other system within."""
-        inner = self.system.spec()
-        self._arguments["system"] = inner
-        return None if inner is None else super().spec()
-
     # What is known of small ones
 
     @property
@@ -140,13 +136,14 @@ class BlockSpin(System):
         return known and self.system.num_sites <= ENUMERABLE and self.rule == "sum"
 
     @cached_property
-    def _enumerated(self) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """Energies of all spins, the codes of the blocks there are, and which one each state has."""
+    def _enumerated(self) -> tuple[Tensor, dict[bytes, int], np.ndarray]:
+        """Energies of all spins, number of each block there is by code, and that of each state."""
         num = self.system.num_sites
         bits = torch.arange(2**num)[:, None] >> torch.arange(num) & 1
         states = (2.0 * bits.double() - 1).reshape(-1, *self.system.lattice_shape)
         codes, inverse = np.unique(self._code(self.block(states)), axis=0, return_inverse=True)
-        return self.system.energy(states), codes, inverse.ravel()
+        numbers = {code.tobytes(): number for number, code in enumerate(codes)}
+        return self.system.energy(states), numbers, inverse.ravel()
 
     def _code(self, blocks: Tensor) -> np.ndarray:
         """One row of bytes a configuration."""
@@ -155,9 +152,9 @@ class BlockSpin(System):
 
     def log_probabilities(self, temperature: float) -> np.ndarray:
         """Ln p of every block configuration that there is `(K,)`."""
-        energy, codes, inverse = self._enumerated
+        energy, numbers, inverse = self._enumerated
         p = (-energy / temperature).softmax(0).numpy()
-        logs: np.ndarray = np.log(np.bincount(inverse, p, minlength=len(codes)))
+        logs: np.ndarray = np.log(np.bincount(inverse, p, minlength=len(numbers)))
         return logs
 
     def action(
@@ -165,10 +162,8 @@ class BlockSpin(System):
     ) -> PerConfiguration:
         """−ln p(S) `(B,)`, where all configurations can be enumerated; Z = 1."""
         given = torch.as_tensor(temperature).double().expand(len(configurations)).cpu().numpy()
-        _, codes, _ = self._enumerated
-        wanted = self._code(configurations)
-        place = {code.tobytes(): index for index, code in enumerate(codes)}
-        index = np.array([place.get(code.tobytes(), -1) for code in wanted])
+        _, numbers, _ = self._enumerated
+        index = np.array([numbers.get(code.tobytes(), -1) for code in self._code(configurations)])
         action = np.full(len(index), IMPOSSIBLE)
         for value in np.unique(given):
             rows = (given == value) & (index >= 0)
@@ -180,4 +175,4 @@ class BlockSpin(System):
         if not self.has_action:
             return {}
         logs = self.log_probabilities(temperature)
-        return {"nll": float(-(np.exp(logs) @ logs)), "ln_z": 0.0, "intercept": 0.0}
+        return {"nll": float(-(np.exp(logs) @ logs)), "ln_z": 0.0}
