@@ -12,6 +12,10 @@ from lightdan.types import Configurations
 
 CHUNK = 1_000
 """Configurations at a time."""
+UNDETERMINED = (
+    "The configurations leave a coupling undetermined, for instance where a spin never changes: give "
+    "more of them, or fewer operators."
+)
 
 
 def uniform_operators(
@@ -40,12 +44,15 @@ def uniform_operators(
             moved, inside = moved % sides, np.ones(len(moved), bool)
         return np.stack([sites.ravel()[inside], sites[tuple(moved[inside].T)]], axis=1)
 
+    # On a rectangle the rotation is that by 180°, which tells no two bonds apart.
+    turns = "rotation" in symmetries and len(set(shape)) < len(shape)
+    mirrors = "reflection" in symmetries
     classes: dict[tuple[int, ...], list[np.ndarray]] = {}
     reach = [min(int(max_distance), side // 2 if boundary == "periodic" else side - 1) for side in shape]
     for step in np.ndindex(*(2 * r + 1 for r in reach)):
         displacement = [int(x) - r for x, r in zip(step, reach, strict=True)]
         if 0 < np.linalg.norm(displacement) <= max_distance:
-            classes.setdefault(_class(displacement, symmetries), []).append(shifted(displacement))
+            classes.setdefault(_class(displacement, turns, mirrors), []).append(shifted(displacement))
     operators = [Operator("field", sites.reshape(-1, 1))]
     for name in sorted(classes, key=lambda step: (np.linalg.norm(step), step)):
         pairs = np.sort(np.concatenate(classes[name]), axis=1)
@@ -62,15 +69,13 @@ def uniform_operators(
     return operators
 
 
-def _class(displacement: Sequence[int], symmetries: Sequence[str]) -> tuple[int, ...]:
+def _class(displacement: Sequence[int], turns: bool, mirrors: bool) -> tuple[int, ...]:
     """That which stands for all that symmetries, or the exchange of the two sites, make of it."""
     images = {tuple(displacement)}
-    if "reflection" in symmetries:
+    if mirrors:
         images |= {tuple(abs(x) for x in displacement)}
-    if "rotation" in symmetries and len(displacement) == 2:
-        images |= {(y, -x) for x, y in images} | {
-            (y, x) for x, y in images if "reflection" in symmetries
-        }
+    if turns:
+        images |= {(y, -x) for x, y in images} | {(y, x) for x, y in images if mirrors}
     images |= {tuple(-x for x in image) for image in images}
     return max(images)
 
@@ -188,10 +193,12 @@ def fit(
         try:
             step = torch.linalg.solve(curvature, gradient)
         except RuntimeError as error:
-            raise ValueError("the data leave a coupling undetermined") from error
+            raise ValueError(UNDETERMINED) from error
         # From far away Newton's method may overshoot to where all conditionals are certain.
         couplings += step / max(1.0, 2.0 * step.abs().max().item())
         if step.abs().max() < 1e-7:
             break
+    else:
+        raise ValueError(UNDETERMINED)
     influence = num * torch.linalg.solve(curvature, torch.cat(scores).T).T
     return Fit(couplings.cpu().numpy(), influence.cpu().numpy())

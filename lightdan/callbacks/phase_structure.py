@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.couplings import hamiltonian_of, operators_of, project
-from lightdan.callbacks.ensemble import Ensemble
+from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
 from lightdan.local_couplings import LocalFields
@@ -79,6 +79,9 @@ class PhaseStructure(Measurement):
     def measure(self, ensemble: Ensemble) -> Result:
         """Observables against T', and the peak of the specific heat."""
         system, own = ensemble.system, ensemble.temperature
+        observables = system.observables(own)
+        if "abs_magnetization" not in observables:
+            raise NotMeasurable(f"{type(system).__name__} has no observable abs_magnetization")
         temperatures = self.temperatures or [float(x) for x in own * np.linspace(0.85, 1.35, 11)]
         surrogate = None
         if system.site_kind == "spin":
@@ -88,7 +91,6 @@ class PhaseStructure(Measurement):
             surrogate = hamiltonian_of(
                 ensemble, operators, project(ensemble, fields, samples)[0].couplings
             )
-        observables = system.observables(own)
         names = ["abs_magnetization"] + [name for name in ("magnetization",) if name in observables]
 
         def observe(configurations: torch.Tensor) -> torch.Tensor:

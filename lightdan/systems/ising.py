@@ -82,8 +82,10 @@ class Ising(System):
         return -self.coupling * bonds - self.field * configurations.flatten(1).sum(1)
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Those of `exact`, and βJ and βh."""
-        couplings = {"nearest_neighbour": self.coupling / temperature, "field": self.field / temperature}
+        """Those of `exact`, and βh and βJ, but not where a side of two has each bond twice."""
+        couplings = {"field": self.field / temperature}
+        if 2 not in self.lattice_shape:
+            couplings["nearest_neighbour"] = self.coupling / temperature
         return super().exact_values(temperature) | couplings
 
     def exact(self, temperature: float) -> Thermodynamics | None:
