@@ -188,7 +188,7 @@ class ArchitectureTests:
         assert slopes.triu().max() < 1e-12
 
     @pytest.mark.parametrize(
-        "options", [{}, {"temperature_input": True}, {"symmetrize": ["reflection"]}]
+        "options", [{}, {"temperature_input": True}, {"symmetrize": ["translation"]}]
     )
     def test_single_site_changes_equal_a_full_evaluation(
         self, shape: Shape, site: Site, options: dict[str, Any]

@@ -261,3 +261,16 @@ def test_single_site_chains_are_in_equilibrium(site):
             expected, error = others.mean().item(), others.std().item() / 20_000**0.5
         spread = (found.std().item() / 400**0.5) ** 2 + error**2
         assert abs(found.mean().item() - expected) < 4 * spread**0.5
+
+
+def test_exchange_permutes_the_configurations_of_a_ladder():
+    model = randomize(MADE(lattice_shape=(2, 3), width=2), 0.7)
+    chains = ReplicaExchange(model, 1.0, [0.8, 1.0, 1.5, 2.5], 50, seed=1)
+    for _ in range(3):
+        with torch.no_grad():
+            before = model.log_prob(chains.configurations)
+            after = chains.exchange(before)
+            torch.testing.assert_close(after, model.log_prob(chains.configurations))
+        ladders = [x.reshape(50, 4) for x in (before, after)]
+        assert not torch.equal(*ladders)
+        assert torch.equal(*(x.sort(1).values for x in ladders))
