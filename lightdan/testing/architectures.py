@@ -1,102 +1,30 @@
-"""Property tests that the author of an architecture or a system subclasses."""
+"""What every architecture owes."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from lightning import Trainer
-from torch import Tensor
 
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
 from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical
-from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, group, spatial_operations
-from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.base import SITE_KINDS, SPLITS, System
-
-Shape: TypeAlias = tuple[int, ...]
-Site: TypeAlias = dict[str, Any]
-
-
-def all_configurations(shape: Sequence[int], levels: Sequence[int]) -> Tensor:
-    """Every configuration of a small discrete lattice `(levels^sites, *shape)`, in float64."""
-    values = torch.tensor(levels, dtype=torch.float64)
-    digits = [torch.arange(len(levels))] * math.prod(shape)
-    return values[torch.cartesian_prod(*digits)].reshape(-1, *shape)
-
-
-def grid(site: Site, shape: Sequence[int], points: int) -> tuple[Tensor, Tensor]:
-    """Every configuration of a small continuous lattice with u = (k + 1/2)/points at each site.
-
-    An angle is 2πu, a real 3 tan(π (u − 1/2)), which reaches far.
-
-    Returns:
-        Configurations in float64, and the volume du → ds of each, so that ⟨p × volume⟩ = 1.
-    """
-    u = (all_configurations(shape, range(points)) + 0.5) / points
-    if site["site_kind"] == "angle":
-        return 2 * math.pi * u, torch.ones(len(u), dtype=u.dtype)
-    turned = math.pi * (u - 0.5)
-    return 3 * turned.tan(), (3 * math.pi / turned.cos().square()).flatten(1).prod(1)
-
-
-def cells(site: Site, configurations: Tensor, num: int) -> Tensor:
-    """In which of `num` equal stretches of u each site lies."""
-    if site["site_kind"] == "angle":
-        return (configurations * num / (2 * math.pi)).floor()
-    u = (configurations / 3).atan() / math.pi + 0.5
-    return (u * num).floor().clamp(max=num - 1)
-
-
-def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int = 0) -> Tensor:
-    """Independent uniform spins, levels or angles, or normal reals `(num, *shape)`, in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    if site["site_kind"] == "real":
-        return torch.randn(num, *shape, generator=generator, dtype=torch.float64)
-    if site["site_kind"] == "angle":
-        return 2 * math.pi * torch.rand(num, *shape, generator=generator, dtype=torch.float64)
-    levels = torch.tensor(site["levels"], dtype=torch.float64)
-    return levels[torch.randint(len(levels), (num, *shape), generator=generator)]
-
-
-def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Architecture:
-    """The model in float64 with noise on every weight, for some start at zero, and units unlike 1."""
-    generator = torch.Generator().manual_seed(seed)
-    for weight in model.double().parameters():
-        weight.data += scale * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-    for name, value in (("location", 0.3), ("scale", 0.7), ("unit_of_temperature", 1.5)):
-        if name in dict(model.named_buffers()):
-            getattr(model, name).fill_(value)
-    return model.eval()
-
-
-def assert_frequencies(drawn: Tensor, states: Tensor, probabilities: Tensor) -> None:
-    """Pearson's χ² of the drawn configurations against the probabilities of all states.
-
-    States expected fewer than five times are pooled; the test fails beyond five standard deviations.
-    """
-    rows = {tuple(state.flatten().tolist()): index for index, state in enumerate(states)}
-    indices = torch.tensor([rows[tuple(s.flatten().tolist())] for s in drawn])
-    found = indices.bincount(minlength=len(states)).double()
-    expected = probabilities.double() * len(drawn)
-    common = expected >= 5
-    found, expected = (torch.cat([x[common], x[~common].sum()[None]]) for x in (found, expected))
-    chi2 = ((found - expected).square() / expected.clamp(min=1)).sum().item()
-    freedom = len(expected) - 1
-    assert chi2 < freedom + 5 * math.sqrt(2 * freedom) + 5, (chi2, freedom)
-
-
-def probabilities_of(model: Architecture, states: Tensor, temperature: float = 1.0) -> Tensor:
-    """p_θ of each state `(B, *lattice)`: `(B,)`, in portions that fit into memory."""
-    with torch.no_grad():
-        parts = [model.log_prob(s, s.new_full((len(s),), temperature)) for s in states.split(8192)]
-    return torch.cat(parts).exp()
+from lightdan.lattice import group
+from lightdan.testing.states import (
+    Shape,
+    Site,
+    all_configurations,
+    assert_frequencies,
+    cells,
+    grid,
+    probabilities_of,
+    random_configurations,
+    randomize,
+)
 
 
 class ArchitectureTests:
@@ -306,114 +234,3 @@ class ArchitectureTests:
         assert type(again) is type(model)
         states = random_configurations(site, (2, 3), 30).float()
         assert torch.equal(probabilities_of(again, states, 2.0), probabilities_of(model, states, 2.0))
-
-
-class SystemTests:
-    """What every system owes; a subclass gives `make`, small enough to be simulated in a second.
-
-    Up to 65,536 states everything is compared with their enumeration.
-
-    Example:
-        A file of tests for a system of your own::
-
-            class TestMine(SystemTests):
-                def make(self, **kwargs):
-                    return Mine(shape=(4, 4), temperature=2.5, **kwargs)
-    """
-
-    def make(self, **kwargs: Any) -> System:
-        """The system, with the arguments of `System` passed on to it."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def system(self, tmp_path: Path) -> System:
-        """2,000 configurations, set up, in a cache of their own."""
-        system = self.make(num_configurations=2000, batch_size=100, cache_dir=str(tmp_path))
-        system.prepare_data()
-        system.setup()
-        return system
-
-    def test_declares_what_it_is(self, system: System) -> None:
-        """Lattice, sites and symmetries make sense."""
-        assert all(isinstance(side, int) and side > 0 for side in system.lattice_shape)
-        assert system.site_kind in SITE_KINDS
-        assert system.boundary in ("periodic", "open")
-        assert bool(system.levels) == (system.site_kind in ("spin", "level"))
-        spatial = spatial_operations(system.lattice_shape, system.boundary)
-        internal = SPIN_OPERATIONS if system.site_kind == "angle" else ["z2"]
-        assert {*internal, *spatial} >= {*system.symmetries}
-
-    def test_batches_have_the_promised_form(self, system: System) -> None:
-        """(B, *lattice), values among the levels, a temperature of the system beside each."""
-        loaders = system.train_dataloader(), system.val_dataloader(), system.test_dataloader()
-        for name, loader in zip(SPLITS, loaders, strict=True):
-            batches = list(loader)
-            s, temperature = (torch.cat(parts) for parts in zip(*batches, strict=True))
-            assert s.shape[1:] == system.lattice_shape
-            assert s.dtype == temperature.dtype == torch.float32
-            assert torch.isin(temperature, torch.tensor(system.temperatures)).all()
-            assert not system.levels or torch.isin(s, torch.tensor(system.levels)).all()
-            whole = system.num_in(name)
-            assert len(s) == len(temperature) == (whole // 100 * 100 if name == "train" else whole)
-            assert name != "train" or {len(batch.temperature) for batch in batches} == {100}
-        rows = torch.cat([system._indices[name] for name in SPLITS])
-        assert len(rows.unique()) == len(rows) == sum(map(system.num_in, SPLITS))
-
-    def test_same_seed_same_data(self, system: System, tmp_path: Path) -> None:
-        """Simulated again from nothing, bit for bit, whatever ran before; another seed gives others."""
-        np.random.seed(1)
-        torch.manual_seed(1)
-        again, other = (
-            self.make(num_configurations=2000, seed=seed, cache_dir=str(tmp_path / f"again{seed}"))
-            for seed in (0, 1)
-        )
-        for temperature in system.temperatures:
-            expected = system.rows("test", temperature)
-            assert torch.equal(again.rows("test", temperature), expected)
-            assert not torch.equal(other.rows("test", temperature), expected)
-
-    def test_energy_and_observables_are_one_number_each(self, system: System) -> None:
-        """(B,), finite, and S(g s) = S(s) for every element of every declared operation."""
-        temperature = system.temperatures[0]
-        s = system.rows("test", temperature)[:20].double()
-        for name, observable in system.observables(temperature).items():
-            assert observable(s).shape == (len(s),), name
-            assert observable(s).isfinite().all(), name
-        for name in system.symmetries if system.has_action else ():
-            operation = OPERATIONS[name](system.lattice_shape)
-            for index in range(len(operation)):
-                image = operation.act(s, torch.tensor(index))
-                expected = system.action(s, temperature)
-                torch.testing.assert_close(system.action(image, temperature), expected, msg=name)
-
-    def test_exact_values_are_those_of_the_simulation(self, system: System) -> None:
-        """Each observable whose exact mean is known, within 4 standard errors."""
-        for tau, t in zip(system.tau_int, system.temperatures, strict=True):
-            s = torch.cat([system.rows(name, t) for name in SPLITS]).double()
-            exact, observables = system.exact_values(t), system.observables(t)
-            for name in exact.keys() & observables.keys():
-                values = observables[name](s)
-                error = math.sqrt(2 * max(tau, 0.5)) * values.std() / math.sqrt(len(values))
-                assert abs(values.mean() - exact[name]) < 4 * error + 1e-6, name
-
-    def test_simulation_and_exact_results_agree(self, system: System) -> None:
-        """⟨H⟩ within 4 standard errors; F, E, C and S those of the enumeration to 1e-8."""
-        few = system.levels and len(system.levels) ** system.num_sites <= 2**16
-        if not system.has_energy or not (few or system.exact(system.temperatures[0])):
-            pytest.skip("no energy, or nothing exact to compare with")
-        for tau, t in zip(system.tau_int, system.temperatures, strict=True):
-            exact = system.exact(t)
-            if few:
-                energy = system.energy(all_configurations(system.lattice_shape, system.levels))
-                log_z = (-energy / t).logsumexp(0)
-                p = (-energy / t - log_z).exp()
-                mean = p @ energy
-                heat = p @ (energy - mean).square() / t**2
-                enumerated = [x.item() for x in (log_z, -t * log_z, mean, heat, log_z + mean / t)]
-                assert exact is None or list(exact) == pytest.approx(enumerated, rel=1e-8, abs=1e-8)
-                exact = Thermodynamics(*enumerated)
-            assert exact is not None
-            assert exact.free_energy == pytest.approx(exact.energy - t * exact.entropy, rel=1e-8)
-            measured = torch.cat([system.energy(system.rows(name, t)).double() for name in SPLITS])
-            error = math.sqrt(2 * max(tau, 0.5) * exact.specific_heat * t**2 / len(measured))
-            assert abs(measured.mean().item() - exact.energy) < 4 * error
