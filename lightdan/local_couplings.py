@@ -10,8 +10,6 @@ from torch import Tensor
 from lightdan.spin_hamiltonian import Operator
 from lightdan.types import Configurations
 
-CHUNK = 1_000
-"""Configurations at a time."""
 UNDETERMINED = (
     "The configurations leave a coupling undetermined, for instance where a spin never changes: give "
     "more of them, or fewer operators."
@@ -80,8 +78,23 @@ def _class(displacement: Sequence[int], turns: bool, mirrors: bool) -> tuple[int
     return max(images)
 
 
+class SiteTerms(NamedTuple):
+    """The terms of one operator that a site is in.
+
+    Args:
+        operator: Its place in the list of operators.
+        others: The other sites of each term `(terms, order − 1)`.
+    """
+
+    operator: int
+    others: Tensor
+
+
 class LocalFields:
     """x_ia = ∂O_a/∂s_i, so that p(s_i | all others) = σ(2 s_i Σ_a βJ_a x_ia).
+
+    Kept site by site, with the operators only that a site is in: those of a graph are as many as its
+    bonds, and a site has a few.
 
     Args:
         operators: The O_a.
@@ -93,28 +106,39 @@ class LocalFields:
         self, operators: Sequence[Operator], num_sites: int, device: torch.device | None = None
     ) -> None:
         self.operators, self.num_sites = operators, num_sites
-        self.neighbours: dict[int, Tensor] = {}
-        self.sites = [torch.as_tensor(operator.sites, device=device) for operator in operators]
-        for index, sites in enumerate(self.sites):
-            if sites.shape[1] == 2:
-                matrix = torch.zeros(num_sites, num_sites, dtype=torch.float64, device=device)
-                matrix.index_put_((sites[:, 0], sites[:, 1]), matrix.new_ones(()), accumulate=True)
-                self.neighbours[index] = matrix + matrix.T
+        self.terms: list[list[SiteTerms]] = [[] for _ in range(num_sites)]
+        for index, operator in enumerate(operators):
+            sites, order = operator.sites, operator.order
+            others = np.concatenate([np.delete(sites, place, axis=1) for place in range(order)])
+            own = sites.T.ravel()
+            sort = own.argsort(kind="stable")
+            present, starts = np.unique(own[sort], return_index=True)
+            for site, rows in zip(present, np.split(others[sort], starts[1:]), strict=True):
+                self.terms[site].append(SiteTerms(index, torch.as_tensor(rows, device=device)))
+        self.columns = [
+            torch.tensor([part.operator for part in of_site], device=device, dtype=torch.long)
+            for of_site in self.terms
+        ]
+        """The operators that each site is in."""
 
-    def __call__(self, configurations: Configurations) -> Tensor:
-        """X of configurations `(B, *lattice)`: `(B, N, operators)`."""
-        flat = configurations.flatten(1).double()
-        columns = []
-        for index, sites in enumerate(self.sites):
-            if index in self.neighbours:
-                columns.append(flat @ self.neighbours[index])
-                continue
-            spins, field = flat[:, sites], torch.zeros_like(flat)
-            for place in range(sites.shape[1]):
-                others = [k for k in range(sites.shape[1]) if k != place]
-                field.index_add_(1, sites[:, place], spins[:, :, others].prod(2))
-            columns.append(field)
-        return torch.stack(columns, dim=2)
+    def at(self, site: int, spins: Tensor) -> Tensor:
+        """X of one site and of the operators that it is in, `(columns, M)`, from spins `(N, M)`."""
+        x = spins.new_empty(len(self.terms[site]), spins.shape[1], dtype=torch.float64)
+        for row, part in zip(x, self.terms[site], strict=True):
+            row.copy_(spins[part.others].prod(1, dtype=spins.dtype).sum(0, dtype=torch.float64))
+        return x
+
+    def logits(self, configurations: Configurations, couplings: np.ndarray) -> Tensor:
+        """Ln p(s_i = 1 | all others) − ln p(s_i = −1 | all others) `(M, N)`."""
+        spins = by_site(configurations)
+        values = torch.as_tensor(couplings, device=spins.device)
+        rows = [2 * values[self.columns[i]] @ self.at(i, spins) for i in range(self.num_sites)]
+        return torch.stack(rows, dim=1)
+
+
+def by_site(configurations: Configurations) -> Tensor:
+    """Spins `(N, M)` in one byte each, those of a site beside each other."""
+    return configurations.flatten(1).to(torch.int8).T.contiguous()
 
 
 class Fit(NamedTuple):
@@ -159,37 +183,37 @@ def fit(
         targets: t `(M, N)`; by default of the spins.
         offset: h `(M, N)`.
         initial: βJ to begin with; by default 0.
-        progress: Told how many more configurations are passed.
+        progress: Told how many more sites are passed; a fit takes some five times all of them.
 
     Raises:
         ValueError: the data leave a coupling undetermined.
 
     Source: J. Besag, The Statistician 24, 179 (1975).
     """
-    num = len(configurations)
-    parameters = len(fields.operators)
-    couplings = torch.zeros(parameters, dtype=torch.float64, device=configurations.device)
+    num, parameters = len(configurations), len(fields.operators)
+    spins = by_site(configurations)
+    targets = None if targets is None else targets.T.contiguous()
+    offset = None if offset is None else offset.T.contiguous()
+    couplings = torch.zeros(parameters, dtype=torch.float64, device=spins.device)
     if initial is not None:
-        couplings += torch.as_tensor(initial, device=configurations.device)
+        couplings += torch.as_tensor(initial, device=spins.device)
+
+    def residuals(site: int) -> tuple[Tensor, Tensor, Tensor]:
+        """2x `(columns, M)`, t − p and p(1 − p) `(M,)`."""
+        x = 2 * fields.at(site, spins)
+        z = couplings[fields.columns[site]] @ x
+        p = torch.sigmoid(z if offset is None else z + offset[site])
+        t = (spins[site] > 0).double() if targets is None else targets[site]
+        return x, t - p, p * (1 - p)
+
     for _ in range(30):
         gradient = torch.zeros_like(couplings)
-        curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=couplings.device)
-        scores = []
-        for start in range(0, num, CHUNK):
-            part = configurations[start : start + CHUNK]
-            rows = slice(start, start + len(part))
-            x = 2 * fields(part)
-            z = x @ couplings
-            if offset is not None:
-                z = z + offset[rows]
-            p = torch.sigmoid(z)
-            t = (part.flatten(1) > 0).double() if targets is None else targets[rows]
-            score = torch.einsum("bia,bi->ba", x, t - p)
-            weighted = (x * (p * (1 - p)).unsqueeze(2)).flatten(0, 1)
-            curvature += weighted.T @ x.flatten(0, 1)
-            gradient += score.sum(0)
-            scores.append(score)
-            progress(len(part))
+        curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=spins.device)
+        for site, columns in enumerate(fields.columns):
+            x, residual, weight = residuals(site)
+            gradient[columns] += x @ residual
+            curvature[columns[:, None], columns] += (x * weight) @ x.T
+            progress(1)
         try:
             step = torch.linalg.solve(curvature, gradient)
         except RuntimeError as error:
@@ -200,5 +224,9 @@ def fit(
             break
     else:
         raise ValueError(UNDETERMINED)
-    influence = num * torch.linalg.solve(curvature, torch.cat(scores).T).T
+    scores = torch.zeros(parameters, num, dtype=torch.float32, device=spins.device)
+    for site, columns in enumerate(fields.columns):
+        x, residual, _ = residuals(site)
+        scores[columns] += (x * residual).float()
+    influence = num * torch.linalg.solve(curvature, scores.double()).T
     return Fit(couplings.cpu().numpy(), influence.cpu().numpy())

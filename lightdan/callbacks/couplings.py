@@ -67,7 +67,7 @@ class Couplings(SampledMeasurement):
         offset = local_logits(ensemble, held_out)
         missing = fit(fields, held_out, offset=offset)
         ours = fit(fields, held_out)
-        with progress_bar("Pseudo-likelihood", 3 * len(everything)) as advance:
+        with progress_bar("Pseudo-likelihood", 3 * system.num_sites) as advance:
             pseudo = fit(fields, everything, initial=ours.couplings, progress=advance)
         values = network.couplings + missing.couplings + pseudo.couplings - ours.couplings
         remainder = Fit(values, missing.influence - ours.influence)
@@ -125,12 +125,7 @@ class Couplings(SampledMeasurement):
     ) -> dict[str, Estimate]:
         """Shares of the variance of H_θ's differences that the projection explains."""
         device = samples.device
-        linear = torch.cat(
-            [
-                2 * fields(part) @ torch.as_tensor(couplings, device=device)
-                for part in samples.split(1000)
-            ]
-        )
+        linear = fields.logits(samples, couplings)
         single = share(logits.mean(1), logits, linear)
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.rand(len(samples), samples[0].numel(), generator=generator).argsort(1)[:, :4]
