@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.coupling_graph import CouplingGraph
     from lightdan.callbacks.couplings import Couplings
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
     from lightdan.callbacks.phase_structure import PhaseStructure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         VonMisesMixture,
     )
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
-    from lightdan.spin_hamiltonian import Operator, SpinHamiltonian
+    from lightdan.spin_hamiltonian import Operator, SpinHamiltonian, edwards_anderson
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
@@ -45,6 +46,7 @@ _PUBLIC = {
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
+    "CouplingGraph": "lightdan.callbacks.coupling_graph",
     "Couplings": "lightdan.callbacks.couplings",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
@@ -68,6 +70,7 @@ _PUBLIC = {
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
     "XY": "lightdan.systems.xy",
+    "edwards_anderson": "lightdan.spin_hamiltonian",
     "load": "lightdan.checkpoints",
 }
 __all__ = ["__version__", *_PUBLIC]

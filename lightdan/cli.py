@@ -83,6 +83,10 @@ def run(args: list[str]) -> int:
         from lightdan.commands import sample
 
         return sample(args[1:])
+    if args[0] == "simulate":
+        from lightdan.commands import simulate
+
+        return simulate(args[1:])
     if args[0] == "predict-action":
         from lightdan.commands import predict_action
 

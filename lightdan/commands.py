@@ -1,4 +1,4 @@
-"""The commands of our own: ``lightdan list``, ``sample``, ``predict-action``, ``scan``."""
+"""The commands of our own: ``lightdan list``, ``sample``, ``simulate``, ``predict-action``, ``scan``."""
 
 import argparse
 import inspect
@@ -15,6 +15,8 @@ from rich.table import Table
 from lightdan import checkpoints, prediction_report, registry, scans
 from lightdan.data import write_hdf5
 from lightdan.progress import progress_bar
+from lightdan.spin_hamiltonian import SpinHamiltonian
+from lightdan.systems.base import check_positive, check_temperatures
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,10 +68,7 @@ def sample(args: Sequence[str]) -> int:
         raise ValueError(f"--num must be at least 1, not {options.num}.")
     if options.temperature is not None and not options.temperature > 0:
         raise ValueError(f"--temperature must be positive, not {options.temperature}.")
-    if output.exists():
-        raise ValueError(f"{output} exists already: remove it or name another --output.")
-    if not output.parent.is_dir():
-        raise ValueError(f"The directory {output.parent} of --output does not exist.")
+    check_new(output)
     model = checkpoints.load(options.ckpt_path)
     if model.temperature_input and options.temperature is None:
         raise ValueError("The network sees the temperature: give --temperature.")
@@ -96,6 +95,69 @@ def sample(args: Sequence[str]) -> int:
         raise ValueError(f"{output} cannot be written: {error}.") from error
     print(f"{options.num} configurations of {model.lattice_shape}: {output}")
     return 0
+
+
+def simulate(args: Sequence[str]) -> int:
+    """Draw configurations of a Hamiltonian of spins, at one or several T, into HDF5 files.
+
+    Args:
+        args: Arguments after ``simulate``.
+
+    Raises:
+        ValueError: an argument is wrong, the file is no Hamiltonian, or an output exists already.
+    """
+    parser = _Parser("lightdan simulate", description="Draw configurations of a Hamiltonian of spins.")
+    parser.add_argument("--hamiltonian", required=True, help="JSON file, as Couplings writes it")
+    parser.add_argument(
+        "--temperature", type=float, nargs="+", help="T; by default that at which it was learned"
+    )
+    parser.add_argument("--num", type=int, required=True, help="how many configurations at each T")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument("--output", required=True, help="HDF5 file; of several T '-T=…' is put in")
+    options = parser.parse_args(args)
+    hamiltonian = SpinHamiltonian.load(options.hamiltonian)
+    temperatures = check_temperatures(options.temperature or [hamiltonian.temperature])
+    check_positive("--num", options.num)
+    output = Path(options.output)
+    several = len(temperatures) > 1
+    paths = [
+        output.with_name(f"{output.stem}-T={t:g}{output.suffix}") if several else output
+        for t in temperatures
+    ]
+    for path in paths:
+        check_new(path)
+    for temperature, path in zip(temperatures, paths, strict=True):
+        with progress_bar(f"Simulating at T={temperature:g}", options.num) as advance:
+            run = hamiltonian.simulate(temperature, options.num, options.seed, advance)
+        tau = max(run.tau.values())
+        arrays = {
+            "configurations": run.configurations,
+            "energy": hamiltonian.energy(run.configurations),
+        }
+        provenance = {
+            "hamiltonian": str(options.hamiltonian),
+            "temperature": temperature,
+            "seed": options.seed,
+            "tau_int": tau.value,
+        }
+        write_hdf5(path, arrays, provenance)
+        print(
+            f"{options.num} configurations of {hamiltonian.lattice_shape} at T = {temperature:g}, "
+            f"autocorrelation time {tau} rows: {path}"
+        )
+    return 0
+
+
+def check_new(path: Path) -> None:
+    """Refuse a file to be written that is there, or in a folder that is not.
+
+    Raises:
+        ValueError: the sentence names it.
+    """
+    if path.exists():
+        raise ValueError(f"{path} exists already: remove it or name another --output.")
+    if not path.parent.is_dir():
+        raise ValueError(f"The directory {path.parent} of --output does not exist.")
 
 
 def predict_action(args: Sequence[str]) -> int:

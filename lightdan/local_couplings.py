@@ -10,10 +10,15 @@ from torch import Tensor
 from lightdan.spin_hamiltonian import Operator
 from lightdan.types import Configurations
 
-UNDETERMINED = (
-    "The configurations leave a coupling undetermined, for instance where a spin never changes: give "
-    "more of them, or fewer operators."
-)
+
+class Undetermined(ValueError):
+    """The configurations leave a coupling undetermined, for instance where a spin never changes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the configurations leave a coupling undetermined, for instance where a spin never changes: "
+            "give more of them, or fewer operators"
+        )
 
 
 def uniform_operators(
@@ -56,15 +61,20 @@ def uniform_operators(
         pairs = np.sort(np.concatenate(classes[name]), axis=1)
         pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
         operators.append(Operator(f"pair {name}", pairs))
-    if len(shape) == 2 and min(shape) > 2:
-        right, down = ({int(i): int(j) for i, j in shifted(step)} for step in ((0, 1), (1, 0)))
-        corners = [
-            [i, right[i], down[i], down[right[i]]]
-            for i in sites.ravel().tolist()
-            if i in right and i in down and right[i] in down
-        ]
-        operators.append(Operator("plaquette", np.array(corners)))
+    if len(corners := plaquettes(shape, boundary)):
+        operators.append(Operator("plaquette", corners))
     return operators
+
+
+def plaquettes(shape: Sequence[int], boundary: str) -> np.ndarray:
+    """Corners of the smallest squares `(plaquettes, 4)`; none on a ring or where a side is below 3."""
+    if len(shape) != 2 or min(shape) < 3:
+        return np.empty((0, 4), np.intp)
+    sites = np.arange(np.prod(shape)).reshape(shape)
+    if boundary == "periodic":
+        sites = np.pad(sites, (0, 1), mode="wrap")
+    corners = [sites[:-1, :-1], sites[:-1, 1:], sites[1:, :-1], sites[1:, 1:]]
+    return np.stack(corners, axis=-1).reshape(-1, 4)
 
 
 def _class(displacement: Sequence[int], turns: bool, mirrors: bool) -> tuple[int, ...]:
@@ -159,6 +169,12 @@ class Fit(NamedTuple):
         covariance: np.ndarray = np.cov(self.influence.T).reshape(parameters, parameters) / num
         return covariance
 
+    @property
+    def standard_errors(self) -> np.ndarray:
+        """Of the couplings `(operators,)`."""
+        errors: np.ndarray = self.influence.std(axis=0, ddof=1) / len(self.influence) ** 0.5
+        return errors
+
 
 def fit(
     fields: LocalFields,
@@ -186,11 +202,13 @@ def fit(
         progress: Told how many more sites are passed; a fit takes some five times all of them.
 
     Raises:
-        ValueError: the data leave a coupling undetermined.
+        Undetermined: the data leave a coupling undetermined.
 
     Source: J. Besag, The Statistician 24, 179 (1975).
     """
     num, parameters = len(configurations), len(fields.operators)
+    if not parameters:
+        return Fit(np.zeros(0), np.zeros((num, 0)))
     spins = by_site(configurations)
     targets = None if targets is None else targets.T.contiguous()
     offset = None if offset is None else offset.T.contiguous()
@@ -217,13 +235,13 @@ def fit(
         try:
             step = torch.linalg.solve(curvature, gradient)
         except RuntimeError as error:
-            raise ValueError(UNDETERMINED) from error
+            raise Undetermined from error
         # From far away Newton's method may overshoot to where all conditionals are certain.
         couplings += step / max(1.0, 2.0 * step.abs().max().item())
         if step.abs().max() < 1e-7:
             break
     else:
-        raise ValueError(UNDETERMINED)
+        raise Undetermined
     scores = torch.zeros(parameters, num, dtype=torch.float32, device=spins.device)
     for site, columns in enumerate(fields.columns):
         x, residual, _ = residuals(site)

@@ -19,6 +19,7 @@ commands:
   scan      fit for each of several values of an option, and put the results together
   predict-action  from the actions of paths learned at two β that at a third
   sample    draw configurations from a checkpoint into an HDF5 file
+  simulate  draw configurations of a Hamiltonian of spins, such as Couplings writes
   list      systems, architectures, conditionals, objectives and measurements, with plugins
 
 'lightdan COMMAND --help' tells the options of a command.

@@ -26,12 +26,12 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error while the block runs; silent where that is no terminal.
 
     Args:
         title: What is under way.
-        total: Number of steps.
+        total: Number of steps, where it is known.
 
     Yields:
         A function that reports n more steps done.

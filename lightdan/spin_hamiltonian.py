@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,50 @@ class SpinHamiltonian:
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{path} is no Hamiltonian written by lightdan: {reason}.") from error
         return cls(shape, operators, temperature)
+
+
+def edwards_anderson(
+    shape: Sequence[int],
+    distribution: Literal["binary", "gaussian"] = "binary",
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> SpinHamiltonian:
+    """The Edwards–Anderson glass: H = −Σ_<ij> J_ij s_i s_j with random J_ij on a periodic lattice.
+
+    Args:
+        shape: Numbers of sites along the axes, at least 3 each.
+        distribution: J = ±1 with equal probability, or normal with ⟨J²⟩ = 1.
+        temperature: T at which βJ = J/T.
+        seed: Of the J.
+
+    Raises:
+        ValueError: a side below 3, or another distribution.
+
+    Source: S. Edwards and P. Anderson, J. Phys. F 5, 965 (1975).
+
+    Example:
+        >>> len(edwards_anderson((4, 4)).operators)
+        32
+    """
+    if distribution not in ("binary", "gaussian"):
+        raise ValueError(f"distribution must be 'binary' or 'gaussian', not {distribution!r}.")
+    if min(shape) < 3:
+        raise ValueError(f"A periodic glass needs sides of at least 3, not {tuple(shape)}.")
+    rng = np.random.default_rng(seed)
+    sites = np.arange(math.prod(shape)).reshape(shape)
+    bonds = [
+        (int(i), int(j))
+        for axis in range(sites.ndim)
+        for i, j in zip(sites.ravel(), np.roll(sites, -1, axis).ravel(), strict=True)
+    ]
+    couplings = rng.normal(size=len(bonds))
+    if distribution == "binary":
+        couplings = np.sign(couplings)
+    operators = [
+        Operator(f"bond {min(bond)} {max(bond)}", np.sort([bond]), float(coupling))
+        for bond, coupling in zip(bonds, couplings, strict=True)
+    ]
+    return SpinHamiltonian(tuple(shape), operators, temperature)
 
 
 def _checked(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np.intp]:

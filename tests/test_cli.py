@@ -71,6 +71,9 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
         overrides = ["--config", str(config), *inner, *FEW[1:]]
     if content["data"]["class_path"] == "Recorded":
+        glass = lightdan.edwards_anderson((4, 4))
+        with h5py.File(tmp_path / "glass.h5", "w") as file:
+            file["configurations"] = glass.simulate(2.0, 2000).configurations
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
         np.save(tmp_path / "configurations.npy", spins)
         overrides = ["--config", str(config), *FEW[2:]]

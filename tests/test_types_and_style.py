@@ -20,7 +20,15 @@ MODULES = {
 }
 FLOORS = [
     ["types", "simulation", "statistics", "registry", "progress", "provenance", "readers", "values"],
-    ["lattice", "data", "conditionals", "objectives", "spin_hamiltonian", "local_couplings"],
+    [
+        "lattice",
+        "data",
+        "conditionals",
+        "objectives",
+        "spin_hamiltonian",
+        "local_couplings",
+        "term_search",
+    ],
     ["systems", "architectures"],
     [
         "checkpoints",

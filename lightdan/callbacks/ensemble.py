@@ -1,8 +1,9 @@
 """A trained model and its system at one temperature: what measurements share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.progress import progress_bar
 from lightdan.systems.base import System
+
+T = TypeVar("T")
 
 
 class NotMeasurable(Exception):
@@ -39,7 +42,7 @@ class Ensemble:
     ) -> None:
         self.model, self.system, self.temperature = model, system, temperature
         self.split = split
-        self._samples: dict[tuple[int, int], Samples] = {}
+        self._kept: dict[Hashable, Any] = {}
         if log_prob is not None:
             self.log_prob = log_prob.double().cpu().numpy()
 
@@ -74,14 +77,23 @@ class Ensemble:
         action = self.system.action(configurations.double(), self.temperature)
         return action.cpu().numpy() - self.system.log_measure(self.temperature)
 
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, which is called once for all who ask by the same key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: T = self._kept[key]
+        return kept
+
     def samples(self, num: int, seed: int) -> "Samples":
         """Independent configurations of the model, drawn once for all who ask."""
-        if (num, seed) not in self._samples:
+
+        def draw() -> Samples:
             temperature = self.temperature if self.model.temperature_input else None
             with progress_bar("Sampling", num) as advance:
                 drawn = self.model.sample(num, seed, temperature, progress=advance)
-            self._samples[num, seed] = Samples(self, drawn)
-        return self._samples[num, seed]
+            return Samples(self, drawn)
+
+        return self.keep(("samples", num, seed), draw)
 
     @torch.no_grad()
     def evaluate(

@@ -10,11 +10,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from lightdan.callbacks.base import Measurement
-from lightdan.callbacks.couplings import hamiltonian_of, operators_of, project
+from lightdan.callbacks.couplings import uniform_hamiltonian
+from lightdan.callbacks.effective_hamiltonian import hamiltonian_of
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
-from lightdan.local_couplings import LocalFields
 from lightdan.progress import progress_bar
 from lightdan.replica_exchange import ReplicaExchange
 from lightdan.spin_hamiltonian import SpinHamiltonian
@@ -85,12 +85,8 @@ class PhaseStructure(Measurement):
         temperatures = self.temperatures or [float(x) for x in own * np.linspace(0.85, 1.35, 11)]
         surrogate = None
         if system.site_kind == "spin":
-            operators = operators_of(ensemble, max_distance=4.0)
-            fields = LocalFields(operators, system.num_sites, ensemble.model.device)
-            samples = ensemble.samples(SPINS, self.seed).configurations
-            surrogate = hamiltonian_of(
-                ensemble, operators, project(ensemble, fields, samples)[0].couplings
-            )
+            effective = uniform_hamiltonian(ensemble, 4.0, SPINS, self.seed)
+            surrogate = hamiltonian_of(ensemble, effective.operators, effective.network.couplings)
         names = ["abs_magnetization"] + [name for name in ("magnetization",) if name in observables]
 
         def observe(configurations: torch.Tensor) -> torch.Tensor:

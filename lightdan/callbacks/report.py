@@ -19,6 +19,7 @@ from rich.table import Table
 
 from lightdan.architectures.base import Architecture
 from lightdan.callbacks.ensemble import NotMeasurable
+from lightdan.local_couplings import Undetermined
 from lightdan.running import run_directory
 from lightdan.statistics import Estimate
 
@@ -106,7 +107,7 @@ class Report:
         """Measure, write and log; returns the answer, if there is one."""
         try:
             result = answer()
-        except NotMeasurable as reason:
+        except (NotMeasurable, Undetermined) as reason:
             self.summary.notes.append(f"{title}: not measured, for {reason}.")
             return None
         except Exception as error:
