@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lightdan.callbacks.coupling_graph import CouplingGraph
     from lightdan.callbacks.couplings import Couplings
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+    from lightdan.callbacks.free_energy import FreeEnergy
     from lightdan.callbacks.phase_structure import PhaseStructure
     from lightdan.callbacks.report import Result
     from lightdan.checkpoints import load
@@ -50,6 +51,7 @@ _PUBLIC = {
     "Couplings": "lightdan.callbacks.couplings",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
+    "FreeEnergy": "lightdan.callbacks.free_energy",
     "GaussianMixture": "lightdan.conditionals",
     "Ising": "lightdan.systems.ising",
     "MADE": "lightdan.architectures.made",

@@ -79,13 +79,13 @@ class TermSearch:
             self.terms = l1_pairs(self.spins[:FIRST_LOOK])
             progress(1)
         for num in (FIRST_LOOK, len(self.spins)):
-            seen: set[frozenset[Term]] = set()
+            seen = {frozenset(self.terms)}
             for _ in range(ROUNDS):
                 kept = self.significant(num)
                 self.fit(kept, num)
                 new = kept + [term for term in self.demanded(num) if term not in kept]
                 progress(1)
-                if frozenset(new) in seen or len(new) == len(kept):
+                if frozenset(new) in seen:
                     break
                 seen.add(frozenset(new))
                 self.terms = new

@@ -53,6 +53,14 @@ class Measurement(Callback):
         """
         return None
 
+    def survey(self, ensembles: Sequence[Ensemble]) -> Result | None:
+        """The answer that needs model and configurations at several temperatures; none by default.
+
+        Args:
+            ensembles: Those of a model that saw several temperatures, at each.
+        """
+        return None
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the test configurations."""
         self._run_all(trainer, pl_module, measurements_of(trainer), "test")
@@ -85,8 +93,11 @@ class Measurement(Callback):
             known = _known_log_prob(trainer, model, split)
             found: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
             several = len(system.temperatures) > 1
-            for temperature in system.temperatures:
-                ensemble = Ensemble(model, system, temperature, known, split)
+            ensembles = [
+                Ensemble(model, system, temperature, known, split) for temperature in system.temperatures
+            ]
+            for ensemble in ensembles:
+                temperature = ensemble.temperature
                 suffix = f"@{system.label(temperature)}" if several else ""
                 for measurement in measurements:
                     title = measurement.name + suffix
@@ -98,6 +109,7 @@ class Measurement(Callback):
                 estimates = [by_temperature[t] for t in temperatures]
                 compare = partial(measurement.compare, temperatures, estimates)
                 report.add(measurement.name, compare, temperatures)
+                report.add(measurement.name, partial(measurement.survey, ensembles), temperatures)
             report.show()
         trainer.strategy.barrier("measurements")
 

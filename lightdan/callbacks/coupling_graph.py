@@ -14,7 +14,7 @@ from lightdan.callbacks.effective_hamiltonian import (
     require_spins,
 )
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
-from lightdan.callbacks.figures import EXACT, MODEL, legends, panels
+from lightdan.callbacks.figures import EXACT, MODEL, panels
 from lightdan.callbacks.report import Result
 from lightdan.local_couplings import plaquettes
 from lightdan.progress import progress_bar
@@ -149,6 +149,9 @@ class CouplingGraph(SampledMeasurement):
                 left.plot(stub[:, 1], stub[:, 0], "-", lw=width, color=colour, label=text)
                 text = None
         left.set(aspect="equal", xticks=[], yticks=[])
+        left.spines[:].set_visible(False)
+        if seen:
+            left.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         ends = np.array([values.min(), values.max()])
         network, error = arrays["network"].T
         right.plot(ends, ends, "-", lw=1, color=EXACT)
@@ -156,7 +159,6 @@ class CouplingGraph(SampledMeasurement):
             values, network, error, arrays["couplings"][:, 1], fmt=".", ms=3, lw=0.7, color=MODEL
         )
         right.set(xlabel=r"$\beta J$", ylabel=r"$\beta J$ of the network alone")
-        legends((left,))
         return figure
 
 
