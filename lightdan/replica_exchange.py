@@ -22,7 +22,8 @@ class ReplicaExchange:
     A step proposes, site after site, another value and takes it with min(1, (p_θ(s')/p_θ(s))^{T/T'}):
     of discrete sites any other level, of continuous ones a move whose width is set during the burn-in.
     With a surrogate H_s instead it proposes what 20 heat-bath sweeps of H_s at T' lead to, and
-    takes it with min(1, e^{−Δ(H_θ − H_s)/T'}), as exact at the cost of one evaluation of H_θ.
+    takes it with min(1, e^{−Δ(H_θ − H_s)/T'}), as exact at the cost of one evaluation of H_θ; if that
+    is not asked for, the chains are those of H_s, and −H_s/T takes the place of ln p_θ.
     After each step the configurations of neighbouring T'_a, T'_b are exchanged with
     min(1, (p_θ(s_b)/p_θ(s_a))^{T/T'_a − T/T'_b}). Every chain begins with an independent sample of the
     network, which at T' = T is in equilibrium.
@@ -34,6 +35,7 @@ class ReplicaExchange:
         num_ladders: Independent sets of chains, each with one at every T'.
         seed: Of all random numbers.
         surrogate: H_s.
+        corrected: Whether H_θ decides on what the surrogate proposes.
 
     Source: K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996).
     """
@@ -46,6 +48,7 @@ class ReplicaExchange:
         num_ladders: int,
         seed: int = 0,
         surrogate: SpinHamiltonian | None = None,
+        corrected: bool = True,
     ) -> None:
         self.model, self.num_temperatures, self.seed = model, len(temperatures), seed
         self.generator = torch.Generator(model.device).manual_seed(seed)
@@ -57,7 +60,7 @@ class ReplicaExchange:
         self.temperatures = self.own.new_tensor(temperatures).repeat(num_ladders)
         self.powers = temperature / self.temperatures
         self.widths = torch.ones_like(self.own)
-        self.surrogate = surrogate
+        self.temperature, self.corrected = temperature, corrected
         self.moves = surrogate.moves() if surrogate is not None else None
         self.acceptance = torch.zeros_like(self.own)
         """Of the proposals of the last step."""
@@ -133,7 +136,6 @@ class ReplicaExchange:
 
     def leap(self) -> Tensor:
         """Where the surrogate leads, taken or not; returns ln p_θ `(B,)`."""
-        assert self.surrogate is not None
         assert self.moves is not None
         present = self.configurations.cpu().numpy().astype("int8").reshape(len(self.own), -1)
         proposed = present.copy()
@@ -141,8 +143,13 @@ class ReplicaExchange:
         seed = self.seed * 1_000_003 + self.steps
         interactions.sweep(proposed, self.moves, temperatures, SURROGATE_SWEEPS, seed)
         changed = torch.as_tensor(proposed).to(self.configurations).reshape(self.configurations.shape)
+        energy = interactions.energies(proposed, self.moves)
+        if not self.corrected:
+            self.configurations = changed
+            self.acceptance = torch.ones_like(self.own)
+            return torch.as_tensor(-energy / self.temperature).to(self.own)
         before, after = (self.log_prob(s) for s in (self.configurations, changed))
-        difference = self.surrogate.energy(proposed) - self.surrogate.energy(present)
+        difference = energy - interactions.energies(present, self.moves)
         gain = self.powers * (after - before)
         gain += (torch.as_tensor(difference / temperatures)).to(gain)
         where = self.uniform(len(gain)) < gain.exp()

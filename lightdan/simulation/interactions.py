@@ -83,6 +83,13 @@ def sweep(
         )
 
 
+def energies(spins: NDArray[np.int8], interactions: Interactions) -> NDArray[np.float64]:
+    """H of chains `(B, N)`: `(B,)`."""
+    found = np.empty(len(spins))
+    _energies(spins, interactions, found)
+    return found
+
+
 class _Ladder(NamedTuple):
     """Replicas `(K, N)` at ascending temperatures, and their random numbers."""
 
@@ -129,12 +136,10 @@ def simulate(
 
     def observe(rows: NDArray[np.int8]) -> NDArray[np.float64]:
         flat = rows.reshape(-1, num_sites)
-        energies = np.empty(len(flat))
-        _energies(flat, interactions, energies)
         overlaps = flat @ patterns.T / num_sites
         if interactions.even:
             overlaps = np.abs(overlaps)
-        columns = [energies, np.abs(flat.mean(axis=1)), *overlaps.T]
+        columns = [energies(flat, interactions), np.abs(flat.mean(axis=1)), *overlaps.T]
         return np.stack(columns).reshape(-1, *rows.shape[:2])
 
     configurations, taus, spacing = chains.run(

@@ -169,16 +169,25 @@ def test_fewer_configurations_than_couplings_can_bear_are_refused(tmp_path):
         Couplings().measure(Ensemble(oracle(), system, 2.0))
 
 
-@pytest.mark.parametrize("distortion", [0.0, 0.3])
-def test_phase_structure_equals_the_sum_over_states(system, distortion):
-    """Of a right Hamiltonian Kaufman's, of a wrong one that of p_θ^{T/T'}, at every T' and the peak."""
+@pytest.mark.parametrize(
+    ("distortion", "hamiltonian"), [(0.0, "network"), (0.3, "network"), (0.3, "best")]
+)
+def test_phase_structure_equals_the_sum_over_states(system, distortion, hamiltonian):
+    """Of a right Hamiltonian Kaufman's, of a wrong one that of p_θ^{T/T'}, at every T' and the peak.
+
+    The best instead of a wrong one is that of the couplings, right within its errors.
+    """
     temperatures = [1.5, 2.0, 2.5, 3.5]
     model = oracle(distortion=distortion)
-    measurement = PhaseStructure(temperatures, num_ladders=64, num_steps=50)
+    measurement = PhaseStructure(temperatures, hamiltonian, num_ladders=64, num_steps=50)
     result = measurement.measure(Ensemble(model, system, TEMPERATURE))
     with torch.no_grad():
         log_p = model.log_prob(model.states)
     energy = system.energy(model.states)
+    gain = log_p - (log_p_exact := (-energy / TEMPERATURE).log_softmax(0))
+    within(result.estimates["nll_gain"], -(log_p_exact.exp() @ gain).item(), errors=5)
+    if hamiltonian == "best":
+        log_p = log_p_exact
     size = model.states.flatten(1).mean(1).abs()
 
     def moments(t):
@@ -200,14 +209,14 @@ def test_phase_structure_equals_the_sum_over_states(system, distortion):
     within(result.estimates["specific_heat_peak"], grid[int(np.argmax(heat))])
     within(result.estimates["specific_heat_maximum"], max(heat))
     assert result.estimates["specific_heat_peak"].error < 0.1
-    if not distortion:
+    if not distortion or hamiltonian == "best":
         for name in ("energy@2.5", "specific_heat@2.5"):
             assert result.reference[name] == pytest.approx(moments(2.5)[name != "energy@2.5"].item())
     assert result.estimates["acceptance@2"].value > 0.5
 
 
 def test_phase_structure_says_where_the_network_saw_nothing(system):
-    result = PhaseStructure([2.0, 80.0], num_ladders=8, num_steps=20).measure(
+    result = PhaseStructure([2.0, 80.0], "network", num_ladders=8, num_steps=20).measure(
         Ensemble(oracle(), system, TEMPERATURE)
     )
     assert result.estimates["seen@2"].value > 0.99
@@ -228,6 +237,7 @@ def test_phase_structure_needs_a_magnetisation(tmp_path):
         ({"temperatures": [2.0, 0.0]}, "temperature must be positive and finite"),
         ({"temperatures": [2.0, 2.0]}, "names a value twice"),
         ({"num_ladders": 1}, "num_ladders ≥ 2"),
+        ({"hamiltonian": "exact"}, "must be 'best', 'network' or 'couplings', not 'exact'"),
     ],
 )
 def test_phase_structure_refuses_what_cannot_be(options, words):
