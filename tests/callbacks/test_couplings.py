@@ -237,7 +237,6 @@ def test_phase_structure_needs_a_magnetisation(tmp_path):
         ({"temperatures": [2.0, 0.0]}, "temperature must be positive and finite"),
         ({"temperatures": [2.0, 2.0]}, "names a value twice"),
         ({"num_ladders": 1}, "num_ladders ≥ 2"),
-        ({"hamiltonian": "exact"}, "must be 'best', 'network' or 'couplings', not 'exact'"),
     ],
 )
 def test_phase_structure_refuses_what_cannot_be(options, words):
