@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def scan(
 ) -> None:
     """Fit for each value, in processes of their own, and put the results together.
 
-    A finished run is kept, an interrupted one goes on: the same command again does what is left.
+    A finished run is kept, an interrupted one goes on: the same command again does what is left. Scans
+    of other values may be at work in the same folder, as the tasks of an array of jobs.
 
     Args:
         config: File of the configuration.
@@ -104,7 +106,7 @@ def scan(
         processes: How many run at a time; the threads are divided among them.
 
     Raises:
-        ValueError: the folder holds other runs or another scan is at work in it, or a run failed; the
+        ValueError: the folder holds other runs, or another scan is at work on one, or a run failed; the
             sentence tells its last words.
     """
     if not Path(config).is_file():
@@ -112,14 +114,17 @@ def scan(
     if len(set(values)) < len(values):
         raise ValueError(f"--values names a value twice: {' '.join(values)}.")
     runs = [_run(config, parameter, value, options, output) for value in values]
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / ".lock", timeout=0):
-            failed = work_off([run for run in runs if not run.finished], processes)
-    except Timeout as error:
-        raise ValueError(
-            f"Another scan is at work in {output}: wait for it, or name another --output."
-        ) from error
+    waiting = [run for run in runs if not run.finished]
+    with ExitStack() as locks:
+        for run in waiting:
+            run.directory.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(FileLock(run.directory / ".lock", timeout=0))
+            except Timeout as error:
+                raise ValueError(
+                    f"Another scan is at work in {run.directory}: wait for it, or name another --output."
+                ) from error
+        failed = work_off(waiting, processes)
     if failed:
         words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
         raise ValueError(

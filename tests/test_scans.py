@@ -92,11 +92,12 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
     assert not any("--ckpt_path" in argument for argument in started[1])
 
 
-def test_two_scans_do_not_share_a_folder(here, capsys):
-    (here / "o").mkdir()
-    with FileLock(here / "o" / ".lock"):
+def test_two_scans_do_not_share_a_run(here, capsys):
+    (here / "o" / "temperature=2").mkdir(parents=True)
+    with FileLock(here / "o" / "temperature=2" / ".lock"):
         assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 2
-    assert "Another scan is at work in o" in capsys.readouterr().err
+        assert "Another scan is at work in o/temperature=2" in capsys.readouterr().err
+        assert main(["scan", "--config", str(CONFIG), *SMALL, "--values", "3", "--output", "o"]) == 0
 
 
 @pytest.mark.parametrize(
