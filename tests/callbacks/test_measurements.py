@@ -115,7 +115,7 @@ def test_intervals_cover_what_they_promise(system):
         drawn = np.random.default_rng([seed, 1]).choice(len(states), 1000, p=np.exp(log_q))
         samples = Samples(ours, states[drawn])
         samples.log_prob = log_q[drawn]
-        ours._samples[1000, seed] = samples
+        ours.keep(("samples", 1000, seed), lambda samples=samples: samples)
         estimates = ImportanceSampling(num_samples=1000, seed=seed).measure(ours).estimates
         for name, value in truth.items():
             estimate = estimates[name]
