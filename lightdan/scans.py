@@ -64,7 +64,6 @@ class Run:
 
     def start(self, threads: int) -> "subprocess.Popen[bytes]":
         """Begin, or go on from the last checkpoint."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         write_whole(self.directory / "settings.txt", self.settings.encode())
         last = self.directory / "run" / "checkpoints" / "last.ckpt"
         resume = [f"--ckpt_path={last}"] if last.exists() else []

@@ -59,7 +59,8 @@ class TermSearch:
         self.configurations = configurations
         self.spins = configurations.flatten(1).float()
         self.num_sites = self.spins.shape[1]
-        self.candidates = np.empty((0, 4), np.intp) if candidates is None else candidates
+        given = np.empty((0, 4), np.intp) if candidates is None else candidates
+        self.candidates = np.sort(given, axis=1)
         self.terms: list[Term] = []
         self.couplings: dict[Term, float] = {}
         tried = self.num_sites * (self.num_sites + 1) // 2 + len(self.candidates)
