@@ -17,6 +17,7 @@ from lightdan.callbacks.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
+from lightdan.local_couplings import Undetermined
 from lightdan.progress import progress_bar
 from lightdan.replica_exchange import ReplicaExchange
 from lightdan.spin_hamiltonian import SpinHamiltonian
@@ -37,9 +38,10 @@ class PhaseStructure(Measurement):
     """Observables of e^{−H/T'}/Z(T') at other T' than the one of training, by `ReplicaExchange`.
 
     H is H_θ; of uniform spins the Hamiltonian of `Couplings` instead, where `nll_gain`, the nats a
-    configuration by which it explains held-out configurations better than H_θ does, is positive: it is
-    then nearer to the truth, and simulated natively. Under H_θ spins are moved by that Hamiltonian,
-    corrected by H_θ, or one at a time where that is refused nearly always; other sites one at a time.
+    configuration by which it explains held-out configurations better than H_θ does, is above twice its
+    error: it is then nearer to the truth, and simulated natively. Under H_θ spins are moved by that
+    Hamiltonian, corrected by H_θ, or one at a time where that is refused nearly always or there is no
+    such Hamiltonian; other sites one at a time.
 
     Estimates at each T', named like `energy@2.5`: `energy`, that of the system where its H is known,
     else the learned one, a site; `specific_heat`, its variance over N T'²; `abs_magnetization`;
@@ -104,10 +106,16 @@ class PhaseStructure(Measurement):
         effective: EffectiveHamiltonian | None = None
         explicit = False
         if system.site_kind == "spin" or self.hamiltonian == "couplings":
-            effective = uniform_hamiltonian(ensemble, 4.0, SAMPLES, self.seed)
-            gain = nll_gain(effective)
-            summary["nll_gain"] = gain
-            explicit = self.hamiltonian == "couplings" or (self.hamiltonian == "best" and gain.value > 0)
+            try:
+                effective = uniform_hamiltonian(ensemble, 4.0, SAMPLES, self.seed)
+                summary["nll_gain"] = gain = nll_gain(effective)
+                better = gain.value > 2 * gain.error
+                explicit = self.hamiltonian == "couplings" or (self.hamiltonian == "best" and better)
+            except (NotMeasurable, Undetermined) as reason:
+                if self.hamiltonian == "couplings":
+                    raise
+                effective = None
+                notes.append(f"there is no Hamiltonian of Couplings, for {reason}")
             chosen = "the Hamiltonian of Couplings" if explicit else "H_θ"
             notes.append(f"the chains are those of {chosen}")
         operators = effective.operators if effective is not None and explicit else []
@@ -184,12 +192,15 @@ class PhaseStructure(Measurement):
         for name in ("energy", "specific_heat"):
             if f"{name}@{temperatures[0]:g}" in reference:
                 arrays[f"{name}_exact"] = np.array([reference[f"{name}@{t:g}"] for t in temperatures])
-        return Result(summary | estimates, arrays, self.figure(arrays, own), reference, hidden, notes)
+        return Result(
+            summary | estimates, arrays, self.figure(arrays, own, explicit), reference, hidden, notes
+        )
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], own: float) -> Figure:
+    def figure(arrays: dict[str, np.ndarray], own: float, explicit: bool) -> Figure:
         """Energy, specific heat and magnetisation against T'."""
         figure, row = panels(3)
+        chains = "$H$ of the couplings" if explicit else r"$H_\theta$"
         temperatures = arrays["temperature"]
         for axes, name, text in zip(
             row,
@@ -201,7 +212,14 @@ class PhaseStructure(Measurement):
                 axes.plot(temperatures, arrays[f"{name}_exact"], "-", lw=1, color=EXACT, label="exact")
             values, errors = arrays[name].T
             axes.errorbar(
-                temperatures, values, errors, fmt="o", ms=3, mfc="none", color=MODEL, label=r"$H_\theta$"
+                temperatures,
+                values,
+                errors,
+                fmt="o",
+                ms=3,
+                mfc="none",
+                color=MODEL,
+                label=chains,
             )
             axes.axvline(own, lw=0.7, ls=":", color=EXACT)
             axes.set(xlabel="$T'$", ylabel=text)

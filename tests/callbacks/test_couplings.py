@@ -20,6 +20,7 @@ from lightdan import (
     SpinHamiltonian,
     edwards_anderson,
 )
+from lightdan.callbacks.couplings import uniform_hamiltonian
 from lightdan.callbacks.ensemble import Ensemble
 from lightdan.local_couplings import LocalFields, fit, uniform_operators
 from lightdan.replica_exchange import ReplicaExchange
@@ -179,8 +180,11 @@ def test_phase_structure_equals_the_sum_over_states(system, distortion, hamilton
     """
     temperatures = [1.5, 2.0, 2.5, 3.5]
     model = oracle(distortion=distortion)
-    measurement = PhaseStructure(temperatures, hamiltonian, num_ladders=64, num_steps=50)
-    result = measurement.measure(Ensemble(model, system, TEMPERATURE))
+    measurement = PhaseStructure(
+        temperatures, hamiltonian, num_ladders=64, num_steps=400 if hamiltonian == "best" else 50
+    )
+    measured = Ensemble(model, system, TEMPERATURE)
+    result = measurement.measure(measured)
     with torch.no_grad():
         log_p = model.log_prob(model.states)
     energy = system.energy(model.states)
@@ -213,6 +217,15 @@ def test_phase_structure_equals_the_sum_over_states(system, distortion, hamilton
         for name in ("energy@2.5", "specific_heat@2.5"):
             assert result.reference[name] == pytest.approx(moments(2.5)[name != "energy@2.5"].item())
     assert result.estimates["acceptance@2"].value > 0.5
+    if hamiltonian == "best":
+        # Linear response: ∂E/∂βJ_a = (T/T') Cov(E, O_a), to which the chains' own error adds.
+        effective = uniform_hamiltonian(measured, 4.0, 3000, 0)
+        operators = [o.value(model.states.numpy()) for o in effective.operators]
+        p = (log_p_exact * TEMPERATURE / 2.5).softmax(0).numpy()
+        e = (energy.numpy() - p @ energy.numpy()) / 9
+        response = [TEMPERATURE / 2.5 * (p * e) @ o for o in operators]
+        expected = (response @ effective.covariance @ response) ** 0.5
+        assert 0.85 * expected < result.estimates["energy@2.5"].error < 2 * expected
 
 
 def test_phase_structure_says_where_the_network_saw_nothing(system):
@@ -222,6 +235,17 @@ def test_phase_structure_says_where_the_network_saw_nothing(system):
     assert result.estimates["seen@2"].value > 0.99
     assert result.estimates["ess@2"].value == pytest.approx(1)
     assert result.estimates["ess@80"].value < 0.5
+
+
+def test_phase_structure_goes_on_where_there_are_no_couplings(tmp_path):
+    """Of three held-out configurations; H_θ moves one site at a time."""
+    system = Ising(SHAPE, temperature=2.0, num_configurations=60, cache_dir=str(tmp_path))
+    measured = Ensemble(oracle(), system, 2.0)
+    result = PhaseStructure([1.8, 2.0, 2.5], num_ladders=4, num_steps=5).measure(measured)
+    assert "there is no Hamiltonian of Couplings, for 3 held-out" in result.notes[0]
+    assert "nll_gain" not in result.estimates
+    with pytest.raises(NotMeasurable, match="3 held-out configurations are too few"):
+        PhaseStructure([1.8, 2.0], "couplings").measure(measured)
 
 
 def test_phase_structure_needs_a_magnetisation(tmp_path):
