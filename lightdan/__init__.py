@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
     from lightdan.callbacks.free_energy import FreeEnergy
     from lightdan.callbacks.phase_structure import PhaseStructure
+    from lightdan.callbacks.renormalization_flow import RenormalizationFlow
     from lightdan.callbacks.report import Result
     from lightdan.checkpoints import load
     from lightdan.conditionals import (
@@ -61,6 +62,7 @@ _PUBLIC = {
     "Objective": "lightdan.objectives",
     "Operator": "lightdan.spin_hamiltonian",
     "PhaseStructure": "lightdan.callbacks.phase_structure",
+    "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "PixelCNN": "lightdan.architectures.pixelcnn",
     "Path": "lightdan.systems.path",
     "Recorded": "lightdan.systems.recorded",

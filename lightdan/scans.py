@@ -208,7 +208,10 @@ def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
                 summary.add(name, result)
                 write_result(output, f"{name}-compared", result, {"temperature": temperatures})
     write_whole(output / "scan.csv", table.getvalue().encode())
-    summary.show(f"{len(runs)} values of {short} together", output)
+    if summary.rows or summary.notes:
+        summary.show(f"{len(runs)} values of {short} together", output)
+    else:
+        print(f"Numbers and figures: {output}")
 
 
 def read_estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
@@ -225,7 +228,7 @@ def read_estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
 def show(name: str, short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> None:
     """Print the first estimates of a measurement, a row for each value."""
     estimates = [read_estimates(content) for content in contents]
-    columns = list(estimates[0])[:COLUMNS]
+    columns = [name for name in estimates[0] if name not in contents[0]["unlisted"]][:COLUMNS]
     table = Table(short, *columns, title=name, title_justify="left")
     for run, found in zip(runs, estimates, strict=True):
         table.add_row(run.value, *(str(found[column]) for column in columns if column in found))
@@ -234,9 +237,9 @@ def show(name: str, short: str, runs: Sequence[Run], contents: Sequence[Mapping[
 
 
 def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> Figure:
-    """All estimates of a measurement against the option, a panel each, with the references."""
+    """The estimates of a measurement against the option, a panel each, with the references."""
     estimates = [read_estimates(content) for content in contents]
-    names = list(estimates[0])
+    names = [name for name in estimates[0] if name not in contents[0]["unlisted"]]
     try:
         positions = [float(run.value) for run in runs]
         labels = None

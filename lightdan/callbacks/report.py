@@ -33,7 +33,7 @@ class Result:
         arrays: Name → the numbers behind the figure, kept in ``<name>.npz``.
         figure: One figure.
         reference: Name → exact value, or that of the data with its error, for the table.
-        unlisted: Names of estimates that are kept in the file but not shown in the table.
+        unlisted: Names of estimates that are kept in the file but not shown in tables and figures.
         notes: Sentences that a reader of the numbers must know.
         attachments: File name → text of more files, in the folder ``<name>/``.
     """
@@ -160,6 +160,7 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
             for name, value in result.reference.items()
         },
         **context,
+        "unlisted": sorted(result.unlisted),
         "notes": result.notes,
     }
     write_whole(directory / f"{stem}.json", json.dumps(content, indent=2).encode())

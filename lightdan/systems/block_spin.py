@@ -18,6 +18,20 @@ IMPOSSIBLE = 1000.0
 """S of blocks that no configuration has: e^−S is 0 to all digits."""
 
 
+def block_sums(configurations: Tensor, stride: int = 2, boundary: str = "periodic") -> Tensor:
+    """Sums over the 2 × 2 plaquettes at every `stride`-th site of `(B, rows, columns)`."""
+    total = configurations + configurations.roll(-1, 1)
+    total = (total + total.roll(-1, 2))[:, ::stride, ::stride]
+    return total[:, :-1, :-1] if stride == 1 and boundary == "open" else total
+
+
+def majority(sums: Tensor, seed: int) -> Tensor:
+    """The sign of sums of spins; a coin decides ties."""
+    generator = torch.Generator().manual_seed(seed)
+    coins = 2 * torch.randint(2, sums.shape, generator=generator).to(sums) - 1
+    return torch.where(sums == 0, coins, sums.sign())
+
+
 class BlockSpin(System):
     """S_IJ = Σ s over the 2 × 2 plaquette at (dI, dJ) of another system, d = 1 or 2, or their majority.
 
@@ -100,17 +114,10 @@ class BlockSpin(System):
         """The blocks `(B, *lattice)` of configurations of the other system."""
         blocks = configurations
         for step in range(self.repeats):
-            total = blocks + blocks.roll(-1, 1)
-            total = (total + total.roll(-1, 2))[:, :: self.stride, :: self.stride]
-            if self.stride == 1 and self.boundary == "open":
-                total = total[:, :-1, :-1]
-            blocks = self._decide(total, step) if self.rule == "majority" else total
+            total = block_sums(blocks, self.stride, self.boundary)
+            sums = self.rule == "sum"
+            blocks = total if sums else majority(total, derive_seed(self.seed, 7, step))
         return blocks
-
-    def _decide(self, total: Tensor, step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, 7, step))
-        coins = 2 * torch.randint(2, total.shape, generator=generator).to(total) - 1
-        return torch.where(total == 0, coins, total.sign())
 
     def prepare_data(self) -> None:
         """What the other system does."""

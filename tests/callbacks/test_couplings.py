@@ -132,8 +132,29 @@ def test_couplings_of_the_oracle_are_those_of_the_system(system, tmp_path):
     assert json.loads(path.read_text())["lattice_shape"] == [3, 3]
 
 
-def test_intervals_cover_the_truth_whatever_the_network_errs(system):
-    """68 ± 10 % of the 68 % intervals, over 60 data sets and networks that err by as many amounts.
+def distorted(system, seed):
+    """An oracle that errs."""
+    amount = 0.2 * np.random.default_rng(1000 + seed).normal()
+    return Oracle(system.temperatures[0], amount, lattice_shape=SHAPE).double().eval()
+
+
+def trained(system, seed):
+    """A network fitted to the training configurations, with what it errs."""
+    torch.manual_seed(seed)
+    model = MADE(lattice_shape=SHAPE, width=2)
+    data = system.rows("train", system.temperatures[0])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = -model.log_prob(data, torch.ones(len(data))).mean()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("network", [distorted, trained])
+def test_intervals_cover_the_truth_whatever_the_network_errs(system, network):
+    """68 ± 10 % of the 68 % intervals, over 60 data sets and as many networks.
 
     At T = 3, for at T = 2 some of the data sets leave a coupling undetermined.
     """
@@ -144,15 +165,15 @@ def test_intervals_cover_the_truth_whatever_the_network_errs(system):
     hits, wrong = [], 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        ours = Ising(SHAPE, temperature=temperature, splits=(0.2, 0.2, 0.6))
+        ours = Ising(SHAPE, temperature=temperature, splits=(0.4, 0.2, 0.4))
         ours.tau_int = [0.5]
         ours.load(states[rng.choice(len(states), 3000, p=p)].to(torch.int8), [3000])
-        model = Oracle(temperature, 0.2 * rng.normal(), lattice_shape=SHAPE).double().eval()
-        result = Couplings(num_samples=500, seed=seed).measure(Ensemble(model, ours, temperature))
+        measured = Ensemble(network(ours, seed), ours, temperature)
+        result = Couplings(num_samples=500, seed=seed).measure(measured)
         for name, value in truth.items():
             estimate = result.estimates[name]
             hits.append(abs(estimate.value - value) < estimate.error)
-        wrong += abs(result.estimates["field_network"].value) > 3 * result.estimates["field"].error
+        wrong += abs(result.estimates["field_network"].value) > result.estimates["field"].error
     assert 0.58 <= np.mean(hits) <= 0.78
     assert wrong > 20  # the networks do err
 
