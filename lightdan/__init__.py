@@ -10,13 +10,18 @@ if TYPE_CHECKING:
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
     from lightdan.callbacks.couplings import Couplings
+    from lightdan.callbacks.critical_temperature import CriticalTemperature
+    from lightdan.callbacks.domains import Domains
     from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
     from lightdan.callbacks.free_energy import FreeEnergy
+    from lightdan.callbacks.image_steps import ImageSteps
     from lightdan.callbacks.phase_structure import PhaseStructure
     from lightdan.callbacks.renormalization_flow import RenormalizationFlow
     from lightdan.callbacks.report import Result
+    from lightdan.callbacks.structure_factor import StructureFactor
     from lightdan.checkpoints import load
     from lightdan.conditionals import (
         Bernoulli,
@@ -34,13 +39,16 @@ if TYPE_CHECKING:
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
     from lightdan.systems.ising import Ising
+    from lightdan.systems.kerr_images import KerrImages
     from lightdan.systems.path import DoubleWell, Path
     from lightdan.systems.recorded import Recorded
     from lightdan.systems.scalar_field import ScalarField
+    from lightdan.systems.synthetic_kerr_images import SyntheticKerrImages
     from lightdan.systems.xy import XY
 
 _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
+    "Baselines": "lightdan.callbacks.baselines",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
     "BlockSpin": "lightdan.systems.block_spin",
@@ -50,26 +58,32 @@ _PUBLIC = {
     "Conditional": "lightdan.conditionals",
     "CouplingGraph": "lightdan.callbacks.coupling_graph",
     "Couplings": "lightdan.callbacks.couplings",
+    "CriticalTemperature": "lightdan.callbacks.critical_temperature",
+    "Domains": "lightdan.callbacks.domains",
+    "DoubleWell": "lightdan.systems.path",
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
     "FreeEnergy": "lightdan.callbacks.free_energy",
     "GaussianMixture": "lightdan.conditionals",
+    "ImageSteps": "lightdan.callbacks.image_steps",
     "Ising": "lightdan.systems.ising",
+    "KerrImages": "lightdan.systems.kerr_images",
     "MADE": "lightdan.architectures.made",
     "MaximumLikelihood": "lightdan.objectives",
     "Measurement": "lightdan.callbacks.base",
     "NotMeasurable": "lightdan.callbacks.ensemble",
     "Objective": "lightdan.objectives",
     "Operator": "lightdan.spin_hamiltonian",
-    "PhaseStructure": "lightdan.callbacks.phase_structure",
-    "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
-    "PixelCNN": "lightdan.architectures.pixelcnn",
     "Path": "lightdan.systems.path",
+    "PhaseStructure": "lightdan.callbacks.phase_structure",
+    "PixelCNN": "lightdan.architectures.pixelcnn",
     "Recorded": "lightdan.systems.recorded",
+    "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "Result": "lightdan.callbacks.report",
-    "DoubleWell": "lightdan.systems.path",
     "ScalarField": "lightdan.systems.scalar_field",
     "SpinHamiltonian": "lightdan.spin_hamiltonian",
+    "StructureFactor": "lightdan.callbacks.structure_factor",
+    "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",

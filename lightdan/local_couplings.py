@@ -1,10 +1,12 @@
 """Couplings from local conditionals: logistic regression of spins, or of what a network says of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightdan.spin_hamiltonian import Operator
@@ -31,7 +33,7 @@ def uniform_operators(
 
     Args:
         shape: Numbers of sites along the axes.
-        boundary: ``periodic`` or ``open``.
+        boundary: That of the system.
         symmetries: Of the system.
         max_distance: Largest distance of a pair.
     """
@@ -77,6 +79,35 @@ def plaquettes(shape: Sequence[int], boundary: str) -> np.ndarray:
     return np.stack(corners, axis=-1).reshape(-1, 4)
 
 
+def sites_with_neighbours(
+    shape: Sequence[int], boundary: str, operators: Sequence[Operator]
+) -> NDArray[np.intp]:
+    """Those whose conditionals the operators describe: of a window not those near its edge.
+
+    A site at the edge has neighbours outside of the window, which nobody sees; what they do on the
+    average is no coupling of the film. All sites that an operator could join to one inside must be seen.
+
+    Args:
+        shape: Numbers of sites along the axes.
+        boundary: That of the system.
+        operators: Translation-invariant ones.
+
+    Raises:
+        ValueError: no site has all its neighbours in the window.
+    """
+    places = np.stack(np.unravel_index(np.arange(math.prod(shape)), tuple(shape)), axis=1)
+    if boundary != "window":
+        return np.arange(len(places))
+    reach = max(int(np.ptp(places[o.sites], axis=1).max()) for o in operators)
+    inside = ((places >= reach) & (places < np.array(shape) - reach)).all(axis=1)
+    if not inside.any():
+        raise ValueError(
+            f"a window of {' × '.join(map(str, shape))} sites has none that is {reach} from its edge: "
+            "set max_distance to less, or take larger patches"
+        )
+    return np.flatnonzero(inside)
+
+
 def _class(displacement: Sequence[int], turns: bool, mirrors: bool) -> tuple[int, ...]:
     """That which stands for all that symmetries, or the exchange of the two sites, make of it."""
     images = {tuple(displacement)}
@@ -110,17 +141,23 @@ class LocalFields:
         operators: The O_a.
         num_sites: N.
         device: Where to compute.
+        sites: Those whose conditionals are asked for; by default all.
     """
 
     def __init__(
-        self, operators: Sequence[Operator], num_sites: int, device: torch.device | None = None
+        self,
+        operators: Sequence[Operator],
+        num_sites: int,
+        device: torch.device | None = None,
+        sites: Sequence[int] | None = None,
     ) -> None:
         self.operators, self.num_sites = operators, num_sites
+        self.sites = range(num_sites) if sites is None else sites
         self.terms: list[list[SiteTerms]] = [[] for _ in range(num_sites)]
         for index, operator in enumerate(operators):
-            sites, order = operator.sites, operator.order
-            others = np.concatenate([np.delete(sites, place, axis=1) for place in range(order)])
-            own = sites.T.ravel()
+            terms, order = operator.sites, operator.order
+            others = np.concatenate([np.delete(terms, place, axis=1) for place in range(order)])
+            own = terms.T.ravel()
             sort = own.argsort(kind="stable")
             present, starts = np.unique(own[sort], return_index=True)
             for site, rows in zip(present, np.split(others[sort], starts[1:]), strict=True):
@@ -139,10 +176,10 @@ class LocalFields:
         return x
 
     def logits(self, configurations: Configurations, couplings: np.ndarray) -> Tensor:
-        """Ln p(s_i = 1 | all others) − ln p(s_i = −1 | all others) `(M, N)`."""
+        """Ln p(s_i = 1 | all others) − ln p(s_i = −1 | all others) `(M, sites)`."""
         spins = by_site(configurations)
         values = torch.as_tensor(couplings, device=spins.device)
-        rows = [2 * values[self.columns[i]] @ self.at(i, spins) for i in range(self.num_sites)]
+        rows = [2 * values[self.columns[i]] @ self.at(i, spins) for i in self.sites]
         return torch.stack(rows, dim=1)
 
 
@@ -157,22 +194,35 @@ class Fit(NamedTuple):
     Args:
         couplings: βJ `(operators,)`.
         influence: Of each configuration on them `(M, operators)`; the covariance is that of its mean.
+        together: So many consecutive configurations are one independent observation, an eighth of all
+            at most.
     """
 
     couplings: np.ndarray
     influence: np.ndarray
+    together: int = 1
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """Deviations of the observations' sums from their mean, over M `(observations, operators)`."""
+        num = len(self.influence)
+        starts = np.arange(0, num, min(self.together, max(1, num // 8)))
+        sums = np.add.reduceat(self.influence, starts, axis=0)
+        deviations: np.ndarray = (sums - sums.mean(axis=0)) / num
+        return deviations
 
     @property
     def covariance(self) -> np.ndarray:
         """Of the couplings `(operators, operators)`, whatever the true distribution."""
-        num, parameters = self.influence.shape
-        covariance: np.ndarray = np.cov(self.influence.T).reshape(parameters, parameters) / num
+        blocks = self.blocks
+        covariance: np.ndarray = blocks.T @ blocks * (len(blocks) / (len(blocks) - 1))
         return covariance
 
     @property
     def standard_errors(self) -> np.ndarray:
         """Of the couplings `(operators,)`."""
-        errors: np.ndarray = self.influence.std(axis=0, ddof=1) / len(self.influence) ** 0.5
+        blocks = self.blocks
+        errors: np.ndarray = np.sqrt((blocks**2).sum(axis=0) * (len(blocks) / (len(blocks) - 1)))
         return errors
 
 
@@ -182,6 +232,7 @@ def fit(
     targets: Tensor | None = None,
     offset: Tensor | None = None,
     initial: np.ndarray | None = None,
+    together: int = 1,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Fit:
     """The βJ that maximise Σ_{s,i} [t ln σ(z) + (1 − t) ln σ(−z)], z_i = h_i + 2 Σ_a βJ_a x_ia.
@@ -191,7 +242,7 @@ def fit(
     a network on the operators: of all Hamiltonians made of them that with the smallest mean divergence
     of the local conditionals. A configuration weighs most where a spin is undecided, unlike in least
     squares of the energy differences, which is ruled by rare flips that a network knows least. Standard
-    errors are those of the sandwich, each configuration being one independent observation.
+    errors are those of the sandwich.
 
     Args:
         fields: x of the operators.
@@ -199,6 +250,7 @@ def fit(
         targets: t `(M, N)`; by default of the spins.
         offset: h `(M, N)`.
         initial: βJ to begin with; by default 0.
+        together: So many consecutive configurations are one independent observation.
         progress: Told how many more sites are passed; a fit takes some five times all of them.
 
     Raises:
@@ -208,7 +260,7 @@ def fit(
     """
     num, parameters = len(configurations), len(fields.operators)
     if not parameters:
-        return Fit(np.zeros(0), np.zeros((num, 0)))
+        return Fit(np.zeros(0), np.zeros((num, 0)), together)
     spins = by_site(configurations)
     targets = None if targets is None else targets.T.contiguous()
     offset = None if offset is None else offset.T.contiguous()
@@ -227,7 +279,8 @@ def fit(
     for _ in range(30):
         gradient = torch.zeros_like(couplings)
         curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=spins.device)
-        for site, columns in enumerate(fields.columns):
+        for site in fields.sites:
+            columns = fields.columns[site]
             x, residual, weight = residuals(site)
             gradient[columns] += x @ residual
             curvature[columns[:, None], columns] += (x * weight) @ x.T
@@ -243,8 +296,9 @@ def fit(
     else:
         raise Undetermined
     scores = torch.zeros(parameters, num, dtype=torch.float32, device=spins.device)
-    for site, columns in enumerate(fields.columns):
+    for site in fields.sites:
+        columns = fields.columns[site]
         x, residual, _ = residuals(site)
         scores[columns] += (x * residual).float()
     influence = num * torch.linalg.solve(curvature, scores.double()).T
-    return Fit(couplings.cpu().numpy(), influence.cpu().numpy())
+    return Fit(couplings.cpu().numpy(), influence.cpu().numpy(), together)

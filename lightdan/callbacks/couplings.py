@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from lightdan.callbacks.base import SampledMeasurement
 from lightdan.callbacks.effective_hamiltonian import EffectiveHamiltonian, require_spins
-from lightdan.callbacks.ensemble import Ensemble
+from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.callbacks.report import Result
-from lightdan.local_couplings import uniform_operators
+from lightdan.local_couplings import sites_with_neighbours, uniform_operators
 from lightdan.spin_hamiltonian import Operator
 from lightdan.statistics import Estimate
 
@@ -26,6 +26,7 @@ class Couplings(SampledMeasurement):
     and the last agree, and the network only costs time; where it is not, H_θ keeps what the operators
     leave out. `explained_single_flip` and `explained_multi_flip` are the shares of the variance of
     H_θ's differences, of one and of four random spins, that the projection explains.
+    Of a window of a larger system only the sites further from its edge than `max_distance` are fitted.
     The Hamiltonian of the estimates goes to ``couplings/hamiltonian.json``: `SpinHamiltonian.load`.
 
     Args:
@@ -116,9 +117,13 @@ def uniform_hamiltonian(
     require_spins(ensemble)
     system = ensemble.system
     operators = uniform_operators(system.lattice_shape, system.boundary, system.symmetries, max_distance)
+    try:
+        sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
+    except ValueError as reason:
+        raise NotMeasurable(str(reason)) from reason
     return ensemble.keep(
         ("uniform Hamiltonian", max_distance, num_samples, seed),
-        lambda: EffectiveHamiltonian(ensemble, operators, num_samples, seed),
+        lambda: EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites),
     )
 
 

@@ -85,6 +85,7 @@ class EffectiveHamiltonian:
         operators: The O_a.
         num_samples: Of the network, and at most so many held-out configurations.
         seed: Of the samples.
+        sites: Those whose conditionals are fitted; by default all.
 
     Raises:
         NotMeasurable: there are fewer held-out configurations than couplings at a site.
@@ -95,10 +96,11 @@ class EffectiveHamiltonian:
     operators: Sequence[Operator]
     num_samples: int
     seed: int
+    sites: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         self.fields = LocalFields(
-            self.operators, self.ensemble.system.num_sites, self.ensemble.model.device
+            self.operators, self.ensemble.system.num_sites, self.ensemble.model.device, self.sites
         )
         most = max(len(columns) for columns in self.fields.columns)
         if len(self.held_out) <= most:
@@ -106,6 +108,11 @@ class EffectiveHamiltonian:
                 f"{len(self.held_out)} held-out configurations are too few for {most} couplings: "
                 "give more data, or fewer operators"
             )
+
+    @property
+    def together(self) -> int:
+        """Consecutive configurations that are one independent observation."""
+        return self.ensemble.system.rows_together
 
     @cached_property
     def held_out(self) -> Tensor:
@@ -130,20 +137,26 @@ class EffectiveHamiltonian:
     @cached_property
     def missing(self) -> Fit:
         """δ."""
-        return fit(self.fields, self.held_out, offset=local_logits(self.ensemble, self.held_out))
+        logits = local_logits(self.ensemble, self.held_out)
+        return fit(self.fields, self.held_out, offset=logits, together=self.together)
 
     @cached_property
     def pseudo_held_out(self) -> Fit:
         """J^PL_h."""
-        return fit(self.fields, self.held_out)
+        return fit(self.fields, self.held_out, together=self.together)
 
     @cached_property
     def pseudo(self) -> Fit:
         """J^PL."""
         everything = all_configurations_of(self.ensemble)
-        with progress_bar("Pseudo-likelihood", 3 * self.ensemble.system.num_sites) as advance:
-            initial = self.pseudo_held_out.couplings
-            return fit(self.fields, everything, initial=initial, progress=advance)
+        with progress_bar("Pseudo-likelihood", 3 * len(self.fields.sites)) as advance:
+            return fit(
+                self.fields,
+                everything,
+                initial=self.pseudo_held_out.couplings,
+                together=self.together,
+                progress=advance,
+            )
 
     @cached_property
     def couplings(self) -> np.ndarray:
@@ -155,7 +168,8 @@ class EffectiveHamiltonian:
     def remainder(self) -> Fit:
         """δ − J^PL_h."""
         ours = self.pseudo_held_out
-        return Fit(self.missing.couplings - ours.couplings, self.missing.influence - ours.influence)
+        difference = self.missing.influence - ours.influence
+        return Fit(self.missing.couplings - ours.couplings, difference, self.together)
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -182,8 +196,9 @@ class EffectiveHamiltonian:
         samples, couplings = self.samples, self.network.couplings
         linear = self.fields.logits(samples, couplings)
         generator = torch.Generator().manual_seed(self.seed)
-        chosen = torch.rand(len(samples), samples[0].numel(), generator=generator).argsort(1)[:, :4]
-        chosen = chosen.to(samples.device)
+        sites = torch.tensor(list(self.fields.sites), device=samples.device)
+        chosen = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
+        chosen = sites[chosen.to(samples.device)]
         changed = samples.flatten(1).clone()
         changed.scatter_(1, chosen, -changed.gather(1, chosen))
         changed = changed.reshape(samples.shape)
@@ -195,7 +210,7 @@ class EffectiveHamiltonian:
         y = torch.as_tensor(learned[0] - learned[1])[:, None]
         x = torch.as_tensor(energies[0] - energies[1])[:, None]
         return {
-            "explained_single_flip": share(self.logits, linear),
+            "explained_single_flip": share(self.logits[:, sites], linear),
             "explained_multi_flip": share(y, x),
         }
 

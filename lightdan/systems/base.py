@@ -48,7 +48,7 @@ class System(LightningDataModule):
     """
 
     boundary: str = "periodic"
-    """``periodic`` or ``open``."""
+    """``periodic``, ``open``, or ``window``: cut out of something larger that is not seen."""
     site_kind: str = "spin"
     """``spin`` (±1), ``level`` (integers), ``angle`` ([0, 2π)) or ``real``."""
     levels: tuple[int, ...] = (-1, 1)
@@ -57,6 +57,8 @@ class System(LightningDataModule):
     """Names of the operations of `lightdan.lattice` that leave the ensemble as it is."""
     lattice_shape: tuple[int, ...]
     """Numbers of sites along the axes."""
+    rows_together: int = 1
+    """Consecutive configurations that depend on each other, like patches of one image."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ def block_sums(configurations: Tensor, stride: int = 2, boundary: str = "periodi
     """Sums over the 2 × 2 plaquettes at every `stride`-th site of `(B, rows, columns)`."""
     total = configurations + configurations.roll(-1, 1)
     total = (total + total.roll(-1, 2))[:, ::stride, ::stride]
-    return total[:, :-1, :-1] if stride == 1 and boundary == "open" else total
+    return total[:, :-1, :-1] if stride == 1 and boundary != "periodic" else total
 
 
 def majority(sums: Tensor, seed: int) -> Tensor:

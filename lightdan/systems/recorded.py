@@ -36,7 +36,8 @@ class Recorded(System):
             (M, rows, columns). Never unpickled: no code in it can run.
         values: What they are, where they should not be recognised: ``spin`` (two values), ``level``
             (integers), ``angle`` (in [0, 2π)) or ``real``.
-        boundary: Whether the lattice is ``open`` or ``periodic``; only this has translations.
+        boundary: Whether the lattice is ``open``, a ``window`` of a larger one, or ``periodic``; only this
+            has translations.
         dataset: Name of the array in an .npz, .h5 or .pt file of several.
         shape: Numbers of sites, where a row is to be reshaped into a ring or a rectangle.
         num_configurations: The first so many rows; by default all.
@@ -52,7 +53,7 @@ class Recorded(System):
         self,
         path: str,
         values: Literal["auto", "spin", "level", "angle", "real"] = "auto",
-        boundary: Literal["open", "periodic"] = "open",
+        boundary: Literal["open", "periodic", "window"] = "open",
         dataset: str | None = None,
         shape: tuple[int, ...] | None = None,
         num_configurations: int | None = None,
@@ -65,8 +66,8 @@ class Recorded(System):
             raise ValueError(
                 f"temperature must be one number for the file {path}, not {self.temperatures}."
             )
-        if boundary not in ("open", "periodic"):
-            raise ValueError(f"boundary must be 'open' or 'periodic', not {boundary!r}.")
+        if boundary not in ("open", "periodic", "window"):
+            raise ValueError(f"boundary must be 'open', 'periodic' or 'window', not {boundary!r}.")
         self.path = path
         self.boundary = boundary
         self.lattice_shape = _lattice_shape(path, array, shape)

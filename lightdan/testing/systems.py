@@ -43,7 +43,7 @@ class SystemTests:
         """Lattice, sites and symmetries make sense."""
         assert all(isinstance(side, int) and side > 0 for side in system.lattice_shape)
         assert system.site_kind in SITE_KINDS
-        assert system.boundary in ("periodic", "open")
+        assert system.boundary in ("periodic", "open", "window")
         assert bool(system.levels) == (system.site_kind in ("spin", "level"))
         spatial = spatial_operations(system.lattice_shape, system.boundary)
         internal = SPIN_OPERATIONS if system.site_kind == "angle" else ["z2"]

@@ -1,0 +1,195 @@
+"""Grey images out of files."""
+
+import glob
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+TIFF = SUFFIXES[:2]
+MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
+GREY = np.array([0.2125, 0.7154, 0.0721])
+"""Luminance of red, green and blue (ITU-R BT.709)."""
+
+
+def find_files(path: str) -> list[Path]:
+    """The image files of a folder or a glob in the order of the numbers in their names, or the one file.
+
+    Raises:
+        ValueError: there are none.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        found = [file for file in place.iterdir() if file.suffix.lower() in SUFFIXES]
+        kinds = ", ".join(SUFFIXES)
+        what = f"The folder {path} has no images: name one with files that end in {kinds}."
+    elif place.is_file():
+        found = [place]
+        if place.suffix.lower() not in SUFFIXES:
+            raise ValueError(
+                f"The file {path} ends in {place.suffix!r}, which is no image that is known: convert it "
+                "to .tif or .png."
+            )
+    else:
+        found = [Path(name) for name in glob.glob(str(place), recursive=True)]
+        found = [file for file in found if file.suffix.lower() in SUFFIXES]
+        what = (
+            f"There is no image at {path} (seen from {Path.cwd()}): give a file, a folder or a glob "
+            "like 'images/*.tif'."
+        )
+    if not found:
+        raise ValueError(what)
+    return sorted(found, key=natural)
+
+
+def natural(path: Path) -> list[tuple[int, str | int]]:
+    """Key by which image10 comes after image9."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(1, int(part)) if part.isdigit() else (0, part) for part in parts]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One image in a file.
+
+    Args:
+        file: The file.
+        number: Of the page in it.
+    """
+
+    file: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.file}" + (f", page {self.number + 1}" if self.number else "")
+
+    def read(self) -> np.ndarray:
+        """The grey image `(rows, columns)` in the type of the file; of colours their luminance.
+
+        Raises:
+            ValueError: it cannot be read, is no image, or has values that are not finite.
+        """
+        try:
+            image = self._decode()
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # decoders raise what they like at damaged files
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"The image {self} cannot be read ({words[:100]}): remove it, or set bad_files to skip."
+            ) from error
+        grey = to_grey(image)
+        if grey is None:
+            raise ValueError(
+                f"The image {self} has the shape {image.shape}, which is neither grey nor RGB: convert it."
+            )
+        if grey.dtype.kind not in "uif" or not np.isfinite(grey).all():
+            raise ValueError(
+                f"The image {self} has values that are no finite numbers: remove it, or set bad_files "
+                "to skip."
+            )
+        return grey
+
+    def _decode(self) -> np.ndarray:
+        if self.file.suffix.lower() in TIFF:
+            tifffile = extra("tifffile")
+            with tifffile.TiffFile(self.file) as tiff:
+                image: np.ndarray = tiff.pages[self.number].asarray()
+                return image
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of decoders about metadata
+            decoded: np.ndarray = extra("skimage.io").imread(self.file)
+            return decoded
+
+
+def extra(name: str):  # type: ignore[no-untyped-def]  # a module
+    """A module of the extra ``images``.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Images need {name.partition('.')[0]}, which is not installed: pip install 'lightdan[images]'."
+        ) from error
+
+
+def to_grey(image: np.ndarray) -> np.ndarray | None:
+    """Of a grey or a colour image with or without opacity; None of anything else."""
+    image = image.squeeze()
+    if image.dtype == bool:
+        image = image.astype(np.uint8)
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[-1] == 2:
+        grey: np.ndarray = image[..., 0]
+        return grey
+    if image.ndim == 3 and image.shape[-1] in (3, 4):
+        mixed: np.ndarray = (image[..., :3] @ GREY).astype(np.float32)
+        return mixed
+    return None
+
+
+def pages(files: list[Path], skip: bool) -> Iterator[Page]:
+    """All pages of the files in order.
+
+    Args:
+        files: The files.
+        skip: Whether to warn of a file that cannot be opened and to go on.
+
+    Raises:
+        ValueError: a file cannot be opened.
+    """
+    for file in files:
+        number = 1
+        if file.suffix.lower() in TIFF:
+            try:
+                with extra("tifffile").TiffFile(file) as tiff:
+                    number = len(tiff.pages)
+                if not number:
+                    raise ValueError("no pages")
+            except Exception as error:
+                if isinstance(error.__cause__, ModuleNotFoundError):
+                    raise
+                words = " ".join(str(error).split())
+                message = f"The image {file} cannot be read ({words[:100]})"
+                if not skip:
+                    raise ValueError(f"{message}: remove it, or set bad_files to skip.") from error
+                warnings.warn(f"{message}; it is left out.", stacklevel=2)
+                continue
+        yield from (Page(file, page) for page in range(number))
+
+
+def pixel_size(file: Path) -> float | None:
+    """Side of a pixel in µm as the file tells it: OME-XML, ImageJ, or TIFF pixels per centimetre."""
+    if file.suffix.lower() not in TIFF:
+        return None
+    with extra("tifffile").TiffFile(file) as tiff:
+        if tiff.ome_metadata:
+            size = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata)
+            unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
+            if size:
+                return float(size[1]) * MICROMETRES.get(unit[1] if unit else "µm", math.nan)
+        tags = tiff.pages[0].tags
+        if "XResolution" not in tags:
+            return None
+        numerator, denominator = tags["XResolution"].value
+        if not numerator or not denominator:
+            return None
+        size_of_pixel: float = denominator / numerator
+        unit_name = (tiff.imagej_metadata or {}).get("unit")
+        if unit_name in MICROMETRES:
+            return size_of_pixel * MICROMETRES[unit_name]
+        # 72 or 300 a inch are those of a screen or a printer and tell nothing of the object.
+        if int(tags["ResolutionUnit"].value) == 3 and size_of_pixel * 1e4 < 100:
+            return size_of_pixel * 1e4
+    return None

@@ -1,0 +1,114 @@
+"""A synthetic microscope: films of known Hamiltonian, and what a camera would make of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lightdan.simulation import interactions, ising
+
+RANGE = 6.0
+"""Distance up to which spins of a film feel each other's dipoles."""
+
+
+def dipolar_pairs(shape: tuple[int, int], dipolar: float) -> list[tuple[NDArray[np.intp], float]]:
+    """The pairs of H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³ on a torus, with their couplings J.
+
+    Magnetic moments perpendicular to a film repel as 1/r³ at all distances; here they do so up to
+    r = 6, which is enough to break up the domains.
+    """
+    sites = np.arange(shape[0] * shape[1]).reshape(shape)
+    reach = int(RANGE)
+    found = []
+    for row in range(reach + 1):
+        for column in range(-reach, reach + 1):
+            r = np.hypot(row, column)
+            if not 0 < r <= RANGE or (row == 0 and column < 0):
+                continue
+            pairs = np.stack([sites.ravel(), np.roll(sites, (-row, -column), (0, 1)).ravel()], axis=1)
+            coupling = (1.0 if r == 1 else 0.0) - dipolar / r**3
+            if coupling:
+                found.append((pairs, coupling))
+    return found
+
+
+def film(
+    shape: tuple[int, int],
+    temperature: float,
+    num: int,
+    dipolar: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.int8]:
+    """Independent configurations of a film, periodic, `(num, *shape)`.
+
+    Without dipoles they are Ising's in equilibrium, by clusters. With them each is cooled from twice
+    the temperature and more to T in 30 steps of 20 heat-bath sweeps, and kept there for 400.
+
+    Args:
+        shape: Rows and columns.
+        temperature: T, in units of J.
+        num: Number of configurations.
+        dipolar: D, in units of J.
+        seed: Of all random numbers.
+        progress: Told how many configurations are new.
+    """
+    if dipolar == 0:
+        return ising.simulate(shape, temperature, num, seed=seed, progress=progress).configurations
+    moves = interactions.gather(shape[0] * shape[1], dipolar_pairs(shape, dipolar))
+    rng = np.random.default_rng([seed, 1])
+    spins = rng.choice(np.array([-1, 1], np.int8), (num, shape[0] * shape[1]))
+    for start in range(0, num, 8):
+        part = spins[start : start + 8]
+        for step, factor in enumerate([*np.geomspace(2.5, 1.0, 30), *[1.0] * 20]):
+            at = np.full(len(part), temperature * factor)
+            interactions.sweep(part, moves, at, 20, seed * 1_000_003 + start * 100 + step)
+        if progress is not None:
+            progress(len(part))
+    return spins.reshape(num, *shape)
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What stands between a film and its image: 16 bits of light.
+
+    Args:
+        pixels_per_site: Camera pixels along each side of a site.
+        contrast: Relative difference of the light of up and down.
+        blur: Standard deviation of the point spread function, in pixels.
+        photons: Electrons of a pixel on the average, whose square root is the noise; 0 is no noise.
+        gradient: Relative change of the illumination across the image.
+        drift: Standard deviation of the step of the film from image to image, in pixels.
+        scale_bar: Whether a white bar is burnt in.
+    """
+
+    pixels_per_site: int = 4
+    contrast: float = 0.2
+    blur: float = 1.0
+    photons: float = 2_000.0
+    gradient: float = 0.3
+    drift: float = 0.0
+    scale_bar: bool = False
+
+    def images(self, films: NDArray[np.int8], seed: int = 0) -> Iterator[NDArray[np.uint16]]:
+        """One image of each film, which is periodic."""
+        rng = np.random.default_rng([seed, 2])
+        place = np.zeros(2)
+        n = self.pixels_per_site
+        for spins in films:
+            light = 1 + self.contrast / 2 * np.repeat(np.repeat(spins, n, 0), n, 1).astype(np.float64)
+            light = np.roll(light, np.rint(place).astype(int), (0, 1))
+            place = place + self.drift * rng.normal(size=2)
+            if self.blur:
+                light = ndimage.gaussian_filter(light, self.blur, mode="wrap")
+            y, x = (np.linspace(-1, 1, side) for side in light.shape)
+            light *= 1 + self.gradient / 2 * (x + 0.5 * y[:, None] - 0.5 * x**2)
+            if self.photons:
+                light = rng.poisson(self.photons * light) / self.photons
+            image = np.clip(20_000 * light, 0, 65_535).astype(np.uint16)
+            if self.scale_bar:
+                high, wide = light.shape
+                image[int(0.92 * high) : int(0.95 * high), int(0.75 * wide) : int(0.95 * wide)] = 65_535
+            yield image

@@ -1,0 +1,96 @@
+"""Images of films of known Hamiltonian, by a synthetic microscope."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+from filelock import FileLock
+
+from lightdan.images.files import extra
+from lightdan.images.microscope import Microscope, film
+from lightdan.progress import progress_bar
+from lightdan.systems.kerr_images import KerrImages
+
+
+class SyntheticKerrImages(KerrImages):
+    """Images by a synthetic microscope of films with H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³.
+
+    The films are periodic, in equilibrium at T, and their spins 4 × 4 pixels. The images are written to
+    the cache as the pages of one TIFF file, and read like any others.
+
+    Args:
+        film: Rows and columns of spins.
+        num_images: Number of films.
+        dipolar: D, in units of J; stripes are seen at D = 0.6 and T = 1.
+        contrast: Relative difference of the light of up and down.
+        blur: Standard deviation of the point spread function, in pixels.
+        photons: Electrons of a pixel, whose square root is the noise; 0 is no noise.
+        gradient: Relative change of the illumination across the image.
+        drift: Standard deviation of the film's step from image to image, in pixels.
+        scale_bar: Whether a white bar is burnt in.
+        temperature: T, in units of J.
+        site_size: Side of a site in pixels.
+        kwargs: Of `KerrImages`.
+    """
+
+    def __init__(
+        self,
+        film: tuple[int, int] = (128, 168),
+        num_images: int = 135,
+        dipolar: float = 0.0,
+        contrast: float = 0.2,
+        blur: float = 1.0,
+        photons: float = 2_000.0,
+        gradient: float = 0.3,
+        drift: float = 0.0,
+        scale_bar: bool = False,
+        temperature: float = 2.5,
+        site_size: float = 4.0,
+        **kwargs: Any,
+    ) -> None:
+        extra("tifffile")
+        super().__init__(
+            path="", temperature=temperature, num_images=num_images, site_size=site_size, **kwargs
+        )
+        self.film, self.dipolar = film, dipolar
+        self.microscope = Microscope(
+            contrast=contrast,
+            blur=blur,
+            photons=photons,
+            gradient=gradient,
+            drift=drift,
+            scale_bar=scale_bar,
+        )
+        key = [film, self.temperatures, num_images, dipolar, self.seed, asdict(self.microscope)]
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        self.path = str(self.cache_dir / f"kerr-images-{name}.tif")
+
+    def prepare_data(self) -> None:
+        """Simulate the films and write their images, unless they are there."""
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            if not os.path.exists(self.path):
+                self._write()
+
+    def _write(self) -> None:
+        rows, columns = self.film
+        number, temperature = self.num_images or 1, self.temperatures[0]
+        with progress_bar(f"Simulating films of {rows} × {columns}", number) as advance:
+            films = film(self.film, temperature, number, self.dipolar, self.seed, advance)
+        temporary = f"{self.path}.{os.getpid()}.tmp"
+        try:
+            with extra("tifffile").TiffWriter(temporary) as tiff:
+                for image in self.microscope.images(films, self.seed):
+                    tiff.write(image, contiguous=True)
+            os.replace(temporary, self.path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read them; at the first call only."""
+        if self._configurations is None:
+            self.prepare_data()
+        super().setup(stage)
