@@ -247,8 +247,8 @@ def fit(
     Args:
         fields: x of the operators.
         configurations: s `(M, *lattice)`.
-        targets: t `(M, N)`; by default of the spins.
-        offset: h `(M, N)`.
+        targets: t `(M, sites)`; by default of the spins.
+        offset: h `(M, sites)`.
         initial: βJ to begin with; by default 0.
         together: So many consecutive configurations are one independent observation.
         progress: Told how many more sites are passed; a fit takes some five times all of them.
@@ -268,20 +268,20 @@ def fit(
     if initial is not None:
         couplings += torch.as_tensor(initial, device=spins.device)
 
-    def residuals(site: int) -> tuple[Tensor, Tensor, Tensor]:
+    def residuals(row: int, site: int) -> tuple[Tensor, Tensor, Tensor]:
         """2x `(columns, M)`, t − p and p(1 − p) `(M,)`."""
         x = 2 * fields.at(site, spins)
         z = couplings[fields.columns[site]] @ x
-        p = torch.sigmoid(z if offset is None else z + offset[site])
-        t = (spins[site] > 0).double() if targets is None else targets[site]
+        p = torch.sigmoid(z if offset is None else z + offset[row])
+        t = (spins[site] > 0).double() if targets is None else targets[row]
         return x, t - p, p * (1 - p)
 
     for _ in range(30):
         gradient = torch.zeros_like(couplings)
         curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=spins.device)
-        for site in fields.sites:
+        for row, site in enumerate(fields.sites):
             columns = fields.columns[site]
-            x, residual, weight = residuals(site)
+            x, residual, weight = residuals(row, site)
             gradient[columns] += x @ residual
             curvature[columns[:, None], columns] += (x * weight) @ x.T
             progress(1)
@@ -296,9 +296,9 @@ def fit(
     else:
         raise Undetermined
     scores = torch.zeros(parameters, num, dtype=torch.float32, device=spins.device)
-    for site in fields.sites:
+    for row, site in enumerate(fields.sites):
         columns = fields.columns[site]
-        x, residual, _ = residuals(site)
+        x, residual, _ = residuals(row, site)
         scores[columns] += (x * residual).float()
     influence = num * torch.linalg.solve(curvature, scores.double()).T
     return Fit(couplings.cpu().numpy(), influence.cpu().numpy(), together)

@@ -1,6 +1,5 @@
 """The Curie temperature of a film from its saturation magnetisation."""
 
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 

@@ -70,6 +70,14 @@ def test_every_config_runs_small(config, arguments, tmp_path):
     if content["data"]["class_path"] == "BlockSpin":
         inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
         overrides = ["--config", str(config), *inner, *FEW[1:]]
+    if content["data"]["class_path"] == "SyntheticKerrImages":
+        size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
+        for callback in content["trainer"]["callbacks"]:
+            if callback == {"class_path": "CriticalTemperature"}:
+                callback["init_args"] = {"size": 8, "num_ladders": 4, "num_steps": 20}
+        small = tmp_path / "small.yaml"
+        small.write_text(yaml.safe_dump(content))
+        overrides = ["--config", str(small), *size, *FEW]
     if content["data"]["class_path"] == "Recorded":
         glass = lightdan.edwards_anderson((4, 4))
         with h5py.File(tmp_path / "glass.h5", "w") as file:

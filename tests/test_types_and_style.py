@@ -19,7 +19,18 @@ MODULES = {
     if path.name != "__init__.py"
 }
 FLOORS = [
-    ["types", "simulation", "statistics", "registry", "progress", "provenance", "readers", "values"],
+    [
+        "types",
+        "simulation",
+        "images",
+        "magnetometry",
+        "statistics",
+        "registry",
+        "progress",
+        "provenance",
+        "readers",
+        "values",
+    ],
     [
         "lattice",
         "data",
@@ -75,8 +86,10 @@ def test_nothing_is_imported_from_above(name):
         assert {other, part} != {"systems", "architectures"}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if ".simulation." in name])
-def test_simulation_knows_neither_torch_nor_lightning(name):
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if ".simulation." in name or ".images." in name]
+)
+def test_simulation_and_images_know_neither_torch_nor_lightning(name):
     roots = {found.partition(".")[0] for found in imported(MODULES[name])}
     assert not roots & {"torch", "lightning"}
 

@@ -226,11 +226,15 @@ class Distribution(LightningModule):
 
     @torch.no_grad()
     def local_fields(
-        self, configurations: Configurations, temperature: PerConfiguration | float
+        self,
+        configurations: Configurations,
+        temperature: PerConfiguration | float,
+        sites: Sequence[int] | None = None,
     ) -> Tensor:
         """All single-site differences: H_θ(s') − H_θ(s) with level k at site i `(B, sites, levels)`.
 
-        Of spins the first level is −1, the second +1; the one that the site has gives 0.
+        Of the given sites, or of all. Of spins the first level is −1, the second +1; the one that the
+        site has gives 0.
 
         Raises:
             ValueError: the sites are continuous.
@@ -243,15 +247,17 @@ class Distribution(LightningModule):
         temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
         walkers = self.walkers(configurations, temperature)
         levels = torch.tensor(self.levels).to(configurations)
-        differences = configurations.new_zeros(self.num_sites, len(levels), len(configurations))
-        for site, present in enumerate(walkers.values):
+        chosen = range(self.num_sites) if sites is None else sites
+        differences = configurations.new_zeros(len(chosen), len(levels), len(configurations))
+        for row, site in enumerate(chosen):
+            present = walkers.values[site]
             if len(levels) == 2:
                 change = walkers.propose(site, levels.sum() - present) - walkers.log_prob
-                differences[site] = torch.where(levels[:, None] == present, 0, change)
+                differences[row] = torch.where(levels[:, None] == present, 0, change)
                 continue
             for index, level in enumerate(levels):
                 change = walkers.propose(site, level.expand_as(present)) - walkers.log_prob
-                differences[site, index] = torch.where(level == present, 0, change)
+                differences[row, index] = torch.where(level == present, 0, change)
         return -temperature[:, None, None] * differences.permute(2, 0, 1)
 
     @torch.no_grad()

@@ -20,14 +20,17 @@ from lightdan.simulation.annealing import log_partition
 from lightdan.spin_hamiltonian import Operator, SpinHamiltonian
 from lightdan.statistics import Estimate, mean
 
+CHAINS = 500
+"""Of the annealing."""
+
 
 class Baselines(Measurement):
     """−⟨ln p⟩ of held-out configurations, for p_θ and for what else one would fit to spins.
 
     Estimates: `nll`, of the network, `nll_independent`, of sites that are independent, each with its own
     magnetisation, `nll_nearest_neighbour`, of a field and one coupling of nearest neighbours, and
-    `nll_pairs`, of a field, all pairs up to a distance and plaquettes, both by pseudo-likelihood of the training
-    configurations, with ln Z by annealed importance sampling; and `gain_<baseline>`, the nats a
+    `nll_pairs`, of a field, all pairs up to a distance and plaquettes, both by pseudo-likelihood of the
+    training configurations, with ln Z by annealed importance sampling; and `gain_<baseline>`, the nats a
     configuration by which the network is better, with the error of the differences.
 
     Args:
@@ -91,8 +94,8 @@ class Baselines(Measurement):
             for operator, coupling in zip(operators, found.couplings, strict=True)
         ]
         hamiltonian = SpinHamiltonian(shape, with_couplings, 1.0)
-        with progress_bar("Annealing", 200) as advance:
-            log_z = log_partition(hamiltonian.moves(), seed=self.seed, progress=advance)
+        with progress_bar("Annealing", CHAINS) as advance:
+            log_z = log_partition(hamiltonian.moves(), CHAINS, seed=self.seed, progress=advance)
         rows = ensemble.configurations.cpu().numpy()
         return hamiltonian.energy(rows) + log_z.value, log_z.error
 

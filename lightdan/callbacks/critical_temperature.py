@@ -25,7 +25,7 @@ COARSE = np.geomspace(0.4, 2.5, 24)
 """T'/T at which the specific heat is looked at first."""
 FINER = np.linspace(0.88, 1.12, 13)
 """T' over that of the largest specific heat then found, at which it is looked at again."""
-FINEST = np.linspace(0.94, 1.05, 12)
+FINEST = np.linspace(0.90, 1.05, 16)
 """T' over that of the peak, at which the two sizes are compared; they cross below it."""
 
 
@@ -34,11 +34,11 @@ class CriticalTemperature(Measurement):
 
     The Hamiltonian of `Couplings` is put on periodic lattices of L and 2 L sites a side, larger than a
     patch needs to be, and simulated by replica exchange around the T' of the largest specific heat. The
-    field of the fit is left out: in a field there is no critical point. Estimates: `critical_temperature`,
-    where U = 1 − ⟨m⁴⟩/3⟨m²⟩² is the same for both, in the units of T; `ratio`, T_C/T; and
-    `specific_heat_peak_<L>`. Errors are those of the simulation, by the jackknife over independent
-    chains, and of the couplings, by reweighting. Of a modulated phase, whose m vanishes at all
-    temperatures, there is no crossing, and a note says so.
+    field of the fit is left out: in a field there is no critical point. Estimates:
+    `critical_temperature`, where U = 1 − ⟨m⁴⟩/3⟨m²⟩² is the same for both, in the units of T; `ratio`,
+    T_C/T; and `specific_heat_peak_<L>`. Errors are those of the simulation, by the jackknife over
+    independent chains, and of the couplings, by reweighting. Of a modulated phase, whose m vanishes at
+    all temperatures, there is no crossing, and a note says so.
 
     Args:
         max_distance: Of the pairs.
@@ -67,8 +67,8 @@ class CriticalTemperature(Measurement):
         super().__init__(every_n_epochs)
         if size < 2 * max_distance + 1 or num_ladders < 4 or num_steps < 10:
             raise ValueError(
-                "CriticalTemperature needs size > 2 max_distance, num_ladders ≥ 4 and num_steps ≥ 10, not "
-                f"{size}, {max_distance}, {num_ladders} and {num_steps}."
+                "CriticalTemperature needs size > 2 max_distance, num_ladders ≥ 4 and num_steps ≥ 10, "
+                f"not {size}, {max_distance}, {num_ladders} and {num_steps}."
             )
         self.max_distance, self.size = max_distance, size
         self.num_ladders, self.num_steps = num_ladders, num_steps
@@ -210,7 +210,7 @@ class Series:
 
 
 def crossing_of(small: Series, large: Series) -> float:
-    """T'/T where the cumulants are the same, that of the larger lattice the smaller one above; or NaN."""
+    """T'/T where the cumulants are the same, and that of the larger lattice falls below; or NaN."""
     cubic = np.polynomial.Polynomial.fit(small.ratios, large.binder() - small.binder(), 3)
     roots = cubic.roots()
     real = roots[np.abs(roots.imag) < 1e-9].real
@@ -228,7 +228,7 @@ def peak_of(series: Series) -> float:
 
 
 def with_errors(function: Callable[..., float], series: Sequence[Series], drawn: np.ndarray) -> Estimate:
-    """A function of series: jackknife over the ladders, and the spread that the couplings' errors make."""
+    """A function of series; errors by the jackknife over ladders and by those of the couplings."""
     value = function(*series)
     number = series[0].observed.shape[2]
     blocks = np.array_split(np.arange(number), min(number, 16))

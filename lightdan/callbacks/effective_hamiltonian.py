@@ -36,13 +36,15 @@ def all_configurations_of(ensemble: Ensemble) -> Tensor:
     return torch.cat(rows).to(ensemble.model.device)
 
 
-def local_logits(ensemble: Ensemble, configurations: Tensor) -> Tensor:
-    """Ln p_θ(s_i = 1 | all others) − ln p_θ(s_i = −1 | all others) `(M, N)`, in double precision."""
+def local_logits(
+    ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
+) -> Tensor:
+    """Ln p_θ(s_i = 1 | all others) − ln p_θ(s_i = −1 | all others) `(M, sites)`, of all i or some."""
     model = ensemble.model
     parts = []
     with progress_bar("Local fields", len(configurations)) as advance:
         for part in configurations.split(500):
-            fields = model.local_fields(part, ensemble.temperature).double()
+            fields = model.local_fields(part, ensemble.temperature, sites).double()
             parts.append((fields[..., 0] - fields[..., 1]) / ensemble.temperature)
             advance(len(part))
     return torch.cat(parts)
@@ -126,8 +128,8 @@ class EffectiveHamiltonian:
 
     @cached_property
     def logits(self) -> Tensor:
-        """Those of the network on its samples `(M, N)`."""
-        return local_logits(self.ensemble, self.samples)
+        """Those of the network on its samples `(M, sites)`."""
+        return local_logits(self.ensemble, self.samples, self.fields.sites)
 
     @cached_property
     def network(self) -> Fit:
@@ -137,7 +139,7 @@ class EffectiveHamiltonian:
     @cached_property
     def missing(self) -> Fit:
         """δ."""
-        logits = local_logits(self.ensemble, self.held_out)
+        logits = local_logits(self.ensemble, self.held_out, self.fields.sites)
         return fit(self.fields, self.held_out, offset=logits, together=self.together)
 
     @cached_property
@@ -210,7 +212,7 @@ class EffectiveHamiltonian:
         y = torch.as_tensor(learned[0] - learned[1])[:, None]
         x = torch.as_tensor(energies[0] - energies[1])[:, None]
         return {
-            "explained_single_flip": share(self.logits[:, sites], linear),
+            "explained_single_flip": share(self.logits, linear),
             "explained_multi_flip": share(y, x),
         }
 

@@ -14,8 +14,8 @@ from lightdan.systems.kerr_images import KerrImages
 class ImageSteps(Measurement):
     """The first image as it is, without background, by sites and as spins with a patch, in a figure.
 
-    Estimates are those that `KerrImages` reports, lengths in the unit of `site_size`: `area_fraction`, and
-    `correlation_length` and `domain_period` where a patch is larger than they are.
+    Estimates are those that `KerrImages` reports, lengths in the unit of `site_size`: `area_fraction`,
+    and `correlation_length` and `domain_period` where a patch is larger than they are.
     """
 
     name = "image_steps"

@@ -1,4 +1,4 @@
-"""The structure factor of a texture: where its peak is, how wide, and whether a direction is preferred."""
+"""The structure factor of a texture: its peak, and whether a direction is preferred."""
 
 import math
 from typing import Any
@@ -12,16 +12,16 @@ from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.figures import DATA, MODEL, legends, panels
 from lightdan.callbacks.report import Result
 from lightdan.images import texture
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Estimate, jackknife, mean
 
 
 class StructureFactor(SampledMeasurement):
     """S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w² of model samples against held-out configurations.
 
     w is Hann's window, without which the edges of an open lattice look like structure. Estimates of
-    the model, with those of the data for reference: `structure_factor_peak`, the |k| in radians a site at
-    which S(k), averaged over directions, is largest; `structure_factor_width`, its half width at half
-    maximum, and `domain_period`, 2π/k of it, both left out where S falls from the smallest k on;
+    the model, with those of the data for reference: `structure_factor_peak`, the |k| in radians a
+    site at which S(k), averaged over directions, is largest; `structure_factor_width`, its half width at
+    half maximum, and `domain_period`, 2π/k of it, both left out where S falls from the smallest k on;
     `anisotropy`, |Σ S e^{2iφ}|/Σ S of the direction φ of k; and `structure_factor_max_deviation`, the
     largest difference of S(k) from the data's, over the largest S. Errors by the jackknife.
     """
@@ -42,7 +42,8 @@ class StructureFactor(SampledMeasurement):
         found = []
         for source, configurations in (("model", samples), ("data", ensemble.configurations)):
             k, s, numbers = self.numbers(configurations[: self.num_samples])
-            arrays |= {"k": k, source: s.mean(axis=0), f"{source}_error": s.std(axis=0) / len(s) ** 0.5}
+            values, errors = np.array([mean(column) for column in s.T]).T
+            arrays |= {"k": k, source: values, f"{source}_error": errors}
             found.append(numbers)
         estimates, reference = found
         worst = int(np.abs(arrays["model"] - arrays["data"]).argmax())

@@ -86,7 +86,7 @@ class Page:
         grey = to_grey(image)
         if grey is None:
             raise ValueError(
-                f"The image {self} has the shape {image.shape}, which is neither grey nor RGB: convert it."
+                f"The image {self} has the shape {image.shape}, neither grey nor RGB: convert it."
             )
         if grey.dtype.kind not in "uif" or not np.isfinite(grey).all():
             raise ValueError(
@@ -119,7 +119,7 @@ def extra(name: str):  # type: ignore[no-untyped-def]  # a module
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"Images need {name.partition('.')[0]}, which is not installed: pip install 'lightdan[images]'."
+            f"Images need {name.partition('.')[0]}, not installed yet: pip install 'lightdan[images]'."
         ) from error
 
 

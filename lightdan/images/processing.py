@@ -1,4 +1,4 @@
-"""From a camera's image to the texture: flat field, coarse-graining, threshold, and what is wrong with it."""
+"""From a camera's image to the texture, and what is wrong with it."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,11 @@ STACK = 10
 THUMBNAIL = 32
 COPIES = 0.8
 """Correlation of two thumbnails that are taken for images of the same texture."""
+MOVED = 0.5
+"""Largest correlation of images that are taken for the same, moved; others have 0.3 at T_c."""
 
 
-ROUNDS = 10
+ROUNDS = 50
 SEPARATION = 3.0
 """Distance of two phases over the spread within them; a normal distribution cut in two has 2.65."""
 
@@ -29,8 +31,9 @@ class Steps:
     Args:
         crop: First and last row, first and last column, in pixels, after the Python slice.
         masks: Rectangles like `crop`, within the whole image, that do not count.
-        background: ``polynomial``, the `illumination` of each image; ``stack``, the mean of all images; or
-            ``none``. The image is divided by it where it is positive everywhere, else it is subtracted.
+        background: ``polynomial``, the `illumination` of each image; ``stack``, the mean of all images;
+            or ``none``. The image is divided by it where that is positive everywhere, else it is
+            subtracted.
         denoise: Standard deviation of a Gaussian filter, in pixels.
         zoom: Pixels of a site along each axis, not necessarily an integer: a site has their mean.
     """
@@ -124,9 +127,9 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
         light = coefficients @ terms
         positive = (light > 0).all()
         flat = values / light if positive else values - light
-        bright = flat > thresholds(flat, 2)[0] if np.ptp(flat) > 0 else flat > flat[0]
-        if not 0 < bright.sum() < len(bright):
+        if np.ptp(flat) <= 1e-9 * np.abs(flat).max():
             return own, False
+        bright = flat > thresholds(flat, 2)[0]
         low, high = flat[~bright].mean(), flat[bright].mean()
         within = np.sqrt(np.where(bright, (flat - high) ** 2, (flat - low) ** 2).mean())
         if high - low < SEPARATION * within:
@@ -134,7 +137,9 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
         phase = np.where(bright, high, low)
         middle = (high + low) / 2
         even = values * (middle / phase) if positive else values - phase + middle
-        coefficients = inverse @ (terms @ even)
+        last, coefficients = coefficients, inverse @ (terms @ even)
+        if np.allclose(last, coefficients, rtol=0, atol=1e-9 * np.abs(coefficients).max()):
+            break
     return coefficients, True
 
 
@@ -196,15 +201,35 @@ def thumbnail(texture: np.ndarray) -> np.ndarray:
     return small / norm if norm > 0 else small
 
 
-def same_texture(thumbnails: np.ndarray) -> np.ndarray:
-    """A number for each image `(M,)`, the same for those that show the same texture."""
-    groups: np.ndarray = connected_components(thumbnails @ thumbnails.T > COPIES, directed=False)[1]
+def drifts(textures: np.ndarray) -> np.ndarray:
+    """Rows and columns by which each texture moved to the next `(M − 1, 2)`, NaN where that is another.
+
+    It is the place of the largest circular cross-correlation, if that is above one half.
+    """
+    shape = textures.shape[1:]
+    found = np.full((len(textures) - 1, 2), np.nan)
+    before: tuple[np.ndarray, float] | None = None
+    for index, image in enumerate(textures):
+        s = image - image.mean(dtype=np.float64)
+        now = np.fft.rfft2(s), float(np.linalg.norm(s))
+        if before is not None and now[1] * before[1] > 0:
+            correlation = np.fft.irfft2(before[0].conj() * now[0], shape) / (now[1] * before[1])
+            if correlation.max() > MOVED:
+                place = np.array(np.unravel_index(correlation.argmax(), shape))
+                found[index - 1] = (place + np.array(shape) // 2) % shape - np.array(shape) // 2
+        before = now
+    return found
+
+
+def same_texture(thumbnails: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """A number for each image `(M,)`, the same for those that show the same texture.
+
+    Args:
+        thumbnails: Of all images `(M, …)`.
+        moved: Which image shows that of the one before `(M − 1,)`.
+    """
+    same = thumbnails @ thumbnails.T > COPIES
+    after = np.flatnonzero(moved) + 1
+    same[after, after - 1] = True
+    groups: np.ndarray = connected_components(same, directed=False)[1]
     return groups
-
-
-def drift(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:
-    """Rows and columns by which a texture moved from one image to the next; None if it is another."""
-    shift, *_ = extra("skimage.registration").phase_cross_correlation(first, second, normalization=None)
-    moved = np.roll(second, shift.astype(int), (0, 1))
-    both = np.corrcoef(first.ravel(), moved.ravel())[0, 1]
-    return (-float(shift[0]), -float(shift[1])) if both > 0.5 else None

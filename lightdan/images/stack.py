@@ -104,8 +104,8 @@ class ImageStack:
                         f"{x.shape[0]} × {x.shape[1]} of {x.dtype}" for x in (image, first[1])
                     )
                     raise ValueError(
-                        f"The image {page} is {ours}, but {first[0]} is {theirs}: give images of one kind, "
-                        "or set bad_files to skip."
+                        f"The image {page} is {ours}, but {first[0]} is {theirs}: give images of one "
+                        "kind, or set bad_files to skip."
                     )
             except ValueError as error:
                 if not self.skip or isinstance(error.__cause__, ModuleNotFoundError):
@@ -116,8 +116,8 @@ class ImageStack:
             cut = self.steps.cut(image)
             if cut.size == 0:
                 raise ValueError(
-                    f"crop {list(self.steps.crop or ())} leaves nothing of an image of {image.shape[0]} × "
-                    f"{image.shape[1]} pixels."
+                    f"crop {list(self.steps.crop or ())} leaves nothing of an image of "
+                    f"{image.shape[0]} × {image.shape[1]} pixels."
                 )
             progress(1)
             yield page, cut
@@ -184,8 +184,8 @@ class ImageStack:
         top, left = (self.steps.crop[0], self.steps.crop[2]) if self.steps.crop else (0, 0)
         at = [box[0] + top, box[1] + top, box[2] + left, box[3] + left]
         warnings.warn(
-            f"The images of {self.path} have a region that never changes, rows {at[0]} to {at[1]}, columns "
-            f"{at[2]} to {at[3]}: if it is a scale bar, set masks to [{at}].",
+            f"The images of {self.path} have a region that never changes, rows {at[0]} to {at[1]}, "
+            f"columns {at[2]} to {at[3]}: if it is a scale bar, set masks to [{at}].",
             stacklevel=2,
         )
 
@@ -208,6 +208,6 @@ def site_scale(path: str, pixel: float | None, site: float | None) -> tuple[floa
     side = site or size
     if side < size * (1 - 1e-9):
         raise ValueError(
-            f"site_size {side:g} {unit} is smaller than a pixel, {size:g} {unit}: make it at least as large."
+            f"site_size {side:g} {unit} is smaller than a pixel, {size:g} {unit}: make it larger."
         )
     return max(1.0, side / size), side, unit

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 
 def correlation(patches: np.ndarray) -> np.ndarray:
-    """C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch, mean over both axes, r from 0 to half the side `(M, R)`.
+    """C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch along both axes, r from 0 to half the side `(M, R)`.
 
     ⟨s⟩ is that of all patches: that of each would take the long waves away.
 

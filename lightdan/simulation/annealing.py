@@ -1,7 +1,9 @@
 """Ln Z of any Hamiltonian of spins by annealed importance sampling."""
 
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -26,18 +28,24 @@ def log_partition(
         num_chains: Independent ones.
         num_steps: Of β from 0 to 1.
         seed: Of all random numbers.
-        progress: Told how many more steps are done.
+        progress: Told how many more chains are done.
 
     Source: R. Neal, Stat. Comput. 11, 125 (2001).
     """
     num_sites = len(moves.starts) - 1
     rng = np.random.default_rng([seed, 1])
     spins = rng.choice(np.array([-1, 1], np.int8), (num_chains, num_sites))
-    log_weights = np.zeros(num_chains)
-    for step in range(1, num_steps + 1):
-        log_weights -= interactions.energies(spins, moves) / num_steps
-        at = np.full(num_chains, num_steps / step)
-        interactions.sweep(spins, moves, at, 1, seed * 1_000_003 + step)
-        progress(1)
+
+    def anneal(chain: int) -> float:
+        log_weight: float = interactions.anneal(
+            spins[chain], moves, num_steps, np.random.default_rng([seed, 2, chain])
+        )
+        return log_weight
+
+    log_weights = np.empty(num_chains)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for chain, log_weight in enumerate(pool.map(anneal, range(num_chains))):
+            log_weights[chain] = log_weight
+            progress(1)
     found = log_mean_exp(log_weights)
     return Estimate(found.value + num_sites * math.log(2), found.error)

@@ -204,6 +204,16 @@ def _energy(spins: Any, interactions: Any) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
+def anneal(spins: Any, interactions: Any, num_steps: int, rng: Any) -> float:
+    """−Σ_k H(s_k)/K of one chain, a sweep at β = (k + 1)/K leading from s_k to s_{k+1}, k < K."""
+    log_weight = 0.0
+    for step in range(num_steps):
+        log_weight -= _energy(spins, interactions) / num_steps
+        _sweeps(spins, interactions, num_steps / (step + 1), 1, rng)
+    return log_weight
+
+
+@numba.njit(cache=True, nogil=True)
 def _energies(rows: Any, interactions: Any, energies: Any) -> None:
     for index in range(len(rows)):
         energies[index] = _energy(rows[index], interactions)

@@ -14,7 +14,7 @@ from lightdan import lattice
 from lightdan.data import derive_seed
 from lightdan.images import processing, texture
 from lightdan.images.processing import Steps
-from lightdan.images.stack import SOME, ImageStack, site_scale
+from lightdan.images.stack import ImageStack, site_scale
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife, mean
 from lightdan.systems.base import SPLITS, System
@@ -53,6 +53,7 @@ class KerrImages(System):
         split: ``image``, ``space`` or, by the number of images, ``auto``.
         bad_files: ``stop`` at an image that cannot be used, or ``skip`` it.
         num_images: The first so many; by default all.
+        num_configurations: Patches that are taken at most, at random; by default all.
         kwargs: Of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
     Raises:
@@ -79,9 +80,11 @@ class KerrImages(System):
         split: Literal["auto", "image", "space"] = "auto",
         bad_files: Literal["stop", "skip"] = "stop",
         num_images: int | None = None,
+        num_configurations: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(num_configurations=num_configurations or 1, **kwargs)
+        self.most = num_configurations
         if len(self.temperatures) > 1:
             raise ValueError(f"temperature must be one number for images, not {self.temperatures}.")
         shape = (patch, patch) if isinstance(patch, int) else tuple(patch)
@@ -90,6 +93,7 @@ class KerrImages(System):
             "stride": 1 if stride is None else stride,
             "num_levels": num_levels - 1,
             "num_images": 1 if num_images is None else num_images,
+            "num_configurations": 1 if num_configurations is None else num_configurations,
             "pixel_size": 1 if pixel_size is None else pixel_size,
             "site_size": 1 if site_size is None else site_size,
             "window": window % 2,
@@ -134,8 +138,12 @@ class KerrImages(System):
         passes = 2 if self.threshold != "otsu" else 3
         with progress_bar(f"Reading {self.path}", passes * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)
-        small = [processing.thumbnail(image.astype(np.float64)) for image in self.textures]
-        self.groups = processing.same_texture(np.stack(small))
+        # What is masked must not make images alike.
+        shown = np.where(self.stack.sites, self.textures, 0).astype(np.float32)
+        self.drifts = processing.drifts(shown)
+        self.groups = processing.same_texture(
+            np.stack([processing.thumbnail(image) for image in shown]), np.isfinite(self.drifts[:, 0])
+        )
         self._cut()
         self.summary = self._summarise()
         self.rows_together = self._rows_together()
@@ -149,8 +157,8 @@ class KerrImages(System):
         height, width = self.textures.shape[1:]
         if height < rows or width < columns:
             raise ValueError(
-                f"A patch of {rows} × {columns} sites is larger than an image of {height} × {width} sites: "
-                "make patch or site_size smaller."
+                f"A patch of {rows} × {columns} sites is larger than an image of {height} × {width} "
+                "sites: make patch or site_size smaller."
             )
         number = len(np.unique(self.groups))
         by_image = self.split == "image" or (self.split == "auto" and number >= BY_IMAGE)
@@ -166,8 +174,14 @@ class KerrImages(System):
                     f"No patch of {rows} × {columns} sites without masked pixels is left for the {name} "
                     "split: give a smaller patch, fewer masks or other splits."
                 )
+        if self.most is not None and self.most < (total := sum(map(len, parts))):
+            rng = np.random.default_rng(derive_seed(self.seed, 7))
+            for k, part in enumerate(parts):
+                number = max(1, round(self.most * len(part) / total))
+                parts[k] = part[np.sort(rng.permutation(len(part))[:number])]
         self._configurations = torch.from_numpy(np.concatenate(parts))
         self.num_configurations = len(self._configurations)
+        self.tau_int = [0.5]
         self._temperature = torch.full((self.num_configurations,), self.temperatures[0])
         bounds = np.cumsum([0, *map(len, parts)])
         self._indices = {
@@ -197,8 +211,8 @@ class KerrImages(System):
         if edges[1] < least:
             raise ValueError(
                 f"Images of {sides[0]} × {sides[1]} sites have no room for three strips of patches of "
-                f"{self.lattice_shape[0]} × {self.lattice_shape[1]}: make patch or site_size smaller, or "
-                "give more images."
+                f"{self.lattice_shape[0]} × {self.lattice_shape[1]}: make patch or site_size smaller, "
+                "or give more images."
             )
         strips = list(pairwise(edges))
         if axis == 0:
@@ -208,7 +222,7 @@ class KerrImages(System):
     # What the images are
 
     def _summarise(self) -> dict[str, Estimate]:
-        """Numbers of the textures, lengths in `unit`; errors over the images, of few over the patches."""
+        """Numbers of the textures, lengths in `unit`; errors over images, or patches of a few."""
         patches = self._configurations.numpy()
         few = len(self.textures) < BY_IMAGE
         values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
@@ -267,15 +281,13 @@ class KerrImages(System):
         )
         if different < number:
             warnings.warn(
-                f"{number - different} of the {number} images of {self.path} are copies of others, or nearly "
-                f"so: only {different} textures differ. Copies are kept in one split.",
+                f"{number - different} of the {number} images of {self.path} are copies of others, or "
+                f"nearly so: only {different} textures differ. Copies are kept in one split.",
                 stacklevel=4,
             )
 
     def _drift(self) -> str:
-        same = np.flatnonzero(self.groups[1:] == self.groups[:-1])[:SOME]
-        found = [processing.drift(*self.textures[[i, i + 1]].astype(np.float64)) for i in same]
-        moved = [math.hypot(*step) for step in found if step is not None]
-        if not moved:
+        moved = np.hypot(*self.drifts.T)
+        if np.isnan(moved).all():
             return "not seen, for no image shows the texture of that before it"
-        return f"{np.mean(moved) * self.site:.3g} {self.unit} from one to the next, on the average"
+        return f"{np.nanmean(moved) * self.site:.3g} {self.unit} from one to the next, on the average"

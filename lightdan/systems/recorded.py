@@ -36,8 +36,8 @@ class Recorded(System):
             (M, rows, columns). Never unpickled: no code in it can run.
         values: What they are, where they should not be recognised: ``spin`` (two values), ``level``
             (integers), ``angle`` (in [0, 2π)) or ``real``.
-        boundary: Whether the lattice is ``open``, a ``window`` of a larger one, or ``periodic``; only this
-            has translations.
+        boundary: Whether the lattice is ``open``, a ``window`` of a larger one, or ``periodic``; only
+            this has translations.
         dataset: Name of the array in an .npz, .h5 or .pt file of several.
         shape: Numbers of sites, where a row is to be reshaped into a ring or a rectangle.
         num_configurations: The first so many rows; by default all.

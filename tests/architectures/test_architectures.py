@@ -191,6 +191,8 @@ def test_local_fields_are_all_single_site_differences(cls, site):
     states = all_configurations((2, 3), site.get("levels", (-1, 1)))[::41]
     temperature = torch.linspace(1, 3, len(states), dtype=torch.float64)
     fields = model.local_fields(states, temperature)
+    some = model.local_fields(states, temperature, sites=[4, 1])
+    torch.testing.assert_close(some, fields[:, [4, 1]], atol=1e-9, rtol=0)
     with torch.no_grad():
         before = model.hamiltonian(states, temperature)
         for index in range(6):

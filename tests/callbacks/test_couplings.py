@@ -346,7 +346,7 @@ def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):
     system.setup()
 
     class Exact(MADE):
-        def local_fields(self, configurations, temperature):
+        def local_fields(self, configurations, temperature, sites=None):
             states = configurations.flatten(1).double()
             before = exact.energy(states.numpy())
             fields = torch.zeros(*states.shape, 2, dtype=torch.float64)

@@ -1,9 +1,11 @@
 """Every registered system owes the same; what the base class gives to all."""
 
+import pathlib
 from functools import partial
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from lightning import Trainer
 
@@ -13,9 +15,11 @@ from lightdan import (
     BlockSpin,
     DoubleWell,
     Ising,
+    KerrImages,
     Path,
     Recorded,
     ScalarField,
+    SyntheticKerrImages,
     System,
     registry,
 )
@@ -62,6 +66,23 @@ EXAMPLES = {
     },
 }
 """For each system of ours, small members of it."""
+
+
+def images(num_configurations, cache_dir, **kwargs):
+    """Textures of white noise, one to a file."""
+    folder = pathlib.Path(f"{cache_dir}-images")
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        image = np.where(rng.random((50, 60)) < 0.5, 90, 160).astype(np.uint8)
+        tifffile.imwrite(folder / f"{number}.tif", image)
+    return KerrImages(str(folder), patch=4, num_configurations=num_configurations, **kwargs)
+
+
+EXAMPLES["KerrImages"] = {"noise": images}
+EXAMPLES["SyntheticKerrImages"] = {
+    "Ising": partial(SyntheticKerrImages, film=(40, 40), num_images=40, patch=4, temperature=3.0)
+}
 
 
 def blocks(batch_size=500, stride=2, rule="sum", **kwargs):

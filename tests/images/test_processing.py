@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from lightdan.images import processing
+from lightdan.images.processing import Steps
+
+RNG = np.random.default_rng(0)
+
+
+def texture(rows=40, columns=60, share=0.5):
+    coarse = RNG.random((rows // 4, columns // 4)) < share
+    return np.where(np.kron(coarse, np.ones((4, 4))) > 0, 1.0, -1.0)
+
+
+def test_sites_have_the_mean_of_their_pixels():
+    image = np.arange(35.0).reshape(5, 7)
+    coarse = Steps(zoom=2.5).coarsen(image)
+    assert coarse.shape == (2, 2)
+    first = image[:2, :2].sum() + image[2, :2].sum() / 2 + image[:2, 2].sum() / 2 + image[2, 2] / 4
+    assert coarse[0, 0] == pytest.approx(first / 6.25)
+    np.testing.assert_allclose(Steps(zoom=1.75).coarsen(np.ones((7, 14))), np.ones((4, 8)))
+    assert Steps(zoom=1.0).coarsen(image) is image
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.9])
+def test_illumination_is_found_whatever_the_domains(share):
+    """The polynomial that was put in; one fitted to the image would follow the magnetisation.
+
+    A few pixels between phase and light may stay on the wrong side, which moves it by less than 1 %.
+    """
+    light = np.tensordot([100.0, 10, -20, 5, 3, -15], processing.basis((40, 60)), 1)
+    image = light * (1 + 0.1 * texture(share=share))
+    found, two_phases = processing.illumination(image, np.ones(image.shape, bool))
+    assert two_phases
+    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=0.01)
+
+
+def test_illumination_of_masked_one_phase_and_signed_images():
+    light = np.tensordot([100.0, 10, -20, 5, 3, -15], processing.basis((40, 60)), 1)
+    spins, valid = texture(), np.ones((40, 60), bool)
+    burnt = light * (1 + 0.1 * spins)
+    burnt[30:, 40:], valid[30:, 40:] = 1e4, False
+    found, _ = processing.illumination(burnt, valid)
+    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=1e-6)
+    noisy = light * (1 + 0.01 * RNG.normal(size=light.shape))
+    found, two_phases = processing.illumination(noisy, np.ones_like(valid))
+    assert not two_phases
+    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=0.01)
+    found, two_phases = processing.illumination(light - 100 + 30 * spins, np.ones_like(valid))
+    assert two_phases  # of differences of images the light is subtracted
+    middle = np.tensordot(found, processing.basis((40, 60)), 1)
+    np.testing.assert_allclose(middle - middle.mean(), light - light.mean(), atol=1e-6)
+    same, two_phases = processing.illumination(np.full((40, 60), 7.0), np.ones_like(valid))
+    assert not two_phases
+    np.testing.assert_allclose(same, [7, 0, 0, 0, 0, 0], atol=1e-9)
+
+
+def test_crop_masks_flat_field_and_filter():
+    steps = Steps(crop=(2, 12, 3, 20), masks=((10, 15, 15, 25),), denoise=1.0)
+    image = np.arange(600.0).reshape(20, 30)
+    np.testing.assert_array_equal(steps.cut(image), image[2:12, 3:20])
+    valid = steps.valid((20, 30))
+    assert valid.shape == (10, 17)
+    assert (~valid).sum() == 2 * 5
+    np.testing.assert_allclose(steps.flatten(image, image + 1), image / (image + 1))
+    np.testing.assert_allclose(steps.flatten(image, image - 300), np.full_like(image, 300))
+    flat = np.where(valid, 2.0, 1e6)
+    np.testing.assert_allclose(steps.smooth(flat, valid)[valid], 2.0)  # what is masked has no weight
+
+
+def test_thresholds_separate_classes():
+    values = np.concatenate([RNG.normal(m, 0.1, 2000) for m in (0, 1, 3)])
+    one, two = processing.thresholds(values, 3)
+    assert (np.digitize(values, [one, two]) != np.repeat([0, 1, 2], 2000)).mean() < 0.002
+    assert 0.3 < processing.thresholds(values[:4000], 2)[0] < 0.7
+
+
+def test_scale_bars_are_seen_and_domains_are_not():
+    bar = (slice(34, 37), slice(40, 55))
+    images = np.stack([100 + 10 * texture() for _ in range(12)])
+    assert processing.constant_region(images) is None
+    assert processing.constant_region(images[:1]) is None
+    images[(slice(None), *bar)] = 255
+    assert processing.constant_region(images) == (34, 37, 40, 55)
+    assert processing.constant_region(images[:1]) == (34, 37, 40, 55)
+
+
+def test_copies_and_drift():
+    first, other = texture(), texture()
+    moved = np.roll(first, (3, -5), (0, 1))
+    noisy = np.where(RNG.random(first.shape) < 0.05, -first, first)
+    small = np.stack([processing.thumbnail(t) for t in (first, other, noisy)])
+    assert processing.same_texture(small, np.array([False, False])).tolist() == [0, 1, 0]
+    assert processing.same_texture(small, np.array([False, True])).tolist() == [0, 0, 0]
+    found = processing.drifts(np.stack([first, moved, first, other, np.ones_like(first)]))
+    np.testing.assert_array_equal(found, [[3, -5], [-3, 5], *[[np.nan] * 2] * 2])
+    assert processing.thumbnail(np.ones((8, 8))).tolist() == [0.0] * 64

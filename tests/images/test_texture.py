@@ -1,0 +1,72 @@
+import math
+
+import numpy as np
+import pytest
+
+from lightdan.images import texture
+
+RNG = np.random.default_rng(0)
+
+
+def test_correlation_by_hand():
+    patches = RNG.choice([-1, 1], (5, 4, 6))
+    c = texture.correlation(patches)
+    s = patches - patches.mean()
+    assert c.shape == (5, 3)
+    np.testing.assert_allclose(c[:, 0], (s**2).mean((1, 2)))
+    down = [s[1, i, j] * s[1, i + 2, j] for i in range(2) for j in range(6)]
+    right = [s[1, i, j] * s[1, i, j + 2] for i in range(4) for j in range(4)]
+    assert c[1, 2] == pytest.approx((np.mean(down) + np.mean(right)) / 2)
+
+
+def test_correlation_length_of_an_exponential():
+    r = np.arange(20)
+    assert texture.correlation_length(np.exp(-r / 5.0)) == pytest.approx(5.0)
+    assert texture.correlation_length(np.exp(-r / 4.5)) == pytest.approx(4.5, abs=0.05)
+    assert math.isnan(texture.correlation_length(np.ones(4)))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (12, 17)])
+def test_power_of_noise_is_flat_and_that_of_a_wave_has_its_peak(shape):
+    noise = RNG.choice([-1.0, 1.0], (4000, *shape))
+    k, s = texture.radial(texture.power(noise), *shape)
+    assert k.shape == s.mean(0).shape
+    np.testing.assert_allclose(s.mean(0)[2:], 1.0, atol=0.05)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for wave in (0.9, 1.2, 1.7):
+        phases, angles = 2 * np.pi * RNG.random((2, 500, 1, 1))
+        waves = np.cos(wave * (np.cos(angles) * x + np.sin(angles) * y) + phases)
+        k, s = texture.radial(texture.power(waves), *shape)
+        assert texture.peak(k, s.mean(0))[0] == pytest.approx(
+            wave, rel=0.03 if shape == (16, 16) else 0.07
+        )
+
+
+def test_width_of_a_gaussian_peak_and_no_width_at_the_end():
+    k = np.linspace(0.1, 3, 30)
+    found = texture.peak(k, np.exp(-((k - 1.23) ** 2) / (2 * 0.4**2)))
+    assert found == pytest.approx((1.23, 0.4 * math.sqrt(2 * math.log(2))))
+    at, width = texture.peak(k, np.exp(-k))
+    assert at == k[0]
+    assert math.isnan(width)
+
+
+def test_anisotropy_of_stripes_and_of_noise():
+    y, x = np.mgrid[:16, :16]
+    stripes = np.stack([np.cos(1.2 * x + p) + 0 * y for p in 2 * np.pi * RNG.random(200)])
+    assert texture.anisotropy(texture.power(stripes).mean(0)) > 0.8
+    crossed = np.concatenate([stripes, stripes.transpose(0, 2, 1)])
+    assert texture.anisotropy(texture.power(crossed).mean(0)) < 0.02
+    assert texture.anisotropy(texture.power(RNG.normal(size=(4000, 16, 16))).mean(0)) < 0.02
+    diagonal = np.stack([np.cos(0.9 * (x + y) + p) for p in 2 * np.pi * RNG.random(200)])
+    assert texture.anisotropy(texture.power(diagonal).mean(0)) > 0.8
+
+
+def test_domains_by_hand():
+    patches = np.array([[[1, 1, -1], [1, -1, -1], [1, 1, 1]], [[1, 1, 1]] * 3])
+    number, walls = texture.domains(patches)
+    np.testing.assert_allclose(number * 9, [2, 1])
+    np.testing.assert_allclose(walls * 9, [5, 0])
+    checkered = (-1) ** np.add.outer(np.arange(4), np.arange(4))[None]
+    number, walls = texture.domains(checkered)
+    assert (number * 16, walls * 16) == (16, 24)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from lightdan.simulation import interactions
+from lightdan.simulation.annealing import log_partition
+from lightdan.simulation.tempering import temper
+from lightdan.spin_hamiltonian import Operator, SpinHamiltonian
+from lightdan.testing import all_configurations
+
+STATES = all_configurations((3, 4), (-1, 1)).numpy().astype(np.int8)
+
+
+def hamiltonian(scale=1.0):
+    """Fields, bonds of either sign and products of three, all different."""
+    rng = np.random.default_rng(0)
+    terms = [rng.choice(12, order, replace=False) for order in rng.choice([1, 2, 2, 2, 3], 40)]
+    operators = [Operator("", np.array([np.sort(term)]), scale * rng.normal()) for term in terms]
+    return SpinHamiltonian((3, 4), operators, 1.0)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0])
+def test_ln_z_by_enumeration(scale):
+    h = hamiltonian(scale)
+    exact = np.logaddexp.reduce(-h.energy(STATES))
+    steps = []
+    found = log_partition(h.moves(), num_chains=400, num_steps=60, seed=1, progress=steps.append)
+    assert abs(found.value - exact) < 3 * found.error < 0.3
+    assert sum(steps) == 400
+
+
+def test_intervals_of_ln_z_cover_it():
+    h = hamiltonian(0.5)
+    exact = np.logaddexp.reduce(-h.energy(STATES))
+    found = [log_partition(h.moves(), num_chains=200, num_steps=30, seed=seed) for seed in range(100)]
+    assert np.mean([abs(f.value - exact) < f.error for f in found]) == pytest.approx(0.68, abs=0.1)
+
+
+def test_tempering_by_enumeration():
+    h = hamiltonian()
+    temperatures = [0.7, 1.0, 1.5, 2.5]
+    moves = h.moves()
+    found = temper(
+        moves,
+        temperatures,
+        num_ladders=40,
+        num_steps=100,
+        observe=lambda s: np.stack([interactions.energies(s, moves), s.mean(1)]),
+        sweeps=2,
+    )
+    assert found.shape == (2, 4, 40, 80)
+    energy, m = h.energy(STATES), STATES.reshape(len(STATES), -1).mean(1)
+    for k, temperature in enumerate(temperatures):
+        p = np.exp(-(energy - energy.min()) / temperature)
+        for series, values in zip(found[:, k], (energy, m), strict=True):
+            means = series.mean(1)
+            assert abs(means.mean() - p @ values / p.sum()) < 4 * means.std(ddof=1) / 40**0.5
+
+
+def test_cold_chains_reach_both_signs_through_the_hot_ones():
+    pairs = np.stack([np.arange(12), (np.arange(12) + 1) % 12], 1)
+    bonds = Operator("", np.concatenate([pairs, (pairs * 5) % 12]), 1.0)
+    moves = SpinHamiltonian((12,), [bonds], 1.0).moves()
+    m = temper(moves, np.geomspace(0.3, 8, 10).tolist(), 8, 400, lambda s: s.mean(1)[None], sweeps=1)
+    assert np.abs(m[0, 0].mean()) < 0.35
+    assert np.abs(m[0, 0]).mean() > 0.99

@@ -1,0 +1,239 @@
+import re
+
+import numpy as np
+import pytest
+import tifffile
+
+from lightdan import KerrImages, SyntheticKerrImages
+from lightdan.images.microscope import film
+
+RNG = np.random.default_rng(0)
+
+
+def texture(rows=24, columns=32):
+    coarse = RNG.random((rows // 2, columns // 2)) < 0.5
+    return np.kron(coarse, np.ones((2, 2), int)).astype(bool)
+
+
+def write(folder, textures, dtype=np.uint16):
+    folder.mkdir(exist_ok=True)
+    for number, bright in enumerate(textures):
+        image = np.where(bright, 1200, 800).astype(dtype)
+        tifffile.imwrite(folder / f"image{number}.tif", image)
+    return str(folder)
+
+
+def numbered(number):
+    """Images whose every pixel says which it is, in two phases by its parity."""
+    sites = np.arange(24 * 32).reshape(24, 32)
+    return [(sites + k) for k in range(number)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "images", [texture() for _ in range(12)])
+
+
+def test_spins_are_the_texture(folder):
+    system = KerrImages(folder, patch=4, background="none")
+    system.setup()
+    first = tifffile.imread(f"{folder}/image0.tif") > 1000
+    np.testing.assert_array_equal(system.textures[0] > 0, first)
+    assert system.num_configurations == 12 * 6 * 8
+    assert sum(map(system.num_in, ("train", "validation", "test"))) == 12 * 6 * 8
+    assert system.split_by == "image"
+    assert system.summary["area_fraction"].value == pytest.approx((system.textures > 0).mean())
+
+
+def shared_pixels(system, monkeypatch):
+    """How many pixels of the images occur in two of the splits."""
+    numbers = np.arange(system.textures.size).reshape(system.textures.shape)
+    monkeypatch.setattr(system, "textures", numbers)
+    system._cut()
+    seen = [
+        set(system.rows(name, 1.0).long().flatten().tolist()) for name in ("train", "validation", "test")
+    ]
+    assert all(seen)
+    return len(seen[0] & seen[1]) + len(seen[0] & seen[2]) + len(seen[1] & seen[2])
+
+
+@pytest.mark.parametrize("split", ["image", "space"])
+@pytest.mark.parametrize("stride", [1, 3, 4])
+def test_no_pixel_is_in_two_splits(split, stride, folder, monkeypatch):
+    system = KerrImages(folder, patch=4, stride=stride, split=split, splits=(0.6, 0.2, 0.2))
+    system.setup()
+    assert shared_pixels(system, monkeypatch) == 0
+
+
+def test_one_image_is_split_in_space(tmp_path, monkeypatch):
+    system = KerrImages(write(tmp_path / "one", [texture()]), patch=(4, 6))
+    system.setup()
+    assert system.split_by == "space"
+    assert system.lattice_shape == (4, 6)
+    assert shared_pixels(system, monkeypatch) == 0
+
+
+def test_copies_are_told_and_stay_together(tmp_path):
+    different = [texture() for _ in range(12)]
+    noisy = [np.where(RNG.random(t.shape) < 0.02, ~t, t) for t in different]
+    system = KerrImages(write(tmp_path / "twice", different + noisy), patch=4)
+    with pytest.warns(UserWarning, match=r"12 of the 24 images .* only 12 textures differ"):
+        system.setup()
+    np.testing.assert_array_equal(system.groups[:12], system.groups[12:])
+    areas = [set(map(bytes, textures)) for textures, _ in system._whole_images()]
+    for k in range(12):
+        homes = [{bytes(system.textures[k]), bytes(system.textures[k + 12])} <= area for area in areas]
+        assert sum(homes) == 1
+
+
+def test_masked_sites_are_in_no_patch(folder):
+    system = KerrImages(folder, patch=4, masks=[(0, 4, 0, 32), (20, 21, 0, 1)])
+    system.setup()
+    assert system.num_configurations == 12 * (5 * 8 - 1)
+    assert not system.stack.sites[:4].any()
+
+
+def test_coarse_graining_by_micrometres(folder):
+    system = KerrImages(folder, patch=4, pixel_size=0.5, site_size=1.0)
+    system.setup()
+    assert system.textures.shape == (12, 12, 16)
+    np.testing.assert_array_equal(system.textures, np.where(system.textures > 0, 1, -1))
+    assert system.unit == "µm"
+    with pytest.raises(ValueError, match=r"site_size 0\.1 µm is smaller than a pixel, 0\.5 µm"):
+        KerrImages(folder, patch=4, pixel_size=0.5, site_size=0.1).setup()
+
+
+def test_grey_levels_and_local_thresholds(tmp_path):
+    folder = tmp_path / "greys"
+    folder.mkdir()
+    for number in range(12):
+        classes = np.kron(RNG.integers(3, size=(12, 16)), np.ones((2, 2), int))
+        tifffile.imwrite(folder / f"{number}.tif", (1000 + 100 * classes).astype(np.uint16))
+    system = KerrImages(str(folder), patch=4, num_levels=3, background="none")
+    system.setup()
+    assert system.site_kind == "level"
+    np.testing.assert_array_equal(np.unique(system.textures), [0, 1, 2])
+    classes = (tifffile.imread(folder / "0.tif") - 1000) // 100
+    np.testing.assert_array_equal(system.textures[0], classes)
+    local = KerrImages(str(folder), patch=4, threshold="local", window=11, background="none")
+    local.setup()
+    assert set(np.unique(local.textures)) == {-1, 1}
+
+
+def test_number_of_patches_can_be_limited(folder):
+    system = KerrImages(folder, patch=4, num_configurations=100)
+    system.setup()
+    assert abs(sum(map(system.num_in, ("train", "validation", "test"))) - 100) <= 2
+    few = KerrImages(folder, patch=4, num_images=11)
+    few.setup()
+    assert len(few.textures) == 11
+
+
+@pytest.mark.filterwarnings("ignore:.*copies of others")
+def test_bad_images_are_named_or_skipped(folder, tmp_path):
+    path = tmp_path / "images"
+    tifffile.imwrite(path / "small.tif", np.zeros((8, 8), np.uint16))
+    with pytest.raises(ValueError, match=r"small\.tif is 8 × 8 of uint16, but .*image0\.tif is 24 × 32"):
+        KerrImages(folder, patch=4).setup()
+    tifffile.imwrite(path / "small.tif", np.zeros((24, 32), np.uint8))
+    with pytest.raises(ValueError, match=r"24 × 32 of uint8, but"):
+        KerrImages(folder, patch=4).setup()
+    (path / "small.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match=r"small\.tif cannot be read"):
+        KerrImages(folder, patch=4).setup()
+    system = KerrImages(folder, patch=4, bad_files="skip")
+    with pytest.warns(UserWarning, match=r"small\.tif cannot be read .*it is left out"):
+        system.setup()
+    assert len(system.textures) == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patch": 30}, "patch of 30 × 30 sites is larger than an image of 24 × 32"),
+        ({"patch": 12, "split": "space"}, "no room for three strips"),
+        ({"threshold": 5.0}, "leaves one phase"),
+        ({"crop": (30, 40, 0, 10)}, "leaves nothing of an image of 24 × 32"),
+        ({"masks": [(0, 24, 0, 32)]}, "masks leave nothing"),
+        ({"masks": [(0, 24, k, k + 1) for k in range(0, 32, 4)], "patch": 4}, "without masked pixels"),
+    ],
+    ids=str,
+)
+def test_images_that_do_not_suffice_are_refused(options, words, folder):
+    with pytest.raises(ValueError, match=words):
+        KerrImages(folder, **{"patch": 4, **options}).setup()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patch": 1}, "patch cannot be 1"),
+        ({"stride": 0}, "stride cannot be 0"),
+        ({"window": 50}, "window cannot be 50"),
+        ({"num_levels": 1}, "num_levels cannot be 1"),
+        ({"denoise": -1.0}, "denoise cannot be -1"),
+        ({"num_levels": 3, "threshold": "local"}, "need the threshold otsu"),
+        ({"temperature": [1.0, 2.0]}, "must be one number for images"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused_before_any_image_is_read(options, words):
+    with pytest.raises(ValueError, match=words):
+        KerrImages("nowhere", **options)
+
+
+def test_images_of_one_grey_and_few_textures_are_refused(tmp_path):
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    for number in range(3):
+        tifffile.imwrite(folder / f"{number}.tif", np.full((16, 16), 100, np.uint8))
+    with pytest.raises(ValueError, match="of one grey"):
+        KerrImages(str(folder), patch=4).setup()
+    two = write(tmp_path / "two", [texture(), texture()])
+    with pytest.raises(ValueError, match="2 different textures cannot be dealt"):
+        KerrImages(two, patch=4, split="image").setup()
+
+
+def synthetic(tmp_path, **options):
+    given = {"film": (32, 40), "num_images": 12, "patch": 8, "cache_dir": str(tmp_path)} | options
+    system = SyntheticKerrImages(**given)
+    system.setup()
+    return system
+
+
+@pytest.mark.parametrize("temperature", [2.0, 2.269185, 3.0])
+def test_film_is_found_again_in_its_images(temperature, tmp_path):
+    """Also near and below T_c, where an image may be of one phase, whatever the illumination."""
+    system = synthetic(tmp_path, temperature=temperature)
+    truth = film((32, 40), temperature, 12)
+    assert (system.textures != truth).mean() < 2e-3
+
+
+def test_scale_bar_is_seen_and_masked(tmp_path):
+    # The bar is so bright that the film is all dark beside it, one texture.
+    expected = r"never changes, rows 117 to 121, columns 120 to 152: if it is a .* copies of others"
+    with pytest.warns(UserWarning) as warned:  # noqa: PT030
+        synthetic(tmp_path, scale_bar=True)
+    assert re.search(expected, " ".join(str(warning.message) for warning in warned))
+    system = synthetic(tmp_path, scale_bar=True, masks=[(117, 122, 120, 152)])
+    assert (system.textures != film((32, 40), 2.5, 12))[:, system.stack.sites].mean() < 2e-3
+
+
+def test_what_is_done_is_reported(tmp_path, capsys):
+    system = synthetic(tmp_path, temperature=3.0)
+    output = capsys.readouterr().out
+    assert "12 images of 128 × 160 pixels of uint16, in sites of 4 px 32 × 40" in output
+    assert f"area fraction of the bright phase: {system.summary['area_fraction']}" in output
+    length = system.summary["correlation_length"]
+    assert 1.0 < length.value / 4 < 1.6  # C falls to 1/e between the first and the second neighbour
+    assert f"{system.num_in('train')} train" in output
+    assert "drift between images: not seen" in output
+    assert system.rows_together == 5 * 2
+
+
+def test_drift_of_the_same_film_is_measured(tmp_path, capsys):
+    film = np.kron(texture(30, 40), np.ones((3, 3), bool))
+    moved = [film[10 - 2 * k : 80 - 2 * k] for k in range(4)]
+    with pytest.warns(UserWarning, match="copies of others"):
+        KerrImages(write(tmp_path / "moved", moved), patch=8).setup()
+    assert "drift between images: 2 px from one to the next" in capsys.readouterr().out
