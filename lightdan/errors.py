@@ -20,6 +20,11 @@ def one_sentence(error: BaseException) -> str:
         if isinstance(cause, ValueError) and not _raised_in(cause, "jsonargparse"):
             return " ".join(str(cause).split())
     text = str(error)
+    if match := re.search(r"allocate memory: you tried to allocate (\d+) bytes", text):
+        return (
+            f"The model needs {int(match[1]) / 1e9:.3g} GB, more memory than there is: take a smaller "
+            "lattice or patch, or a smaller width."
+        )
     if match := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", text):
         cls, option = registry.import_object(match[1]), match[2]
         return f"{cls.__name__} has no option {option!r}; {registry.suggestion(option, _options(cls))}"

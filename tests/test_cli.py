@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 
@@ -70,8 +71,12 @@ def test_every_config_runs_small(config, arguments, tmp_path):
     if content["data"]["class_path"] == "BlockSpin":
         inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
         overrides = ["--config", str(config), *inner, *FEW[1:]]
-    if content["data"]["class_path"] == "SyntheticKerrImages":
+    if "Kerr" in content["data"]["class_path"]:
         size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
+        if content["data"]["class_path"] == "KerrImages":
+            films = np.random.default_rng(0).random((12, 48, 48)) < 0.5
+            tifffile.imwrite(tmp_path / "images.tif", np.where(films, 160, 90).astype(np.uint8))
+            size = ["--data.init_args.path=images.tif"]
         for callback in content["trainer"]["callbacks"]:
             if callback == {"class_path": "CriticalTemperature"}:
                 callback["init_args"] = {"size": 8, "num_ladders": 4, "num_steps": 20}

@@ -28,6 +28,9 @@ FINER = np.linspace(0.88, 1.12, 13)
 FINEST = np.linspace(0.90, 1.05, 16)
 """T' over that of the peak, at which the two sizes are compared; they cross below it."""
 
+NEAR = 0.035
+"""Distance from the crossing over T' of the points that it is read from."""
+
 
 class CriticalTemperature(Measurement):
     """T_C of the learned couplings, by the crossing of the Binder cumulants of two lattices.
@@ -211,13 +214,22 @@ class Series:
 
 def crossing_of(small: Series, large: Series) -> float:
     """T'/T where the cumulants are the same, and that of the larger lattice falls below; or NaN."""
-    cubic = np.polynomial.Polynomial.fit(small.ratios, large.binder() - small.binder(), 3)
-    roots = cubic.roots()
+    difference = large.binder() - small.binder()
+    found = falling_root(small.ratios, difference, 3, (small.ratios[0] + small.ratios[-1]) / 2)
+    # Over all of the range a polynomial of low order is not good enough.
+    near = np.abs(small.ratios - found) < NEAR * found
+    if near.sum() < 4:
+        return found
+    return falling_root(small.ratios[near], difference[near], 2, found)
+
+
+def falling_root(x: np.ndarray, y: np.ndarray, degree: int, expected: float) -> float:
+    """Where a polynomial through the points falls through 0, the nearest to what is expected; or NaN."""
+    curve = np.polynomial.Polynomial.fit(x, y, degree)
+    roots = curve.roots()
     real = roots[np.abs(roots.imag) < 1e-9].real
-    low, high = small.ratios[[0, -1]]
-    falling = [x for x in real if low < x < high and cubic.deriv()(x) < 0]
-    middle = (low + high) / 2
-    return min(falling, key=lambda x: abs(x - middle)) if falling else math.nan
+    falling = [root for root in real if x[0] < root < x[-1] and curve.deriv()(root) < 0]
+    return min(falling, key=lambda root: abs(root - expected)) if falling else math.nan
 
 
 def peak_of(series: Series) -> float:

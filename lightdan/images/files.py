@@ -1,6 +1,7 @@
 """Grey images out of files."""
 
 import glob
+import importlib
 import math
 import re
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 TIFF = SUFFIXES[:2]
 MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
+SKIP = "remove it, or set bad_files to skip"
 GREY = np.array([0.2125, 0.7154, 0.0721])
 """Luminance of red, green and blue (ITU-R BT.709)."""
 
@@ -76,23 +78,17 @@ class Page:
         """
         try:
             image = self._decode()
-        except (MemoryError, KeyboardInterrupt):
+        except (MemoryError, MissingExtraError):
             raise
         except Exception as error:  # decoders raise what they like at damaged files
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(
-                f"The image {self} cannot be read ({words[:100]}): remove it, or set bad_files to skip."
-            ) from error
+            raise ValueError(f"{unreadable(self, error)}: {SKIP}.") from None
         grey = to_grey(image)
         if grey is None:
             raise ValueError(
                 f"The image {self} has the shape {image.shape}, neither grey nor RGB: convert it."
             )
         if grey.dtype.kind not in "uif" or not np.isfinite(grey).all():
-            raise ValueError(
-                f"The image {self} has values that are no finite numbers: remove it, or set bad_files "
-                "to skip."
-            )
+            raise ValueError(f"The image {self} has values that are no finite numbers: {SKIP}.")
         return grey
 
     def _decode(self) -> np.ndarray:
@@ -107,18 +103,26 @@ class Page:
             return decoded
 
 
+class MissingExtraError(ValueError):
+    """A package of the extra ``images`` is not installed."""
+
+
+def unreadable(what: object, error: Exception) -> str:
+    """The beginning of a sentence about an image that a decoder refused."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return f"The image {what} cannot be read ({words[:100]})"
+
+
 def extra(name: str):  # type: ignore[no-untyped-def]  # a module
     """A module of the extra ``images``.
 
     Raises:
-        ValueError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise MissingExtraError(
             f"Images need {name.partition('.')[0]}, not installed yet: pip install 'lightdan[images]'."
         ) from error
 
@@ -157,14 +161,12 @@ def pages(files: list[Path], skip: bool) -> Iterator[Page]:
                     number = len(tiff.pages)
                 if not number:
                     raise ValueError("no pages")
+            except MissingExtraError:
+                raise
             except Exception as error:
-                if isinstance(error.__cause__, ModuleNotFoundError):
-                    raise
-                words = " ".join(str(error).split())
-                message = f"The image {file} cannot be read ({words[:100]})"
                 if not skip:
-                    raise ValueError(f"{message}: remove it, or set bad_files to skip.") from error
-                warnings.warn(f"{message}; it is left out.", stacklevel=2)
+                    raise ValueError(f"{unreadable(file, error)}: {SKIP}.") from None
+                warnings.warn(f"{unreadable(file, error)}; it is left out.", stacklevel=2)
                 continue
         yield from (Page(file, page) for page in range(number))
 

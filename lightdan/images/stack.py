@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lightdan.images import processing
-from lightdan.images.files import Page, find_files, pages, pixel_size
+from lightdan.images.files import MissingExtraError, Page, find_files, pages, pixel_size
 from lightdan.images.processing import Steps
 
 GREYS = 20_000
@@ -108,7 +108,7 @@ class ImageStack:
                         "kind, or set bad_files to skip."
                     )
             except ValueError as error:
-                if not self.skip or isinstance(error.__cause__, ModuleNotFoundError):
+                if not self.skip or isinstance(error, MissingExtraError):
                     raise
                 warnings.warn(f"{str(error).rpartition(': ')[0]}; it is left out.", stacklevel=2)
                 continue
