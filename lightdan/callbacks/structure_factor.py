@@ -57,11 +57,9 @@ class StructureFactor(SampledMeasurement):
     @staticmethod
     def numbers(configurations: Tensor) -> tuple[np.ndarray, np.ndarray, dict[str, Estimate]]:
         """K, S(k) of each configuration, and the estimates."""
-        shape = configurations.shape[1:]
-        spectrum = texture.power(configurations.double().cpu().numpy())
-        k, s = texture.radial(spectrum, *shape)
+        k, s, quadrupole = texture.structure_factor(configurations.cpu().numpy())
         peak = jackknife(lambda s: texture.peak(k, s)[0], s)
-        found = {"anisotropy": jackknife(texture.anisotropy, spectrum)}
+        found = {"anisotropy": jackknife(texture.anisotropy, quadrupole)}
         if math.isnan(texture.peak(k, s.mean(axis=0))[1]):
             return k, s, {"structure_factor_peak": Estimate(peak.value, float(k[1] - k[0]) / 2)} | found
         found["structure_factor_width"] = jackknife(lambda s: texture.peak(k, s)[1], s)

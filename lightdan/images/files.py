@@ -134,6 +134,8 @@ def to_grey(image: np.ndarray) -> np.ndarray | None:
         image = image.astype(np.uint8)
     if image.ndim == 2:
         return image
+    if image.ndim == 3 and image.shape[-1] > 4 and image.shape[0] <= 4:
+        image = np.moveaxis(image, 0, -1)  # a plane for each colour
     if image.ndim == 3 and image.shape[-1] == 2:
         grey: np.ndarray = image[..., 0]
         return grey

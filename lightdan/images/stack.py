@@ -50,7 +50,7 @@ class ImageStack:
     def read(self, progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
         """The textures `(M, rows, columns)` of the images that can be used, which are then `usable`.
 
-        No more than one image is held at a time: each is read two or three times.
+        Only a few images are held at a time: each is read two or three times.
 
         Args:
             progress: Told how many more images are read.
@@ -60,7 +60,6 @@ class ImageStack:
                 or the threshold leaves one phase.
         """
         self.usable: list[Page] = []
-        self.shape: tuple[int, int] = (0, 0)
         self.backgrounds: dict[Page, np.ndarray] = {}
         found: dict[Page, tuple[np.ndarray, bool]] = {}
         total = np.zeros(0)

@@ -5,6 +5,9 @@ import math
 import numpy as np
 from scipy import ndimage
 
+AT_A_TIME = 2_000_000
+"""Sites of which the Fourier transforms are held in memory."""
+
 
 def correlation(patches: np.ndarray) -> np.ndarray:
     """C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch along both axes, r from 0 to half the side `(M, R)`.
@@ -35,50 +38,40 @@ def correlation_length(correlation: np.ndarray) -> float:
     return float(last - (math.exp(-1) - ratio[last]) / (ratio[last - 1] - ratio[last]))
 
 
-def power(patches: np.ndarray) -> np.ndarray:
-    """|Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w² of each patch, k in cycles a site by `numpy.fft` `(M, …)`.
+def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w² of each patch, and what directions it prefers.
 
-    Twice as many k as sites along each axis, so that a peak can be seen between those of the window;
-    w is Hann's window, without which the edges of a patch would look like structure.
+    w is Hann's window, without which the edges of a patch would look like structure. There are twice as
+    many k as sites along each axis, so that a peak can be seen between those of the window.
+
+    Args:
+        patches: Windows of a texture `(M, rows, columns)`.
+
+    Returns:
+        k of bins of the width π/L, up to π, in radians a site `(bins,)`; S averaged over directions
+        `(M, bins)`; and Σ S, Σ S cos 2φ and Σ S sin 2φ over all k of a direction φ up to π `(M, 3)`.
     """
     rows, columns = patches.shape[1:]
     window = np.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (rows, columns)))
-    s = (patches - patches.mean(dtype=np.float64)) * window
-    spectrum = np.abs(np.fft.rfft2(s, (2 * rows, 2 * columns))) ** 2 / (window**2).sum()
-    return spectrum
-
-
-def wave_numbers(rows: int, columns: int) -> np.ndarray:
-    """|k| of `power` in radians a site."""
-    k: np.ndarray = (
-        2 * np.pi * np.hypot(np.fft.fftfreq(2 * rows)[:, None], np.fft.rfftfreq(2 * columns)[None])
-    )
-    return k
-
-
-def radial(spectrum: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """S(k) averaged over directions, in bins of the width 2π/(2 L) up to π: k and S `(…, bins)`."""
-    k = wave_numbers(rows, columns)
-    width = np.pi / max(rows, columns)
-    number = max(rows, columns)
-    index = np.rint(k / width).astype(int)
+    ky, kx = np.fft.fftfreq(2 * rows)[:, None], np.fft.rfftfreq(2 * columns)[None]
+    k, number = 2 * np.pi * np.hypot(ky, kx), max(rows, columns)
+    index = np.rint(k * number / np.pi).astype(int) - 1
+    keep = (index >= 0) & (index < number)
     # Columns but the first and the last of a real transform stand for two.
-    weight = np.full(k.shape, 2.0)
-    weight[:, 0] = weight[:, -1] = 1.0
-    keep = (index > 0) & (index <= number)
-    sums = np.zeros((*spectrum.shape[:-2], number))
-    flat, chosen = spectrum[..., keep] * weight[keep], index[keep] - 1
-    order = chosen.argsort(kind="stable")
-    starts = np.searchsorted(chosen[order], np.arange(number))
-    sums = np.add.reduceat(flat[..., order], starts, axis=-1)
-    norm = np.add.reduceat(weight[keep][order], starts)
-    wave = np.add.reduceat((k[keep] * weight[keep])[order], starts) / norm
-    return wave, sums / norm
-
-
-def mean_radial(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """K and S(k) of all patches together."""
-    return radial(power(patches).mean(axis=0), *patches.shape[1:])
+    weight = np.broadcast_to(np.where((kx == 0) | (kx == 0.5), 1.0, 2.0), k.shape)[keep]
+    angle = np.broadcast_to(np.arctan2(ky, kx), k.shape)[keep]
+    # k and −k are the same wave, so that 2φ is what can be told.
+    poles = weight[:, None] * np.stack([np.ones_like(angle), np.cos(2 * angle), np.sin(2 * angle)], 1)
+    bins = weight[:, None] * (index[keep][:, None] == np.arange(number))
+    bins /= bins.sum(axis=0)
+    mean, norm = patches.mean(dtype=np.float64), (window**2).sum()
+    parts = []
+    for start in range(0, len(patches), step := max(1, AT_A_TIME // (rows * columns))):
+        s = (patches[start : start + step] - mean) * window
+        spectrum = np.abs(np.fft.rfft2(s, (2 * rows, 2 * columns))[:, keep]) ** 2 / norm
+        parts.append(spectrum @ np.concatenate([bins, poles], axis=1))
+    found = np.concatenate(parts)
+    return k[keep] @ bins, found[:, :number], found[:, number:]
 
 
 def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
@@ -97,17 +90,9 @@ def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
     return float(k[top] - parabola[1] / (2 * parabola[0])), float(math.sqrt(-math.log(2) / parabola[0]))
 
 
-def anisotropy(spectrum: np.ndarray) -> float:
-    """|Σ S(k) e^{2iφ}|/Σ S(k) over 0 < |k| ≤ π: 0 where no direction is preferred, 1 for one wave."""
-    rows, columns = spectrum.shape[0] // 2, spectrum.shape[1] - 1
-    ky, kx = np.fft.fftfreq(2 * rows)[:, None], np.fft.rfftfreq(2 * columns)[None]
-    k = np.hypot(ky, kx)
-    keep = (k > 0) & (k <= 0.5)
-    weight = np.broadcast_to(np.where((kx == 0) | (kx == 0.5), 1.0, 2.0), k.shape)[keep]
-    angle = np.broadcast_to(np.arctan2(ky, kx), k.shape)[keep]
-    s = spectrum[keep] * weight
-    # k and −k are the same wave, so that 2φ is what can be told.
-    return float(abs((s * np.exp(2j * angle)).sum()) / s.sum())
+def anisotropy(quadrupole: np.ndarray) -> float:
+    """|Σ S e^{2iφ}|/Σ S: 0 where no direction is preferred, near 1 for one wave."""
+    return float(np.hypot(*quadrupole[1:]) / quadrupole[0])
 
 
 def domains(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife, mean
 from lightdan.systems.base import SPLITS, System
 
-MOST = 20_000
-"""Patches by which the lengths are found."""
+MOST = 5_000_000
+"""Sites of the patches by which the lengths are found."""
 BY_IMAGE = 10
 """Different textures from which on whole images are dealt to the splits."""
 
@@ -139,7 +139,7 @@ class KerrImages(System):
         with progress_bar(f"Reading {self.path}", passes * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)
         # What is masked must not make images alike.
-        shown = np.where(self.stack.sites, self.textures, 0).astype(np.float32)
+        shown = np.where(self.stack.sites, self.textures, np.int8(0))
         self.drifts = processing.drifts(shown)
         self.groups = processing.same_texture(
             np.stack([processing.thumbnail(image) for image in shown]), np.isfinite(self.drifts[:, 0])
@@ -227,12 +227,12 @@ class KerrImages(System):
         few = len(self.textures) < BY_IMAGE
         values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
         bright = (values == max(self.levels)).mean(axis=1)
-        correlations = texture.correlation(patches[:MOST])
-        length = jackknife(texture.correlation_length, correlations)
+        some = patches[: max(100, MOST // self.num_sites)]
+        length = jackknife(texture.correlation_length, texture.correlation(some))
         summary = {"area_fraction": mean(bright)}
         if math.isfinite(length.value):
             summary["correlation_length"] = Estimate(length.value * self.site, length.error * self.site)
-        k, s = texture.radial(texture.power(patches[:MOST]), *self.lattice_shape)
+        k, s, _ = texture.structure_factor(some)
         if math.isfinite(texture.peak(k, s.mean(axis=0))[1]):
             period = jackknife(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
             summary["domain_period"] = Estimate(period.value * self.site, period.error * self.site)

@@ -44,9 +44,13 @@ def test_colours_become_their_luminance():
     np.testing.assert_allclose(to_grey(rgb), expected, rtol=1e-6)
     rgba = np.concatenate([rgb, np.full((4, 5, 1), 255, np.uint8)], axis=2)
     np.testing.assert_allclose(to_grey(rgba), expected, rtol=1e-6)
+    planes = np.moveaxis(image(np.uint8, (7, 5, 3)), -1, 0)
+    np.testing.assert_allclose(
+        to_grey(planes), np.moveaxis(planes, 0, -1) @ [0.2125, 0.7154, 0.0721], rtol=1e-6
+    )
     np.testing.assert_array_equal(to_grey(rgb[..., :2]), rgb[..., 0])  # grey with opacity
     np.testing.assert_array_equal(to_grey(rgb[..., 0] > 50), rgb[..., 0] > 50)
-    assert to_grey(np.zeros((4, 5, 7))) is None
+    assert to_grey(np.zeros((5, 6, 7))) is None
 
 
 def test_pages_of_all_files_in_the_order_of_their_numbers(tmp_path):

@@ -29,17 +29,37 @@ def test_correlation_length_of_an_exponential():
 @pytest.mark.parametrize("shape", [(16, 16), (12, 17)])
 def test_power_of_noise_is_flat_and_that_of_a_wave_has_its_peak(shape):
     noise = RNG.choice([-1.0, 1.0], (4000, *shape))
-    k, s = texture.radial(texture.power(noise), *shape)
+    k, s = texture.structure_factor(noise)[:2]
     assert k.shape == s.mean(0).shape
     np.testing.assert_allclose(s.mean(0)[2:], 1.0, atol=0.05)
     y, x = np.mgrid[: shape[0], : shape[1]]
     for wave in (0.9, 1.2, 1.7):
         phases, angles = 2 * np.pi * RNG.random((2, 500, 1, 1))
         waves = np.cos(wave * (np.cos(angles) * x + np.sin(angles) * y) + phases)
-        k, s = texture.radial(texture.power(waves), *shape)
+        k, s = texture.structure_factor(waves)[:2]
         assert texture.peak(k, s.mean(0))[0] == pytest.approx(
             wave, rel=0.03 if shape == (16, 16) else 0.07
         )
+
+
+def test_structure_factor_is_the_sum_over_sites(monkeypatch):
+    """By the definition, for the k of the first bin, and the same in parts as at once."""
+    patches = RNG.choice([-1, 1], (7, 5, 6)).astype(np.int8)
+    _, s, quadrupole = texture.structure_factor(patches)
+    y, x = np.mgrid[:5, :6]
+    w = (np.sin(np.pi * (y + 0.5) / 5) * np.sin(np.pi * (x + 0.5) / 6)) ** 2
+    total, norm = np.zeros(7), 0
+    for i in range(-5, 5):
+        for j in range(-6, 7):
+            size = 2 * np.pi * np.hypot(i / 10, j / 12)
+            if 0.5 < size * 6 / np.pi < 1.5 and j != -6:
+                wave = np.exp(2j * np.pi * (i * y / 10 + j * x / 12))
+                total += np.abs(((patches - patches.mean()) * w * wave).sum((1, 2))) ** 2
+                norm += 1
+    np.testing.assert_allclose(s[:, 0], total / norm / (w**2).sum())
+    monkeypatch.setattr(texture, "AT_A_TIME", 60)
+    np.testing.assert_allclose(texture.structure_factor(patches)[1], s)
+    np.testing.assert_allclose(texture.structure_factor(patches)[2], quadrupole)
 
 
 def test_width_of_a_gaussian_peak_and_no_width_at_the_end():
@@ -54,12 +74,14 @@ def test_width_of_a_gaussian_peak_and_no_width_at_the_end():
 def test_anisotropy_of_stripes_and_of_noise():
     y, x = np.mgrid[:16, :16]
     stripes = np.stack([np.cos(1.2 * x + p) + 0 * y for p in 2 * np.pi * RNG.random(200)])
-    assert texture.anisotropy(texture.power(stripes).mean(0)) > 0.8
+    assert texture.anisotropy(texture.structure_factor(stripes)[2].mean(0)) > 0.8
     crossed = np.concatenate([stripes, stripes.transpose(0, 2, 1)])
-    assert texture.anisotropy(texture.power(crossed).mean(0)) < 0.02
-    assert texture.anisotropy(texture.power(RNG.normal(size=(4000, 16, 16))).mean(0)) < 0.02
+    assert texture.anisotropy(texture.structure_factor(crossed)[2].mean(0)) < 0.02
+    assert (
+        texture.anisotropy(texture.structure_factor(RNG.normal(size=(4000, 16, 16)))[2].mean(0)) < 0.02
+    )
     diagonal = np.stack([np.cos(0.9 * (x + y) + p) for p in 2 * np.pi * RNG.random(200)])
-    assert texture.anisotropy(texture.power(diagonal).mean(0)) > 0.8
+    assert texture.anisotropy(texture.structure_factor(diagonal)[2].mean(0)) > 0.8
 
 
 def test_domains_by_hand():
