@@ -107,6 +107,18 @@ def derive_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
+def check_splits(fractions: Sequence[float]) -> None:
+    """Refuse fractions of training, validation and test that are none.
+
+    Raises:
+        ValueError: one is not positive, they are not three, or add up to more than 1.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+        raise ValueError(
+            f"splits must be three positive fractions that add up to at most 1, not {fractions}."
+        )
+
+
 def split(
     num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,10 +133,7 @@ def split(
     Raises:
         ValueError: fractions that are no fractions, or a part that would stay empty.
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-        raise ValueError(
-            f"splits must be three positive fractions that add up to at most 1, not {fractions}."
-        )
+    check_splits(fractions)
     num_blocks = math.ceil(num / block)
     order = torch.randperm(num_blocks, generator=torch.Generator().manual_seed(seed))
     bounds = [0, *(round(edge * num_blocks) for edge in np.cumsum(fractions))]

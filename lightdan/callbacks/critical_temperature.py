@@ -140,12 +140,10 @@ class CriticalTemperature(Measurement):
         for side, part in zip(sides, series, strict=True):
             arrays[f"binder_{side}"] = part.binder()
             arrays[f"specific_heat_{side}"] = part.specific_heat() / int(side) ** 2
-        return Result(estimates, arrays, self.figure(arrays, sides, own, crossing), notes=notes)
+        return Result(estimates, arrays, self.figure(arrays, sides, crossing), notes=notes)
 
     @staticmethod
-    def figure(
-        arrays: dict[str, np.ndarray], sides: list[str], own: float, crossing: Estimate
-    ) -> Figure:
+    def figure(arrays: dict[str, np.ndarray], sides: list[str], crossing: Estimate) -> Figure:
         """The Binder cumulants and the specific heats."""
         figure, row = panels(2)
         for axes, name, text in zip(row, ("binder", "specific_heat"), ("$U$", "$C/N$"), strict=True):

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def find_files(path: str) -> list[Path]:
     """
     place = Path(path).expanduser()
     if place.is_dir():
-        found = [file for file in place.iterdir() if file.suffix.lower() in SUFFIXES]
+        # Beginning with a point: what other systems leave beside each file.
+        found = [file for file in place.iterdir() if not file.name.startswith(".")]
+        found = [file for file in found if file.suffix.lower() in SUFFIXES]
         kinds = ", ".join(SUFFIXES)
         what = f"The folder {path} has no images: name one with files that end in {kinds}."
     elif place.is_file():
@@ -174,26 +177,36 @@ def pages(files: list[Path], skip: bool) -> Iterator[Page]:
 
 
 def pixel_size(file: Path) -> float | None:
-    """Side of a pixel in µm as the file tells it: OME-XML, ImageJ, or TIFF pixels per centimetre."""
+    """Side of a pixel in µm as the file tells it: OME-XML, ImageJ, or TIFF pixels per centimetre.
+
+    None where it tells nothing, or cannot be read, which is said when the image is wanted.
+    """
     if file.suffix.lower() not in TIFF:
         return None
-    with extra("tifffile").TiffFile(file) as tiff:
-        if tiff.ome_metadata:
-            size = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata)
-            unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
-            if size:
-                return float(size[1]) * MICROMETRES.get(unit[1] if unit else "µm", math.nan)
-        tags = tiff.pages[0].tags
-        if "XResolution" not in tags:
-            return None
-        numerator, denominator = tags["XResolution"].value
-        if not numerator or not denominator:
-            return None
-        size_of_pixel: float = denominator / numerator
-        unit_name = (tiff.imagej_metadata or {}).get("unit")
-        if unit_name in MICROMETRES:
-            return size_of_pixel * MICROMETRES[unit_name]
-        # 72 or 300 a inch are those of a screen or a printer and tell nothing of the object.
-        if int(tags["ResolutionUnit"].value) == 3 and size_of_pixel * 1e4 < 100:
-            return size_of_pixel * 1e4
+    try:
+        with extra("tifffile").TiffFile(file) as tiff:
+            return _pixel_size(tiff)
+    except MissingExtraError:
+        raise
+    except Exception:  # decoders raise what they like at damaged files
+        return None
+
+
+def _pixel_size(tiff: Any) -> float | None:
+    if tiff.ome_metadata:
+        size = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata)
+        unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
+        if size:
+            return float(size[1]) * MICROMETRES.get(unit[1] if unit else "µm", math.nan)
+    tags = tiff.pages[0].tags
+    if "XResolution" not in tags:
+        return None
+    pixels, length = tags["XResolution"].value
+    side: float = length / pixels
+    unit_name = (tiff.imagej_metadata or {}).get("unit")
+    if unit_name in MICROMETRES:
+        return side * MICROMETRES[unit_name]
+    # 72 or 300 an inch are those of a screen or a printer and tell nothing of the object.
+    if int(tags["ResolutionUnit"].value) == 3 and side * 1e4 < 100:
+        return side * 1e4
     return None

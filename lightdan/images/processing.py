@@ -13,13 +13,13 @@ CONSTANT = 30
 STACK = 10
 """Images from which on a pixel that is the same in all is remarkable."""
 THUMBNAIL = 32
+"""Blocks along an axis of a thumbnail, whose means it has."""
 COPIES = 0.8
 """Correlation of two thumbnails that are taken for images of the same texture."""
 MOVED = 0.5
 """Largest correlation of images that are taken for the same, moved; others have 0.3 at T_c."""
-
-
 ROUNDS = 50
+"""Of phases and light by turns, at most."""
 SEPARATION = 3.0
 """Distance of two phases over the spread within them; a normal distribution cut in two has 2.65."""
 

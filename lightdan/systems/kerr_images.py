@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lightdan import lattice
-from lightdan.data import derive_seed
+from lightdan.data import check_splits, derive_seed
 from lightdan.images import processing, texture
 from lightdan.images.processing import Steps
 from lightdan.images.stack import ImageStack, site_scale
@@ -100,6 +100,7 @@ class KerrImages(System):
         }.items():
             if not 0 < positive < math.inf:
                 raise ValueError(f"{name} cannot be {locals()[name]}.")
+        check_splits(self.splits)
         if not 0 <= denoise < math.inf:
             raise ValueError(f"denoise cannot be {denoise}.")
         if num_levels > 2 and threshold != "otsu":

@@ -57,6 +57,7 @@ def test_pages_of_all_files_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 9, 1):
         tifffile.imwrite(tmp_path / f"image{number}.tif", np.stack([image(), image()]))
     (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._image1.tif").write_bytes(b"no image either")
     found = find_files(str(tmp_path))
     assert [file.name for file in found] == ["image1.tif", "image9.tif", "image10.tif"]
     assert [file.name for file in find_files(str(tmp_path / "image1*.tif"))] == [
@@ -84,6 +85,8 @@ def test_size_of_a_pixel_from_what_microscopes_write(tmp_path):
     tifffile.imwrite(ome, image(), metadata=metadata)
     assert pixel_size(ome) == pytest.approx(0.32)
     assert pixel_size(tmp_path / "c.png") is None
+    path.write_bytes(b"junk")
+    assert pixel_size(path) is None
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

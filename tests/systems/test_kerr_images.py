@@ -144,6 +144,9 @@ def test_bad_images_are_named_or_skipped(folder, tmp_path):
     system = KerrImages(folder, patch=4, bad_files="skip")
     with pytest.warns(UserWarning, match=r"small\.tif cannot be read .*it is left out"):
         system.setup()
+    (path / "a.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read"):
+        KerrImages(folder, patch=4).setup()
     assert len(system.textures) == 12
 
 
@@ -171,6 +174,7 @@ def test_images_that_do_not_suffice_are_refused(options, words, folder):
         ({"stride": 0}, "stride cannot be 0"),
         ({"window": 50}, "window cannot be 50"),
         ({"num_levels": 1}, "num_levels cannot be 1"),
+        ({"splits": (0.5, 0.5, 0.5)}, "splits must be three positive fractions"),
         ({"denoise": -1.0}, "denoise cannot be -1"),
         ({"num_levels": 3, "threshold": "local"}, "need the threshold otsu"),
         ({"temperature": [1.0, 2.0]}, "must be one number for images"),
