@@ -80,7 +80,8 @@ class EffectiveHamiltonian:
     3. `pseudo`, J^PL, is the pseudo-likelihood of all configurations, J^PL_h that of the held-out ones.
 
     `couplings` are J⁰ + δ + (J^PL − J^PL_h): the noise of δ, which a few held-out configurations leave,
-    is that of J^PL_h and is exchanged for that of all.
+    is that of J^PL_h and is exchanged for that of all. Their errors are those of the three fits, and
+    J⁰ + δ − J^PL_h, which is small if H_θ is good and large where its training was too short.
 
     Args:
         ensemble: Of which temperature.
@@ -176,7 +177,12 @@ class EffectiveHamiltonian:
     @cached_property
     def covariance(self) -> np.ndarray:
         """Of `couplings` `(operators, operators)`."""
-        return self.network.covariance + self.remainder.covariance + self.pseudo.covariance
+        noise = self.network.covariance + self.remainder.covariance + self.pseudo.covariance
+        # On the same configurations the two ways should agree. What they do not is of second order in
+        # what the network errs, and no noise tells it.
+        beyond = self.network.couplings + self.remainder.couplings
+        covariance: np.ndarray = noise + np.outer(beyond, beyond)
+        return covariance
 
     @property
     def errors(self) -> np.ndarray:

@@ -383,3 +383,17 @@ def test_the_graph_of_noise_and_of_angles(tmp_path):
     model = MADE(lattice_shape=(3, 3), site_kind="angle", levels=())
     with pytest.raises(NotMeasurable, match="sites of kind 'angle' have no couplings of spins"):
         CouplingGraph().measure(Ensemble(model, angles, 1.0))
+
+
+def test_errors_tell_of_a_network_that_learned_something_else(system):
+    """One with weights at random is far from linear: couplings are wrong, and their errors say so."""
+    torch.manual_seed(0)
+    model = randomize(MADE(lattice_shape=SHAPE, width=4)).float().eval()
+    found = uniform_hamiltonian(Ensemble(model, system, TEMPERATURE), 1.5, 2000, 0)
+    truth = np.array([0.0, 1 / TEMPERATURE, 0.0, 0.0])
+    deviation = np.abs(found.couplings - truth)
+    noise = np.sqrt(
+        (found.network.covariance + found.remainder.covariance + found.pseudo.covariance).diagonal()
+    )
+    assert (deviation > 4 * noise).any()
+    assert (deviation < 3 * found.errors).all()
