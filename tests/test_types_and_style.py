@@ -36,6 +36,7 @@ FLOORS = [
         "data",
         "conditionals",
         "objectives",
+        "orderings",
         "spin_hamiltonian",
         "local_couplings",
         "term_search",

@@ -18,7 +18,7 @@ from lightdan.types import Batch
 
 
 class Architecture(Distribution):
-    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in raster order, with H_θ(s, T) = −T ln p_θ(s).
+    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
 
     A subclass implements `forward`, the conditional parameters of all sites in one pass, and, for
     sampling at the cost of about one pass, `incremental`. The arguments of the lattice and its sites
@@ -32,11 +32,11 @@ class Architecture(Distribution):
         scheduler: Constructor of a schedule stepped every epoch; by default a cosine to zero over
             the whole training, after a warm-up of a twentieth of it.
         kwargs: Of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
-            reference_frame, temperature_input.
+            reference_frame, temperature_input, ordering.
 
     Raises:
         ValueError: an operation that the system does not declare, a conditional that does not fit, a
-            reference frame without angles.
+            reference frame without angles, an order that is none.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
+from typing import ClassVar
 
 import torch
 from lightning import LightningModule
@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from lightdan import lattice
 from lightdan.architectures.walkers import SymmetricWalkers, Walkers
 from lightdan.conditionals import Conditional, conditional_for
+from lightdan.orderings import ordering as ordering_of
 from lightdan.types import Configurations, PerConfiguration
 
 
 class Distribution(LightningModule):
-    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in raster order, with H_θ(s, T) = −T ln p_θ(s).
+    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
 
     A field of reals x enters as z = (x − location) / scale, with the mean and the standard deviation of
     the training data, which the checkpoint keeps; the Jacobian −ln scale a site is in ln p_θ. In the
@@ -34,11 +35,17 @@ class Distribution(LightningModule):
         reference_frame: Of angles: p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …), the first angle being uniform;
             exactly invariant under global rotations, and normalised.
         temperature_input: Whether the network sees 1/T, so that one network serves several T.
+        ordering: In which order the sites become known: ``raster``, ``snake``, ``diagonal``,
+            ``hilbert``, ``checkerboard``, or a list of all raster indices.
 
     Raises:
         ValueError: a conditional that does not fit, an operation that the system does not declare, a
-            reference frame without angles, an average over all rotations.
+            reference frame without angles, an average over all rotations, an order that is none.
     """
+
+    sees_levels: ClassVar[bool] = False
+    """Whether the sites of one level of an ordering do not see each other, but those of earlier levels
+    only, so that they are drawn at once; else each site is a level of its own."""
 
     location: Tensor
     scale: Tensor
@@ -54,6 +61,7 @@ class Distribution(LightningModule):
         symmetrize: Sequence[str] = (),
         reference_frame: bool = False,
         temperature_input: bool = False,
+        ordering: str | list[int] = "raster",
     ) -> None:
         super().__init__()
         self.lattice_shape = tuple(lattice_shape)
@@ -76,6 +84,8 @@ class Distribution(LightningModule):
         self.temperature_input = temperature_input
         self.symmetrize = tuple(symmetrize)
         self.group = lattice.group(self.symmetrize, lattice_shape)
+        order = ordering_of(ordering, lattice_shape)
+        self.ordering = order if self.sees_levels else order.one_by_one()
         if site_kind == "real":
             self.register_buffer("location", torch.zeros(()))
             self.register_buffer("scale", torch.ones(()))
@@ -100,19 +110,26 @@ class Distribution(LightningModule):
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """Conditional parameters of all sites `(B, sites, parameters)`; those of i see s_<i only."""
+        """Conditional parameters of all sites `(B, sites, parameters)`; those of i see s_<i only.
+
+        The k-th of the sites given, in rows, is the k-th of `ordering`, and so of those returned.
+        """
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
-        """Yield the parameters `(B, parameters)` of site after site, being sent the values `(B,)`.
+        """Yield the parameters `(B, n, parameters)` of level after level; the values `(B, n)` are sent.
 
-        This fallback makes a full pass a site; an architecture that keeps a cache overrides it.
+        A level has n = 1 site but in orderings that say otherwise. This fallback makes a full pass a
+        level; an architecture that keeps a cache overrides it.
         """
         flat = self._any_weight.new_ones(num, self.num_sites)
-        for site in range(self.num_sites):
+        start = 0
+        for size in self.ordering.levels:
+            level = slice(start, start + size)
             parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
-            flat[:, site] = yield parameters[:, site]
+            flat[:, level] = yield parameters[:, level]
+            start += size
 
     # What follows
 
@@ -159,22 +176,27 @@ class Distribution(LightningModule):
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
         """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
+        terms = self.ordered_conditionals(self.ordering.arrange(configurations), temperature)
+        return self.ordering.restore(terms).reshape(configurations.shape)
+
+    def ordered_conditionals(
+        self, arranged: Configurations, temperature: PerConfiguration | None = None
+    ) -> Tensor:
+        """The same of sites that are in the order already, and in that order `(B, sites)`."""
+        flat = arranged.flatten(1)
         if not self.reference_frame:
-            parameters = self(configurations, temperature)
-            terms = self.site_log_prob(configurations.flatten(1), parameters)
-            return terms.reshape(configurations.shape)
-        flat = configurations.flatten(1)
+            return self.site_log_prob(flat, self(arranged, temperature))
         relative = lattice.wrap(flat - flat[:, :1])
-        parameters = self(relative.reshape(configurations.shape), temperature)
+        parameters = self(relative.reshape(arranged.shape), temperature)
         terms = self.site_log_prob(relative[:, 1:], parameters[:, 1:])
         # The first angle is uniform: density 1 in the measure dθ/2π.
-        return F.pad(terms, (1, 0)).reshape(configurations.shape)
+        return F.pad(terms, (1, 0))
 
     def bare_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
         """Ln p of the network before symmetrisation `(B,)`."""
-        return self.conditionals(configurations, temperature).flatten(1).sum(1)
+        return self.ordered_conditionals(self.ordering.arrange(configurations), temperature).sum(1)
 
     def log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
@@ -197,18 +219,19 @@ class Distribution(LightningModule):
         return -temperature * self.log_prob(configurations, temperature)
 
     def bare_walkers(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
+        self, arranged: Configurations, temperature: PerConfiguration | None = None
     ) -> Walkers:
-        """Configurations of which single sites change, with ln p before symmetrisation."""
-        return Walkers(self, configurations, temperature)
+        """Configurations of which single sites change, in the order, with ln p before symmetrisation."""
+        return Walkers(self, arranged, temperature)
 
     @torch.no_grad()
     def walkers(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Walkers:
         """The same with ln p_θ."""
-        kind = self.bare_walkers if len(self.group) == 1 else partial(SymmetricWalkers, self)
-        return kind(configurations, temperature)
+        if len(self.group) == 1 and self.ordering.is_raster:
+            return self.bare_walkers(configurations, temperature)
+        return SymmetricWalkers(self, configurations, temperature)
 
     @torch.no_grad()
     def energy_difference(
@@ -265,21 +288,22 @@ class Distribution(LightningModule):
         """Configurations of the bare network at given uniform numbers `(B, sites)` in [0, 1)."""
         steps = self.incremental(len(uniforms), temperature)
         parameters = next(steps)
-        columns: list[Tensor] = []
-        for column in uniforms.T:
-            first = self.reference_frame and not columns
-            value = torch.zeros_like(column) if first else self.conditional.sample(parameters, column)
+        levels: list[Tensor] = []
+        for level in uniforms.split(self.ordering.levels, dim=1):
+            values = self.conditional.sample(parameters, level)
+            if self.reference_frame and not levels:
+                values = torch.zeros_like(level)
             if self.site_kind == "real":
-                value = self.location + self.scale * value
-            columns.append(value)
+                values = self.location + self.scale * values
+            levels.append(values)
             try:
-                parameters = steps.send(value)
+                parameters = steps.send(values)
             except StopIteration:
                 break
-        values = torch.stack(columns, dim=1)
+        drawn = torch.cat(levels, dim=1)
         if self.reference_frame:
-            values = lattice.wrap(values + lattice.TWO_PI * uniforms[:, :1])
-        return values.reshape(-1, *self.lattice_shape)
+            drawn = lattice.wrap(drawn + lattice.TWO_PI * uniforms[:, :1])
+        return self.ordering.restore(drawn).reshape(-1, *self.lattice_shape)
 
     @torch.no_grad()
     def sample(

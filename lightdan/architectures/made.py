@@ -35,6 +35,8 @@ class MADE(Architecture):
         (3, 4, 4)
     """
 
+    sees_levels = True
+
     def __init__(self, width: int = 4, depth: int = 1, residual: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if width < 1 or depth < 0 or (depth == 0 and not residual):
@@ -46,7 +48,8 @@ class MADE(Architecture):
         self.width, self.residual = width, residual
         widths = [self.num_features] + [width] * depth
         self.layers: list[TriangularLinear] = nn.ModuleList(  # type: ignore[assignment]
-            TriangularLinear(sites, widths[k], width, strict=k == 0, scale=0.3) for k in range(depth)
+            TriangularLinear(self.ordering.level, widths[k], width, strict=k == 0, scale=0.3)
+            for k in range(depth)
         )
         if depth:
             self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
@@ -54,7 +57,7 @@ class MADE(Architecture):
         self.linear = None
         if residual:
             self.linear = TriangularLinear(
-                sites, self.num_features, outputs, strict=True, bias=False, scale=0.0
+                self.ordering.level, self.num_features, outputs, strict=True, bias=False, scale=0.0
             )
         if self.temperature_input:
             self.bias_slope = nn.Parameter(torch.zeros(sites, outputs))
@@ -79,33 +82,37 @@ class MADE(Architecture):
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
-        """The same site by site, at the cost of about one pass in all."""
+        """The same level by level, at the cost of about one pass in all."""
         constant = self.outputs_without_inputs(num, temperature)
         products = [layer.running(num) for layer in self.layers]
         linear = self.linear.running(num) if self.linear is not None else None
-        for site in range(self.num_sites):
-            parameters = constant[:, site]
+        start = 0
+        for size in self.ordering.levels:
+            level = slice(start, start + size)
+            parameters = constant[:, level]
             if linear:
-                parameters = parameters + linear.at(site).T
+                parameters = parameters + linear.next(size).T.unflatten(1, (size, -1))
             hidden: Tensor | None = None
             for layer, product in zip(self.layers, products, strict=True):
                 if hidden is not None:
-                    product.push(site, hidden)
-                hidden = self.join(hidden, product.at(site), layer.strict)
+                    product.push(hidden)
+                hidden = self.join(hidden, product.next(size), layer.strict)
             if hidden is not None:
-                parameters = parameters + (self.readout[site] @ hidden).T
-            value = yield parameters
-            x = self.features(value, temperature).T
+                units = hidden.unflatten(0, (size, self.width))
+                parameters = parameters + (self.readout[level] @ units).permute(2, 0, 1)
+            values = yield parameters
+            x = self.features(values, temperature).flatten(1).T
             for seen in (linear, *products[:1]):
                 if seen is not None:
-                    seen.push(site, x)
+                    seen.push(x)
+            start += size
 
     def bare_walkers(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
+        self, arranged: Configurations, temperature: PerConfiguration | None = None
     ) -> Walkers:
         """Those that keep the sums of every layer."""
         kind = Walkers if self.reference_frame else MADEWalkers
-        return kind(self, configurations, temperature)
+        return kind(self, arranged, temperature)
 
     def join(self, hidden: Tensor | None, summed: Tensor, first: bool) -> Tensor:
         """The next layer of hidden units."""
@@ -122,20 +129,20 @@ class MADE(Architecture):
 
 
 class TriangularLinear(nn.Module):
-    """y = W x + b with W lower triangular in blocks: the units of site i see those of sites j < i.
+    """y = W x + b with W lower triangular in blocks: the units of site i see those of earlier levels.
 
     Args:
-        num_sites: N.
+        level: Number of the level of each site, ascending `(N,)`.
         in_width: Units of a site in x, which has N × in_width units, site after site.
         out_width: Units of a site in y.
-        strict: Whether j < i, else j ≤ i.
+        strict: Whether those of site i itself are not seen.
         bias: Whether there is b.
         scale: Standard deviation of the initial weights times √(number of inputs a unit sees).
     """
 
     def __init__(
         self,
-        num_sites: int,
+        level: Tensor,
         in_width: int,
         out_width: int,
         *,
@@ -145,13 +152,15 @@ class TriangularLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_width, self.out_width, self.strict = in_width, out_width, strict
-        mask = torch.ones(num_sites, num_sites).tril(-1 if strict else 0)
+        mask = (level[:, None] > level).float()
+        if not strict:
+            mask.fill_diagonal_(1)
         mask = mask.repeat_interleave(out_width, 0).repeat_interleave(in_width, 1)
         self.mask: Tensor
         self.register_buffer("mask", mask.bool(), persistent=False)
         fan_in = mask.sum(1, keepdim=True).clamp(min=1)
         self.weight = nn.Parameter(torch.randn_like(mask) * mask * scale / fan_in.sqrt())
-        self.bias = nn.Parameter(torch.zeros(num_sites * out_width)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(len(mask))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Of x `(B, N × in_width)`: `(B, N × out_width)`."""
@@ -165,8 +174,8 @@ class TriangularLinear(nn.Module):
 class RunningProduct:
     """W x + b while the sites of x arrive in order, in blocked forward substitution.
 
-    A finished block of sites is multiplied into all later rows at once; within the block a row takes
-    what little is missing. All sites together cost half a dense product, and the units lie along the
+    Finished blocks of sites are multiplied into all later rows at once; a row takes what little is
+    missing. All sites together cost half a dense product, and the units lie along the
     rows, so that every slice is contiguous.
 
     Args:
@@ -178,26 +187,30 @@ class RunningProduct:
     def __init__(self, layer: TriangularLinear, num: int, block: int = 16) -> None:
         self.weight = layer.weight * layer.mask
         self.layer, self.block = layer, block
+        self.asked = self.known = self.multiplied = 0
         self.inputs = self.weight.new_empty(self.weight.shape[1], num)
         self.sums = self.weight.new_zeros(self.weight.shape[0], num)
         if layer.bias is not None:
             self.sums += layer.bias.unsqueeze(1)
 
-    def push(self, site: int, values: Tensor) -> None:
-        """Take the units of a site `(in_width, B)`."""
+    def push(self, values: Tensor) -> None:
+        """Take the units of the next sites `(sites × in_width, B)`."""
         width = self.layer.in_width
-        self.inputs[site * width : (site + 1) * width] = values
-        if (site + 1) % self.block == 0:
-            done = slice((site + 1 - self.block) * width, (site + 1) * width)
-            later = slice((site + 1) * self.layer.out_width, None)
+        known = self.known + len(values) // width
+        self.inputs[self.known * width : known * width] = values
+        self.known = known
+        if (finished := known - known % self.block) > self.multiplied:
+            done = slice(self.multiplied * width, finished * width)
+            later = slice(self.asked * self.layer.out_width, None)
             self.sums[later].addmm_(self.weight[later, done], self.inputs[done])
+            self.multiplied = finished
 
-    def at(self, site: int) -> Tensor:
-        """The product's units of a site `(out_width, B)`, all that it sees being pushed."""
-        rows = slice(site * self.layer.out_width, (site + 1) * self.layer.out_width)
-        seen = site if self.layer.strict else site + 1
-        start = site // self.block * self.block
-        fresh = slice(start * self.layer.in_width, seen * self.layer.in_width)
+    def next(self, sites: int = 1) -> Tensor:
+        """The product's units of the next sites `(sites × out_width, B)`, all that they see pushed."""
+        width = self.layer.out_width
+        rows = slice(self.asked * width, (self.asked + sites) * width)
+        fresh = slice(self.multiplied * self.layer.in_width, self.known * self.layer.in_width)
+        self.asked += sites
         return torch.addmm(self.sums[rows], self.weight[rows, fresh], self.inputs[fresh])
 
 

@@ -93,8 +93,8 @@ class PixelCNN(Architecture):
             for product in products:
                 product.push(site, hidden)
                 hidden = hidden + torch.tanh(product.at(site))
-            value = yield (constant[site] + readout[site] @ hidden).T
-            x = self.features(value, temperature).T
+            values = yield (constant[site] + readout[site] @ hidden).T.unsqueeze(1)
+            x = self.features(values[:, 0], temperature).T
             first.push(site, x)
             closing.push(site, x)
 

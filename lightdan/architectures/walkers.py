@@ -13,12 +13,13 @@ from lightdan.types import Configurations, PerConfiguration
 class Walkers:
     """Configurations s of which single sites change, with ln p of the bare network.
 
+    The sites are those of the network's order, a site's index its place there.
     This fallback makes a full pass a change. An architecture overrides `Distribution.bare_walkers` with
     one that keeps what a change leaves as it is.
 
     Args:
         model: The network.
-        configurations: At first `(B, *lattice)`.
+        configurations: At first `(B, *lattice)`, the sites in the order.
         temperature: T of each, for a network with temperature input.
     """
 
@@ -42,8 +43,9 @@ class Walkers:
     @torch.no_grad()
     def evaluate(self, values: Tensor) -> PerConfiguration:
         """Ln p of site values `(N, B)`."""
-        configurations = values.T.reshape(-1, *self.model.lattice_shape)
-        return self.model.bare_log_prob(configurations, self.temperature)
+        arranged = values.T.reshape(-1, *self.model.lattice_shape)
+        terms: Tensor = self.model.ordered_conditionals(arranged, self.temperature)
+        return terms.sum(1)
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
@@ -60,20 +62,25 @@ class Walkers:
 
 
 class SymmetricWalkers(Walkers):
-    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together."""
+    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together.
+
+    The sites are in raster order, and their images in that of the network.
+    """
 
     @torch.no_grad()
     def evaluate(self, values: Tensor) -> PerConfiguration:
         """Ln p_θ of site values `(N, B)`, from that of their images."""
-        group = self.model.group
+        group, ordering = self.model.group, self.model.ordering
         configurations = values.T.reshape(-1, *self.model.lattice_shape)
         elements = torch.arange(len(group), device=values.device)
         self.images = [
-            self.model.bare_walkers(group.act(configurations, element), self.temperature)
+            self.model.bare_walkers(
+                ordering.arrange(group.act(configurations, element)), self.temperature
+            )
             for element in elements
         ]
         # Site j of s is at π⁻¹(j) in g s.
-        self.places = group.permutations.argsort(dim=1).tolist()
+        self.places = ordering.places[group.permutations.argsort(dim=1)].tolist()
         self.signs = group.signs.tolist()
         return self._mean([image.log_prob for image in self.images])
 

@@ -14,11 +14,13 @@ from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
 from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical
 from lightdan.lattice import group
+from lightdan.orderings import ORDERINGS
 from lightdan.testing.states import (
     Shape,
     Site,
     all_configurations,
     assert_frequencies,
+    assert_sites_see_earlier_levels_only,
     cells,
     grid,
     probabilities_of,
@@ -96,15 +98,7 @@ class ArchitectureTests:
 
     def test_sites_do_not_see_later_ones(self, shape: Shape, site: Site) -> None:
         """Changing site j leaves the parameters of the sites ≤ j alone."""
-        model = randomize(self.make(lattice_shape=shape, **site))
-        given, others = (random_configurations(site, shape, 6, seed).flatten(1) for seed in (1, 2))
-        with torch.no_grad():
-            before = model(given.reshape(-1, *shape))
-            for j in range(model.num_sites):
-                changed = given.clone()
-                changed[:, j] = others[:, j]
-                after = model(changed.reshape(-1, *shape))
-                assert torch.equal(after[:, : j + 1], before[:, : j + 1])
+        assert_sites_see_earlier_levels_only(randomize(self.make(lattice_shape=shape, **site)), site)
 
     def test_jacobian_is_strictly_triangular(self, shape: Shape, site: Site) -> None:
         """∂a_i/∂s_j = 0 for j ≥ i."""
@@ -158,15 +152,41 @@ class ArchitectureTests:
             steps = model.incremental(len(drawn), temperature)
             parameters = next(steps)
             for index, values in enumerate(drawn.flatten(1).T):
-                torch.testing.assert_close(parameters, full[:, index], rtol=1e-10, atol=1e-10)
+                expected = full[:, index : index + 1]
+                torch.testing.assert_close(parameters, expected, rtol=1e-10, atol=1e-10)
                 if index + 1 < model.num_sites:
-                    parameters = steps.send(values)
+                    parameters = steps.send(values.unsqueeze(1))
         monkeypatch.setattr(model, "incremental", partial(Architecture.incremental, model))
         slow = model.draw(uniforms, temperature)
         if site["levels"]:
             assert torch.equal(slow, drawn)
         features = model.conditional.features
         torch.testing.assert_close(features(slow), features(drawn), rtol=0, atol=1e-7)
+
+    @pytest.mark.parametrize("ordering", [*ORDERINGS, [4, 0, 5, 1, 3, 2]], ids=str)
+    def test_any_ordering(
+        self, site: Site, ordering: str | list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Σ_s p(s) = 1, no site sees its own level, draws and single-site changes as in raster order."""
+        shape = (2, 3)
+        options = {"lattice_shape": shape, "ordering": ordering, **site}
+        model = randomize(self.make(**options, symmetrize=["reflection"]))
+        if site["levels"]:
+            total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
+            assert total.item() == pytest.approx(1, abs=1e-10)
+        assert_sites_see_earlier_levels_only(model, site)
+        walkers = model.walkers(random_configurations(site, shape, 8, 1))
+        for index, values in enumerate(random_configurations(site, shape, 8, 2).flatten(1).T):
+            walkers.propose(index, values)
+            walkers.accept(torch.arange(8) % 3 != index % 3)
+        with torch.no_grad():
+            full = model.log_prob(walkers.configurations)
+        torch.testing.assert_close(walkers.log_prob, full, rtol=1e-10, atol=1e-10)
+        uniforms = torch.rand(50, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        drawn = model.draw(uniforms)
+        monkeypatch.setattr(model, "incremental", partial(Architecture.incremental, model))
+        features = model.conditional.features
+        torch.testing.assert_close(features(model.draw(uniforms)), features(drawn), rtol=0, atol=1e-7)
 
     @pytest.mark.parametrize("symmetrize", [(), ("rotation", "reflection")], ids=["bare", "symmetrized"])
     def test_samples_follow_the_probabilities(self, site: Site, symmetrize: tuple[str, ...]) -> None:

@@ -86,3 +86,18 @@ def probabilities_of(model: Architecture, states: Tensor, temperature: float = 1
     with torch.no_grad():
         parts = [model.log_prob(s, s.new_full((len(s),), temperature)) for s in states.split(8192)]
     return torch.cat(parts).exp()
+
+
+def assert_sites_see_earlier_levels_only(model: Architecture, site: Site) -> None:
+    """Changing site j of the order leaves the parameters up to the end of its level alone."""
+    shape = model.lattice_shape
+    given, others = (random_configurations(site, shape, 6, seed).flatten(1) for seed in (1, 2))
+    level = model.ordering.level
+    with torch.no_grad():
+        before = model(given.reshape(-1, *shape))
+        for j in range(model.num_sites):
+            changed = given.clone()
+            changed[:, j] = others[:, j]
+            after = model(changed.reshape(-1, *shape))
+            blind = level <= level[j]
+            assert torch.equal(after[:, blind], before[:, blind])
