@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
+    from lightdan.architectures.recurrent import Recurrent
+    from lightdan.architectures.transformer import Transformer
     from lightdan.callbacks.base import Measurement
     from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
@@ -78,6 +80,7 @@ _PUBLIC = {
     "PhaseStructure": "lightdan.callbacks.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
     "Recorded": "lightdan.systems.recorded",
+    "Recurrent": "lightdan.architectures.recurrent",
     "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "Result": "lightdan.callbacks.report",
     "ScalarField": "lightdan.systems.scalar_field",
@@ -85,6 +88,7 @@ _PUBLIC = {
     "StructureFactor": "lightdan.callbacks.structure_factor",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
+    "Transformer": "lightdan.architectures.transformer",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
     "XY": "lightdan.systems.xy",

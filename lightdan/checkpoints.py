@@ -62,3 +62,34 @@ def load(path: str | Path) -> Architecture:
             "changed since; load it with the version that wrote it."
         ) from error
     return model.eval()
+
+
+def start_from(model: Architecture, path: str | Path) -> None:
+    """Give a new model the weights of a checkpoint, of the same architecture on the same lattice or another.
+
+    Args:
+        model: Whose weights do not depend on the lattice's size if that is another.
+        path: Of the checkpoint.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or its weights are not those of this architecture,
+            conditional and lattice.
+    """
+    checkpoint = read(path)
+    origin = check_checkpoint(checkpoint)
+    name = type(model).__name__
+    if (theirs := origin["architecture"].rpartition(".")[2]) != name:
+        raise ValueError(f"--start_from {path} is of the architecture {theirs}, not of {name}.")
+    weights, kept = model.state_dict(), checkpoint["state_dict"]
+    for key in sorted(weights.keys() | kept.keys()):
+        ours, given = (tuple(w[key].shape) if key in w else None for w in (weights, kept))
+        if ours != given:
+            there = tuple(checkpoint["hyper_parameters"]["lattice_shape"])
+            remedy = "give the options that it was trained with"
+            if there != model.lattice_shape:
+                remedy += ", and an architecture whose weights do not depend on the lattice"
+            raise ValueError(
+                f"--start_from {path}: {key} of {name} has shape {given} there, on {there}, and {ours} "
+                f"here, on {model.lattice_shape}: {remedy}."
+            )
+    model.load_state_dict(kept)

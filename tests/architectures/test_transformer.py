@@ -1,0 +1,60 @@
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+
+from lightdan import Transformer
+from lightdan.architectures.transformer import first_displacements
+from lightdan.testing import ArchitectureTests, randomize
+
+
+class TestDeep(ArchitectureTests):
+    lattices: ClassVar = [(5,), (2, 3), (4, 4)]
+
+    def make(self, **kwargs):
+        return Transformer(width=5, heads=1, depth=3, **kwargs)
+
+
+@pytest.mark.parametrize("shape", [(7,), (1, 5), (3, 5), (2, 2, 3)], ids=str)
+def test_positions_are_relative_and_periodic(shape):
+    """q · k is Σ α (cos 2π(x_i − x_j − c)/L − 1)(L/2π)², near −α (x_i − x_j − c)²/2."""
+    model = randomize(Transformer(lattice_shape=shape, width=4, heads=2))
+    block, sides = model.blocks[0], torch.tensor([side for side in shape if side > 1]).double()
+    sites = torch.cartesian_prod(*[torch.arange(side) for side in sides]).reshape(-1, len(sides))
+    with torch.no_grad():
+        products = model.positions.queries(block) @ model.positions.keys(block).T
+        offset = sites[:, None] - sites - block.centre[:, None, None]
+        expected = block.log_alpha.exp()[:, None, None] * ((2 * math.pi * offset / sides).cos() - 1)
+        expected = expected * (sides / (2 * math.pi)).square()
+        torch.testing.assert_close(products, expected.sum(-1), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("shape", [(7,), (1, 5), (4, 4), (2, 2, 2)], ids=str)
+def test_each_site_sees_all_that_precede_it(shape, depth):
+    model = randomize(Transformer(lattice_shape=shape, width=4, heads=2, depth=depth), scale=0.1)
+    jacobian = torch.autograd.functional.jacobian(model, model.sample(1, seed=1))
+    seen = jacobian.reshape(model.num_sites, model.num_sites) != 0
+    assert torch.equal(seen, torch.ones_like(seen).tril(-1))
+
+
+def test_neighbours_that_precede_are_known_from_the_first():
+    """Without attention and with one unit, h_i is the sum of the preceding neighbours on the torus."""
+    model = Transformer(lattice_shape=(3, 4), width=1).double()
+    with torch.no_grad():
+        model.embedding.weight.copy_(torch.tensor([[1.0, 0.0] * 4]))
+        hidden = model.embedding(torch.arange(12, dtype=torch.float64).reshape(1, 12, 1))
+    rows = [[0, 0, 1, 0 + 2], [0, 1 + 4, 2 + 5, 3 + 4 + 6], [4 + 0, 5 + 8 + 1, 6 + 9 + 2, 7 + 8 + 10 + 3]]
+    assert hidden.reshape(3, 4).tolist() == rows
+
+
+def test_heads_begin_at_the_nearest_sites_before():
+    assert sorted(first_displacements(4, 2).tolist()) == [[0, 1], [1, -1], [1, 0], [1, 1]]
+    assert first_displacements(3, 1).tolist() == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"heads": 0}, {"depth": 0}])
+def test_sizes_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="Transformer needs width, heads and depth ≥ 1"):
+        Transformer(lattice_shape=(4,), **options)
