@@ -24,7 +24,10 @@ from lightdan.statistics import Estimate, bennett, effective_sample_size, mean
 from lightdan.systems.base import System
 
 SYSTEMS = {
-    "Ising 16 × 16, T_c": ("ising", ["triangular", "made", "pixelcnn_augmented", "recurrent", "transformer"]),
+    "Ising 16 × 16, T_c": (
+        "ising",
+        ["triangular", "made", "pixelcnn_augmented", "recurrent", "transformer"],
+    ),
     "XY 16 × 16, T = 0.8929": ("xy", ["made", "pixelcnn", "recurrent", "transformer"]),
     "double well, 128 slices, β = 20": ("double_well", ["made", "pixelcnn", "recurrent", "transformer"]),
     "Gaussian field, 10 sites": ("gaussian_field", ["triangular"]),
@@ -130,7 +133,15 @@ def table() -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     previous = None
     for title, name, num, kl, ess, seconds, speed in rows:
-        cells = (title if title != previous else "", name, f"{num:,}", kl, ess, f"{seconds:.0f}", f"{speed:,.0f}")
+        cells = (
+            title if title != previous else "",
+            name,
+            f"{num:,}",
+            kl,
+            ess,
+            f"{seconds:.0f}",
+            f"{speed:,.0f}",
+        )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
         previous = title
     return "\n".join(lines)

@@ -65,7 +65,7 @@ def load(path: str | Path) -> Architecture:
 
 
 def start_from(model: Architecture, path: str | Path) -> None:
-    """Give a new model the weights of a checkpoint, of the same architecture on the same lattice or another.
+    """Give a new model the weights of a checkpoint of the same architecture, on any lattice.
 
     Args:
         model: Whose weights do not depend on the lattice's size if that is another.

@@ -11,13 +11,12 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Recurrent(Architecture):
-    """Recurrences over rows and columns whose weights know neither a site's place nor the lattice's size.
+    """Recurrences over rows and columns, by weights that know neither place nor lattice size.
 
     a_i = b + V h_i^d with h^k = h^{k−1} + A s + tanh(B [s, h^{k−1}] + b) σ(G [s, h^{k−1}] + g), h^0 = 0,
-    where s are the states of `Sweeps` over u = W [f, h^{k−1}] + c, f the features of the sites. What
-    they sum are the preceding sites, at whatever distance and the short way around the torus too, so
-    that it closes. The constant c swept along with the sites tells a unit how far the first and the last
-    row and column are. A model trained on one lattice is a model of any other: see `warm_start`.
+    where s are the states of `Sweeps` over u = W [f, h^{k−1}] + c, f the features of the sites. They
+    sum over the preceding sites at whatever distance, and across the boundary, so that the torus closes.
+    The constant c that is swept along tells how far the first and the last row and column are.
     (A. van den Oord et al., arXiv:1601.06759; M. Hibat-Allah et al., Phys. Rev. Research 2, 023358;
     linear recurrences: A. Orvieto et al., arXiv:2303.06349.)
 
@@ -46,7 +45,8 @@ class Recurrent(Architecture):
         if len(self.lattice_shape) > 2:
             raise ValueError(f"Recurrent needs a lattice of one or two axes, not {self.lattice_shape}.")
         outputs = self.conditional.num_parameters
-        self.plane = (1, *self.lattice_shape)[-2:]
+        rows, columns = (1, *self.lattice_shape)[-2:]
+        self.plane = rows, columns
         self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
             Layer(self.num_features, units if k else 0, units, states) for k in range(depth)
         )
@@ -77,13 +77,16 @@ class Recurrent(Architecture):
         constant = self.outputs_without_inputs(temperature).squeeze(1)
         running = [RunningSweeps(layer.sweeps, num, self.plane) for layer in self.layers]
         for _ in range(self.num_sites):
-            below: list[Tensor | None] = [None]
+            hidden: Tensor | None = None
+            below: list[Tensor | None] = []
             for layer, sweeps in zip(self.layers, running, strict=True):
-                below.append(layer.join(below[-1], sweeps.states()))
-            values = yield ((self.readout @ below[-1]).T + constant).unsqueeze(1)
+                below.append(hidden)
+                hidden = layer.join(hidden, sweeps.states())
+            assert hidden is not None
+            values = yield ((self.readout @ hidden).T + constant).unsqueeze(1)
             x = self.features(values[:, 0], temperature).T
-            for layer, sweeps, hidden in zip(self.layers, running, below[:-1], strict=True):
-                sweeps.push(layer.inputs(x, hidden))
+            for layer, sweeps, units in zip(self.layers, running, below, strict=True):
+                sweeps.push(layer.inputs(x, units))
 
     def outputs_without_inputs(self, temperature: PerConfiguration | None) -> Tensor:
         """What is added to the readout `(B or 1, 1, parameters)`."""
@@ -137,10 +140,11 @@ def _apply(linear: nn.Linear, x: Tensor) -> Tensor:
 class Sweeps(nn.Module):
     """States that are sums over the preceding sites with weights exponential in the distance.
 
-    Two sweeps run along the own row: forwards, s_c = λ s_{c−1} + u_{c−1}, and what comes backwards across
-    the boundary. The four others sweep whole rows around their ring, forwards or backwards, v = Σ λ^d u
-    at distances d, and then run down the columns, g_r = μ g_{r−1} + v_{r−1}, or come up across the
-    boundary. The decays λ and μ are those of each state, between −1 and 1.
+    Two sweeps run along the own row: s_c = λ s_{c−1} + (1 − λ²) u_{c−1}, and what comes backwards across
+    the boundary. The four others sweep whole rows around their ring, forwards or backwards, as
+    v = (1 − λ²) Σ λ^d u at distances d, and then run down the columns,
+    g_r = μ g_{r−1} + (1 − μ²) v_{r−1}, or come up across the boundary. Each state has decays λ and μ
+    of its own, between −1 and 1.
 
     Args:
         states: Of each of the six sweeps.
@@ -200,7 +204,7 @@ class RunningSweeps:
 
     def __init__(self, sweeps: Sweeps, num: int, plane: tuple[int, int]) -> None:
         self.plane, self.site = plane, 0
-        rows, columns = plane
+        columns = plane[1]
         self.decay, self.down = (raw.tanh()[:, None] for raw in (sweeps.along, sweeps.down))
         self.split = 2 * sweeps.num
         self.kernels = sweeps.row_kernels(columns)[self.split :]

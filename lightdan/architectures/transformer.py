@@ -64,13 +64,11 @@ class Transformer(Architecture):
         nn.init.zeros_(self.readout.bias)
         if self.temperature_input:
             self.bias_slope = nn.Parameter(torch.zeros(outputs))
-        level = self.ordering.level
         self.visible: Tensor | None
-        self.register_buffer(
-            "visible",
-            F.pad(level[:, None] > level[:-1], (1, 0), value=True) if max(self.ordering.levels) > 1 else None,
-            persistent=False,
-        )
+        self.register_buffer("visible", None, persistent=False)
+        if max(self.ordering.levels) > 1:
+            level = self.ordering.level
+            self.visible = F.pad(level[:, None] > level[:-1], (1, 0), value=True)
 
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
@@ -127,9 +125,7 @@ class Neighbours(nn.Module):
         width: Of h.
     """
 
-    def __init__(
-        self, ordering: Ordering, shape: Sequence[int], num_features: int, width: int
-    ) -> None:
+    def __init__(self, ordering: Ordering, shape: Sequence[int], num_features: int, width: int) -> None:
         super().__init__()
         raster = torch.arange(len(ordering.sites)).reshape(*shape)
         steps = itertools.product((1, -1), (axis for axis, side in enumerate(shape) if side > 1))
@@ -213,13 +209,12 @@ class Block(nn.Module):
             nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
 
-    def forward(
-        self, hidden: Tensor, x: Tensor, positions: Positions, visible: Tensor | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, x: Tensor, positions: Positions, visible: Tensor | None) -> Tensor:
         """Hidden units `(B, sites, width)` with features `(B, sites, features)` of the same."""
         before = slice(hidden.shape[1] - 1)
         queries = self.queries(hidden, positions.queries(self))
-        keys, values = self.keys_and_values(hidden[:, before], x[:, before], positions.keys(self, before))
+        places = positions.keys(self, before)
+        keys, values = self.keys_and_values(hidden[:, before], x[:, before], places)
         start = self.start[:, None, :, None].expand(-1, len(x), -1, -1, -1)
         keys, values = (torch.cat([a, b], dim=2) for a, b in zip(start, (keys, values), strict=True))
         seen = F.scaled_dot_product_attention(

@@ -45,8 +45,9 @@ def test_neighbours_that_precede_are_known_from_the_first():
     with torch.no_grad():
         model.embedding.weight.copy_(torch.tensor([[1.0, 0.0] * 4]))
         hidden = model.embedding(torch.arange(12, dtype=torch.float64).reshape(1, 12, 1))
-    rows = [[0, 0, 1, 0 + 2], [0, 1 + 4, 2 + 5, 3 + 4 + 6], [4 + 0, 5 + 8 + 1, 6 + 9 + 2, 7 + 8 + 10 + 3]]
-    assert hidden.reshape(3, 4).tolist() == rows
+    first, second = [0, 0, 1, 0 + 2], [0, 1 + 4, 2 + 5, 3 + 4 + 6]
+    last = [4 + 0, 5 + 8 + 1, 6 + 9 + 2, 7 + 8 + 10 + 3]
+    assert hidden.reshape(3, 4).tolist() == [first, second, last]
 
 
 def test_heads_begin_at_the_nearest_sites_before():
