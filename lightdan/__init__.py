@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
-    from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.base import Measurement, SampledMeasurement
     from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
     from lightdan.callbacks.couplings import Couplings
@@ -80,6 +80,7 @@ _PUBLIC = {
     "Recorded": "lightdan.systems.recorded",
     "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "Result": "lightdan.callbacks.report",
+    "SampledMeasurement": "lightdan.callbacks.base",
     "ScalarField": "lightdan.systems.scalar_field",
     "SpinHamiltonian": "lightdan.spin_hamiltonian",
     "StructureFactor": "lightdan.callbacks.structure_factor",

@@ -1,5 +1,6 @@
 """What every conditional owes."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,10 +87,12 @@ class ConditionalTests:
         return values, log_prob.exp() * weights
 
     def test_declares_what_it_is(self) -> None:
-        """Kinds of site there are, numbers of features and parameters, plain arguments."""
-        assert {*self.make().site_kinds} <= {*SITE_KINDS}
-        assert self.make().bound > 0
-        assert is_plain(self.make().arguments())
+        """Kinds of site that there are; all arguments of the constructor, as plain data."""
+        conditional = self.make()
+        assert {*conditional.site_kinds} <= {*SITE_KINDS}
+        assert conditional.bound > 0
+        assert is_plain(conditional.arguments())
+        assert {*inspect.signature(type(conditional)).parameters} == {*conditional.arguments()}
 
     def test_density_is_normalized(self, conditional: Conditional, site: Site) -> None:
         """Σ p = 1 over the levels to 1e-10, ∫ p = 1 to 1e-4, with random parameters and with zeros."""
