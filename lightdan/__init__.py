@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.architectures.recurrent import Recurrent
     from lightdan.architectures.transformer import Transformer
-    from lightdan.callbacks.base import Measurement
+    from lightdan.callbacks.base import Measurement, SampledMeasurement
     from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
     from lightdan.callbacks.couplings import Couplings
@@ -83,6 +83,7 @@ _PUBLIC = {
     "Recurrent": "lightdan.architectures.recurrent",
     "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "Result": "lightdan.callbacks.report",
+    "SampledMeasurement": "lightdan.callbacks.base",
     "ScalarField": "lightdan.systems.scalar_field",
     "SpinHamiltonian": "lightdan.spin_hamiltonian",
     "StructureFactor": "lightdan.callbacks.structure_factor",

@@ -96,10 +96,10 @@ def test_nothing_like_it_lists_what_is_known(name):
     assert "; known: " in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["Nearly", "_Hidden", "Objective", "Conditional"])
+@pytest.mark.parametrize("name", ["Nearly", "_Hidden", "Objective", "Conditional", "SampledMeasurement"])
 def test_abstract_and_private_classes_are_not_offered(name):
-    assert name not in registry.known(Objective)
-    assert name not in registry.known(Conditional)
+    for base in (Objective, Conditional, Measurement):
+        assert name not in registry.known(base)
 
 
 GOOD = "from lightdan import Bernoulli\nclass RegistryCoin(Bernoulli):\n    pass\n"

@@ -1,6 +1,6 @@
 """What a measurement is: a question put to a trained model, answered with numbers ± errors."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from lightdan.statistics import Estimate
 from lightdan.systems.base import System
 
 
-class Measurement(Callback):
+class Measurement(Callback, ABC):
     """A question put to a trained model; a subclass implements `measure`.
 
     It runs after every test, in one process, once for each temperature of the system. The numbers go

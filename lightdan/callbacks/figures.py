@@ -13,7 +13,7 @@ MODEL, DATA, EXACT = "#c03a2b", "#2c5f8a", "#222222"
 def panels(num: int) -> tuple[Figure, list[Axes]]:
     """A figure of the width of a page with `num` panels side by side, labelled from (a) on."""
     figure = Figure(figsize=(7.0, 1.2 + 3.6 / num), layout="constrained")
-    row = list(figure.subplots(1, num))
+    row = list(figure.subplots(1, num, squeeze=False)[0])
     for label, axes in zip("abcdef", row, strict=False):
         axes.set_title(f"({label})", loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,17 @@
-"""Property tests that the author of an architecture or a system subclasses."""
+"""Property tests that the author of a plugin subclasses."""
 
 from lightdan.testing.architectures import ArchitectureTests
+from lightdan.testing.conditionals import ConditionalTests
+from lightdan.testing.measurements import MeasurementTests
 from lightdan.testing.states import all_configurations, probabilities_of, randomize
 from lightdan.testing.systems import SystemTests
 
-__all__ = ["ArchitectureTests", "SystemTests", "all_configurations", "probabilities_of", "randomize"]
+__all__ = [
+    "ArchitectureTests",
+    "ConditionalTests",
+    "MeasurementTests",
+    "SystemTests",
+    "all_configurations",
+    "probabilities_of",
+    "randomize",
+]

@@ -37,10 +37,14 @@ def grid(site: Site, shape: Sequence[int], points: int) -> tuple[Tensor, Tensor]
 
 def cells(site: Site, configurations: Tensor, num: int) -> Tensor:
     """In which of `num` equal stretches of u each site lies."""
+    return (unit(site, configurations) * num).floor().clamp(max=num - 1)
+
+
+def unit(site: Site, values: Tensor) -> Tensor:
+    """The u of `grid` at which continuous site values lie."""
     if site["site_kind"] == "angle":
-        return (configurations * num / (2 * math.pi)).floor()
-    u = (configurations / 3).atan() / math.pi + 0.5
-    return (u * num).floor().clamp(max=num - 1)
+        return values / (2 * math.pi)
+    return (values / 3).atan() / math.pi + 0.5
 
 
 def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int = 0) -> Tensor:

@@ -17,12 +17,32 @@ from lightdan.callbacks.observables import Observables, two_point
 from lightdan.callbacks.report import Result
 from lightdan.callbacks.symmetry import Symmetry
 from lightdan.statistics import Estimate
-from lightdan.testing import all_configurations, randomize
+from lightdan.testing import MeasurementTests, all_configurations, randomize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracle import Oracle
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
+
+
+class TestHamiltonian(MeasurementTests):
+    def make(self, **kwargs):
+        return Hamiltonian(num_samples=500, **kwargs)
+
+
+class TestObservables(MeasurementTests):
+    def make(self, **kwargs):
+        return Observables(num_samples=500, **kwargs)
+
+
+class TestImportanceSampling(MeasurementTests):
+    def make(self, **kwargs):
+        return ImportanceSampling(num_samples=500, **kwargs)
+
+
+class TestSymmetry(MeasurementTests):
+    def make(self, **kwargs):
+        return Symmetry(num_configurations=100, **kwargs)
 
 
 @pytest.fixture(scope="module")

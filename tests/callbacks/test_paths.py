@@ -3,6 +3,7 @@
 import math
 import sys
 from pathlib import Path as FilePath
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,11 +16,24 @@ from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.importance_sampling import ImportanceSampling
 from lightdan.callbacks.kinks import Kinks, profile
 from lightdan.callbacks.observables import Observables
+from lightdan.testing import MeasurementTests
 
 sys.path.insert(0, str(FilePath(__file__).parents[1]))
 from gaussian import FREQUENCY, harmonic, oracle
 
 BETA = 4.0
+
+
+class TestCorrelator(MeasurementTests):
+    undefined = ("gap", "gap_reweighted", "gap_continuum")
+    """A random network has none."""
+    two_temperatures: ClassVar = {"beta": [1.0, 2.0]}
+
+    def make(self, **kwargs):
+        return Correlator(num_samples=500, **kwargs)
+
+    def make_system(self, **kwargs):
+        return DoubleWell(num_slices=16, **{"beta": 1.0, **kwargs})
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,19 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Categorical as TorchCategorical
 
 from lightdan.conditionals import Bernoulli, Categorical, conditional_for
+from lightdan.testing import ConditionalTests
 
 PARAMETERS = torch.linspace(-30, 30, 13, dtype=torch.float64)
+
+
+class TestBernoulli(ConditionalTests):
+    def make(self):
+        return Bernoulli()
+
+
+class TestCategorical(ConditionalTests):
+    def make(self):
+        return Categorical()
 
 
 def categorical(levels):
@@ -34,18 +45,6 @@ def test_categorical_against_torch():
     )
 
 
-@pytest.mark.parametrize("conditional", [Bernoulli(), categorical((-1, 1)), categorical((0, 2, 5))])
-def test_sampling_inverts_the_cumulative_distribution(conditional):
-    generator = torch.Generator().manual_seed(0)
-    parameters = torch.randn(conditional.num_parameters, dtype=torch.float64, generator=generator)
-    uniforms = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
-    drawn = conditional.sample(parameters.expand(10_000, -1), uniforms)
-    for value in drawn.unique():
-        expected = conditional.log_prob(value[None], parameters[None]).exp().item()
-        assert (drawn == value).double().mean().item() == pytest.approx(expected, abs=1e-4)
-    assert torch.isfinite(conditional.log_prob(drawn, 1e4 * parameters.expand(10_000, -1))).all()
-
-
 @pytest.mark.parametrize(
     ("site_kind", "levels", "wanted", "named"),
     [("level", (0, 1, 2), Bernoulli(), "Categorical"), ("real", (), Bernoulli(), "BoxBetaMixture")],
@@ -55,44 +54,11 @@ def test_misfit_names_those_that_fit(site_kind, levels, wanted, named):
         conditional_for(site_kind, levels, wanted)
 
 
-def test_spec_builds_it_again():
-    spec = conditional_for("spin", (-1, 1), Categorical()).spec()
-    assert isinstance(conditional_for("spin", (-1, 1), spec), Categorical)
-    assert isinstance(conditional_for("spin", (-1, 1), None), Bernoulli)
-
-
-CONDITIONALS = [
-    (Bernoulli(), (-1, 1)),
-    (categorical((-1, 1)), (-1, 1)),
-    (categorical((7,)), (7,)),
-    (categorical((-4, 0, 1, 12)), (-4, 0, 1, 12)),
-]
-every_conditional = pytest.mark.parametrize(
-    ("conditional", "levels"), CONDITIONALS, ids=lambda x: type(x).__name__
-)
-
-
-@every_conditional
-def test_probabilities_of_all_values_sum_to_one(conditional, levels):
-    generator = torch.Generator().manual_seed(0)
-    parameters = 10 * torch.randn(
-        50, conditional.num_parameters, dtype=torch.float64, generator=generator
-    )
-    terms = [conditional.log_prob(torch.full((50,), float(v)).double(), parameters) for v in levels]
-    torch.testing.assert_close(torch.stack(terms).logsumexp(0), torch.zeros(50).double())
-
-
-@every_conditional
-def test_any_number_of_leading_dimensions(conditional, levels):
-    generator = torch.Generator().manual_seed(0)
-    shape = (3, 2, 5)
-    parameters = torch.randn(*shape, conditional.num_parameters, generator=generator)
-    drawn = conditional.sample(parameters, torch.rand(shape, generator=generator))
-    assert drawn.shape == conditional.log_prob(drawn, parameters).shape == shape
-    assert conditional.features(drawn).shape == (*shape, conditional.num_features)
-    assert torch.isin(drawn, torch.tensor(levels)).all()
-    flat = conditional.log_prob(drawn.flatten(), parameters.flatten(0, 2))
-    torch.testing.assert_close(flat, conditional.log_prob(drawn, parameters).flatten())
+def test_one_level_is_certain():
+    conditional = categorical((7,))
+    values, parameters = torch.full((5,), 7.0), torch.randn(5, 1)
+    assert torch.equal(conditional.log_prob(values, parameters), torch.zeros(5))
+    assert torch.equal(conditional.sample(parameters, torch.linspace(0, 0.99, 5)), values)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -106,6 +72,11 @@ def test_impossible_values_are_never_drawn(dtype):
         parameters = torch.full((3, 3), -1e4, dtype=dtype)
         parameters[:, certain] = 1e4
         assert (categorical((0, 1, 2)).sample(parameters, edges) == certain).all()
+
+
+def test_defaults():
+    assert isinstance(conditional_for("spin", (-1, 1), None), Bernoulli)
+    assert isinstance(conditional_for("level", (0, 1), None), Categorical)
 
 
 def test_levels_are_a_models_own():

@@ -8,12 +8,23 @@ import torch
 from scipy import stats
 
 from lightdan.conditionals import BoxBetaMixture, GaussianMixture
+from lightdan.testing import ConditionalTests
 
 CONDITIONALS = [GaussianMixture(), GaussianMixture(components=1), BoxBetaMixture(bound=2.5)]
 every_conditional = pytest.mark.parametrize(
     "conditional", CONDITIONALS, ids=lambda c: f"{type(c).__name__}{[*c.arguments().values()]}"
 )
 AROUND = torch.linspace(-40, 40, 161, dtype=torch.float64)
+
+
+class TestGaussianMixture(ConditionalTests):
+    def make(self):
+        return GaussianMixture()
+
+
+class TestBoxBetaMixture(ConditionalTests):
+    def make(self):
+        return BoxBetaMixture(bound=2.5)
 
 
 def extreme(conditional, num, seed=0):

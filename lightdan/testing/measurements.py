@@ -1,0 +1,196 @@
+"""What every measurement owes."""
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from lightdan import registry
+from lightdan.architectures.base import Architecture
+from lightdan.architectures.made import MADE
+from lightdan.callbacks.base import Measurement
+from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
+from lightdan.callbacks.report import Result
+from lightdan.local_couplings import Undetermined
+from lightdan.systems.base import System
+from lightdan.systems.ising import Ising
+from lightdan.testing.states import random_configurations, randomize
+
+
+class _Unknown(System):
+    """Random configurations of any kind of site, of which nothing else is known."""
+
+    def __init__(self, shape: tuple[int, ...], site: Mapping[str, Any], boundary: str) -> None:
+        super().__init__(num_configurations=200, splits=(0.25, 0.25, 0.5))
+        self.lattice_shape, self.boundary = shape, boundary
+        self.site_kind, self.levels = site["site_kind"], site["levels"]
+        self.tau_int = [0.5]
+        self.load(random_configurations(dict(site), shape, 200).float(), [200])
+
+
+KINDS = {"spin": (-1, 1), "level": (0, 1, 3), "angle": (), "real": ()}
+LATTICES = {"open chain": ((4,), "open"), "torus": ((3, 3), "periodic"), "window": ((4, 4), "window")}
+
+
+@contextmanager
+def no_failure() -> Iterator[None]:
+    """A measurement that fails, which a run would go on without, raises."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*: failed: ")
+        yield
+
+
+class MeasurementTests:
+    """What every measurement owes; a subclass gives `make`, small enough for a second.
+
+    It is put to a network with random weights: of spins by default, on an Ising torus of 3 × 3 at
+    T = 4. A measurement of something else names its system by `make_system`.
+
+    Example:
+        A file of tests for a measurement of your own::
+
+            class TestMine(MeasurementTests):
+                def make(self, **kwargs):
+                    return Mine(num_samples=500, **kwargs)
+    """
+
+    undefined: ClassVar[tuple[str, ...]] = ()
+    """Estimates that may lack a finite value or a positive error on so small a system, for a reason."""
+    two_temperatures: ClassVar[dict[str, Any]] = {"temperature": [4.0, 5.0]}
+    """Arguments that give the system two temperatures; none where it can have one only."""
+
+    def make(self, **kwargs: Any) -> Measurement:
+        """The measurement, with the arguments of `Measurement` passed on to it."""
+        raise NotImplementedError
+
+    def make_system(self, **kwargs: Any) -> System:
+        """A small system that it can measure, with the arguments of `System` passed on to it."""
+        return Ising(shape=3, **{"temperature": 4.0, **kwargs})
+
+    def make_model(self, system: System, **kwargs: Any) -> Architecture:
+        """A network with random weights for a system."""
+        torch.manual_seed(0)
+        linked = {name: getattr(system, name) for name in ("site_kind", "levels", "symmetries")}
+        model = MADE(lattice_shape=system.lattice_shape, width=2, **linked, **kwargs)
+        return randomize(model, scale=0.1).float()
+
+    @pytest.fixture
+    def system(self, tmp_path: Path) -> System:
+        """800 configurations, in a cache of their own."""
+        return self._system(tmp_path)
+
+    def _system(self, folder: Path, **kwargs: Any) -> System:
+        few = {"num_configurations": 800, "batch_size": 100, "splits": (0.25, 0.25, 0.5)}
+        return self.make_system(cache_dir=str(folder / "cache"), **few, **kwargs)
+
+    def _trainer(self, folder: Path, **kwargs: Any) -> Trainer:
+        return Trainer(
+            logger=CSVLogger(folder, name=None, version="run"),
+            callbacks=[self.make(**kwargs)],
+            accelerator="cpu",
+            max_epochs=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+    def _test(self, folder: Path, system: System, model: Architecture) -> Path:
+        with no_failure():
+            self._trainer(folder).test(model, datamodule=system, verbose=False)
+        return folder / "run" / "measurements"
+
+    def _measure(self, system: System) -> Result:
+        temperature = system.temperatures[0]
+        return self.make().measure(Ensemble(self.make_model(system).eval(), system, temperature))
+
+    def _check(self, estimates: Mapping[str, Mapping[str, float | None]]) -> None:
+        assert estimates
+        for name in estimates.keys() - {*self.undefined}:
+            value, error = estimates[name]["value"], estimates[name]["error"]
+            assert value is not None, name
+            assert error is not None, name
+            assert math.isfinite(value), name
+            assert 0 < error < math.inf, name
+
+    def test_name_is_that_of_its_files_alone(self) -> None:
+        """Lower case, digits, underscores; and no other measurement has it."""
+        ours = type(self.make())
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", ours.name)
+        registry.load_plugins()
+        for other in registry.known(Measurement).values():
+            related = issubclass(other, ours) or issubclass(ours, other)
+            assert related or getattr(other, "name", None) != ours.name, other
+
+    def test_every_estimate_has_an_error(self, system: System) -> None:
+        """Finite, and positive; references and unlisted names are those of estimates."""
+        result = self._measure(system)
+        self._check({name: estimate._asdict() for name, estimate in result.estimates.items()})
+        assert {*result.reference, *result.unlisted} <= {*result.estimates}
+        assert all(isinstance(array, np.ndarray) for array in result.arrays.values())
+        assert all(note.strip() for note in result.notes)
+
+    def test_same_seed_same_numbers(self, system: System) -> None:
+        """To the last bit, whatever ran before."""
+        first = self._measure(system)
+        np.random.seed(1)
+        torch.rand(5)
+        again = self._measure(system)
+        np.testing.assert_equal(again.estimates, first.estimates)
+        np.testing.assert_equal(again.arrays, first.arrays)
+
+    def test_files_are_written(self, system: System, tmp_path: Path) -> None:
+        """By the test of a Trainer: the numbers, the arrays and the figure, as far as there are any."""
+        result, name = self._measure(system), self.make().name
+        folder = self._test(tmp_path, system, self.make_model(system))
+        written = json.loads((folder / f"{name}.json").read_text())
+        self._check(written["estimates"])
+        assert list(written["estimates"]) == list(result.estimates)
+        assert (folder / f"{name}.npz").exists() == bool(result.arrays)
+        assert (folder / f"{name}.png").exists() == (result.figure is not None)
+        assert {path.name for path in folder.glob(f"{name}/*")} == {*result.attachments}
+
+    def test_measures_during_training(self, system: System, tmp_path: Path) -> None:
+        """With `every_n_epochs`, on the validation configurations."""
+        trainer = self._trainer(tmp_path, every_n_epochs=1)
+        with no_failure():
+            trainer.fit(self.make_model(system).train(), datamodule=system)
+        assert (tmp_path / "run" / "measurements" / f"{self.make().name}-epoch0.json").exists()
+
+    def test_measures_at_several_temperatures(self, tmp_path: Path) -> None:
+        """At each that the network saw, in files of their own."""
+        if not self.two_temperatures:
+            pytest.skip("a system of one temperature")
+        system = self._system(tmp_path, **self.two_temperatures)
+        folder = self._test(tmp_path, system, self.make_model(system, temperature_input=True))
+        found = {path.name for path in folder.glob("*.json")}
+        assert found >= {f"{self.make().name}@{system.label(t)}.json" for t in system.temperatures}
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_says_what_it_cannot_measure(self, kind: str, lattice: str) -> None:
+        """Of configurations of which nothing is known it has an answer, or a reason why it has none.
+
+        The reason is half a sentence, between “not measured, for” and a full stop.
+        """
+        shape, boundary = LATTICES[lattice]
+        system = _Unknown(shape, {"site_kind": kind, "levels": KINDS[kind]}, boundary)
+        try:
+            answer: Result | str = self._measure(system)
+        except (NotMeasurable, Undetermined) as reason:
+            answer = str(reason)
+        if isinstance(answer, str):
+            assert answer
+            assert not answer.endswith(".")
+        else:
+            assert answer.estimates
