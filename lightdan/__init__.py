@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
+    from lightdan.architectures.triangular import Triangular
     from lightdan.callbacks.base import Measurement
     from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
@@ -85,6 +86,7 @@ _PUBLIC = {
     "StructureFactor": "lightdan.callbacks.structure_factor",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
+    "Triangular": "lightdan.architectures.triangular",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
     "XY": "lightdan.systems.xy",
