@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
+    from lightdan.systems.gaussian_field import GaussianField
     from lightdan.systems.ising import Ising
     from lightdan.systems.kerr_images import KerrImages
     from lightdan.systems.path import DoubleWell, Path
@@ -65,6 +66,7 @@ _PUBLIC = {
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
     "FreeEnergy": "lightdan.callbacks.free_energy",
+    "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
     "ImageSteps": "lightdan.callbacks.image_steps",
     "Ising": "lightdan.systems.ising",
