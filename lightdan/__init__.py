@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightdan.callbacks.free_energy import FreeEnergy
     from lightdan.callbacks.image_steps import ImageSteps
     from lightdan.callbacks.phase_structure import PhaseStructure
+    from lightdan.callbacks.rbm_equivalence import RBMEquivalence
     from lightdan.callbacks.renormalization_flow import RenormalizationFlow
     from lightdan.callbacks.report import Result
     from lightdan.callbacks.structure_factor import StructureFactor
@@ -80,6 +81,7 @@ _PUBLIC = {
     "Path": "lightdan.systems.path",
     "PhaseStructure": "lightdan.callbacks.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
+    "RBMEquivalence": "lightdan.callbacks.rbm_equivalence",
     "Recorded": "lightdan.systems.recorded",
     "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
     "Result": "lightdan.callbacks.report",

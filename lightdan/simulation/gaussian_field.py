@@ -125,6 +125,11 @@ def machine(precision: ArrayLike, mu2: float, *, triangular: bool) -> Array:
     return np.asarray(vectors * np.sqrt(values.clip(0)) @ vectors.T)
 
 
+def kept(spectrum: ArrayLike, mu2: float) -> NDArray[np.bool_]:
+    """Which modes a machine can have: those up to μ², to rounding."""
+    return np.asarray(spectrum) <= mu2 * (1 + 1e-9)
+
+
 def machine_divergence(spectrum: ArrayLike, mu2: float) -> float:
     """KL(field‖machine) = ½ Σ_k [μ²/K_k − 1 − ln μ²/K_k] over the modes above μ² [nats].
 

@@ -108,10 +108,16 @@ def test_the_two_triangular_matrices_are_one_distribution_in_other_numbers(shape
     assert np.abs(machine - weights).max() > 1
 
 
+def test_degenerate_modes_are_kept_or_cut_together():
+    spectrum = field.spectrum((6, 6), 1.0)
+    for mu2 in (3.0, 5.0, 7.0):
+        assert (field.kept(spectrum, mu2) == (spectrum < mu2 + 0.1)).all()
+
+
 @pytest.mark.parametrize(("mu2", "kept"), [(5, 3), (7, 7), (9, 10)])
 def test_a_machine_cuts_off_the_modes_above_its_mass(mu2, kept):
     spectrum = field.spectrum((10,), MASS2)
-    assert (spectrum < mu2).sum() == kept
+    assert field.kept(spectrum, mu2).sum() == kept
     weights = field.machine(field.kernel((10,), MASS2), mu2, triangular=False)
     assert np.linalg.matrix_rank(weights, tol=1e-6) == kept
     own = mu2 * np.eye(10) - weights @ weights.T
