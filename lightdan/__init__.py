@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.architectures.recurrent import Recurrent
     from lightdan.architectures.transformer import Transformer
+    from lightdan.architectures.triangular import Triangular
     from lightdan.callbacks.base import Measurement, SampledMeasurement
     from lightdan.callbacks.baselines import Baselines
     from lightdan.callbacks.coupling_graph import CouplingGraph
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lightdan.callbacks.free_energy import FreeEnergy
     from lightdan.callbacks.image_steps import ImageSteps
     from lightdan.callbacks.phase_structure import PhaseStructure
+    from lightdan.callbacks.rbm_equivalence import RBMEquivalence
     from lightdan.callbacks.renormalization_flow import RenormalizationFlow
     from lightdan.callbacks.report import Result
     from lightdan.callbacks.structure_factor import StructureFactor
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
+    from lightdan.systems.gaussian_field import GaussianField
     from lightdan.systems.ising import Ising
     from lightdan.systems.kerr_images import KerrImages
     from lightdan.systems.path import DoubleWell, Path
@@ -66,6 +69,7 @@ _PUBLIC = {
     "Ensemble": "lightdan.callbacks.ensemble",
     "Estimate": "lightdan.statistics",
     "FreeEnergy": "lightdan.callbacks.free_energy",
+    "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
     "ImageSteps": "lightdan.callbacks.image_steps",
     "Ising": "lightdan.systems.ising",
@@ -79,6 +83,7 @@ _PUBLIC = {
     "Path": "lightdan.systems.path",
     "PhaseStructure": "lightdan.callbacks.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
+    "RBMEquivalence": "lightdan.callbacks.rbm_equivalence",
     "Recorded": "lightdan.systems.recorded",
     "Recurrent": "lightdan.architectures.recurrent",
     "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
@@ -90,6 +95,7 @@ _PUBLIC = {
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
     "Transformer": "lightdan.architectures.transformer",
+    "Triangular": "lightdan.architectures.triangular",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
     "XY": "lightdan.systems.xy",

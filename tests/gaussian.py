@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from lightdan import MADE, Path
-from lightdan.conditionals import GaussianMixture
+from lightdan import Path, Triangular
 
 FREQUENCY = 1.3
 
@@ -25,14 +24,8 @@ def oracle(beta=4.0, num_slices=16, scale=1.0):
     """The linear-Gaussian network with x_i = Σ_{j<i} B_ij x_j + L_ii z_i; L Lᵀ = scale² / K."""
     triangle = np.linalg.cholesky(scale**2 * np.linalg.inv(kernel(beta, num_slices)))
     linear = np.eye(num_slices) - np.diag(np.diagonal(triangle)) @ np.linalg.inv(triangle)
-    model = MADE(
-        lattice_shape=(num_slices,),
-        site_kind="real",
-        levels=(),
-        depth=0,
-        conditional=GaussianMixture(components=1),
-    ).double()
+    model = Triangular(lattice_shape=(num_slices,), site_kind="real", levels=()).double()
     with torch.no_grad():
-        model.linear.weight.unflatten(0, (num_slices, 3))[:, 1] = torch.from_numpy(np.tril(linear, -1))
+        model.linear.weight[:] = torch.from_numpy(np.tril(linear, -1))
         model.bias[:, 2] = torch.from_numpy(np.log(np.diagonal(triangle)))
     return model.eval()

@@ -49,7 +49,7 @@ class Walkers:
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
-        """Ln p `(B,)` if the site of this raster index had these values `(B,)`."""
+        """Ln p `(B,)` if this site had these values `(B,)`."""
         self.proposed = self.values.clone()
         self.proposed[site] = values
         self.proposed_log_prob = self.evaluate(self.proposed)

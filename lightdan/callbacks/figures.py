@@ -15,12 +15,17 @@ def panels(num: int) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(7.0, 1.2 + 3.6 / num), layout="constrained")
     row = list(figure.subplots(1, num, squeeze=False)[0])
     for label, axes in zip("abcdef", row, strict=False):
-        axes.set_title(f"({label})", loc="left", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(which="both", labelsize=8)
-        axes.xaxis.label.set_size(9)
-        axes.yaxis.label.set_size(9)
+        dress(axes, f"({label})")
     return figure, row
+
+
+def dress(axes: Axes, title: str) -> None:
+    """Give a panel its title, and the sizes of all."""
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(which="both", labelsize=8)
+    axes.xaxis.label.set_size(9)
+    axes.yaxis.label.set_size(9)
 
 
 def bin_edges(values: np.ndarray, bins: int = 40) -> list[float]:

@@ -22,6 +22,8 @@ class Conditional(ABC):
     """Kinds of site it fits: ``spin`` (±1), ``level`` (integers), ``angle``, ``real``."""
     num_features: int
     num_parameters: int
+    shifted: ClassVar[slice] = slice(None)
+    """Of the parameters: those that a linear network makes depend on other sites."""
     bound: float = math.inf
     """Of reals: |x| beyond which the density vanishes, in standard deviations of the field."""
 

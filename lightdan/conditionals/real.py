@@ -43,6 +43,8 @@ class GaussianMixture(Real, Mixture):
     """
 
     component_parameters = 2
+    shifted = slice(1, None, 3)
+    """The means: with constant variances and one component it is a linear-Gaussian model."""
     log_scale_range = (-12.0, 5.0)
     """Of ln σ in units of the field: no component shrinks onto one value, or runs away when drawn."""
 

@@ -11,11 +11,6 @@ class TestMADE(ArchitectureTests):
         return MADE(width=3, depth=2, **kwargs)
 
 
-class TestLogistic(ArchitectureTests):
-    def make(self, **kwargs):
-        return MADE(depth=0, **kwargs)
-
-
 class TestPlain(ArchitectureTests):
     def make(self, **kwargs):
         return MADE(width=2, depth=3, residual=False, **kwargs)
@@ -42,7 +37,7 @@ def test_blocks_of_the_running_product(length):
         assert torch.equal(model.conditional.sample(model(drawn), uniforms), drawn)
 
 
-@pytest.mark.parametrize("options", [{"width": 0}, {"depth": -1}, {"depth": 0, "residual": False}])
+@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}])
 def test_sizes_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="MADE needs width ≥ 1"):
         MADE(lattice_shape=(4,), **options)
@@ -62,11 +57,3 @@ def test_training_begins_near_the_uniform_distribution():
     with torch.no_grad():
         terms = model.conditionals(all_configurations((3, 3), (-1, 1)).float()).exp()
     assert (terms - 0.5).abs().max() < 0.25
-
-
-def test_depth_0_is_logistic_regression():
-    model = randomize(MADE(lattice_shape=(4,), depth=0))
-    s = all_configurations((4,), (-1, 1))
-    fields = s @ model.linear.weight.tril(-1).T + model.bias[:, 0]
-    expected = torch.nn.functional.logsigmoid(s * fields).sum(1)
-    torch.testing.assert_close(model.log_prob(s), expected)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lightdan import MADE, BetaMixture, CircularSpline, VonMisesMixture
+from lightdan import MADE, BetaMixture, CircularSpline, Triangular, VonMisesMixture
 from lightdan.conditionals import Bernoulli, conditional_for, von_mises
 from lightdan.testing import ConditionalTests, probabilities_of, randomize
 
@@ -321,8 +321,8 @@ def test_one_von_mises_component_learns_the_coupling_of_two_angles():
     first, rest = torch.rand(2, num, generator=generator, dtype=torch.float64)
     theta = TURN * first
     turned = theta + von_mises.quantile(rest, torch.full_like(rest, beta))
-    model = MADE(
-        lattice_shape=(2,), site_kind="angle", depth=0, conditional=VonMisesMixture(components=1)
+    model = Triangular(
+        lattice_shape=(2,), site_kind="angle", conditional=VonMisesMixture(components=1)
     ).double()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=50, line_search_fn="strong_wolfe")
 

@@ -14,6 +14,7 @@ from lightdan import (
     XY,
     BlockSpin,
     DoubleWell,
+    GaussianField,
     Ising,
     KerrImages,
     Path,
@@ -56,6 +57,12 @@ EXAMPLES = {
         "HMC": partial(Path, potential=[0, 0.2, 0.5, 0, 0.3], beta=3.0, num_slices=6, sampler="hmc"),
     },
     "DoubleWell": {"two temperatures": partial(DoubleWell, beta=[2.0, 4.0], num_slices=12)},
+    "GaussianField": {
+        "ring": partial(GaussianField, shape=(10,), mass2=4.0),
+        "torus": partial(GaussianField, shape=(3, 4), mass2=0.5),
+        "two rows": partial(GaussianField, shape=(2, 5), mass2=1.0),
+        "a chain of one row": partial(GaussianField, shape=(1, 4), mass2=1.0),
+    },
     "ScalarField": {
         "square": partial(ScalarField, shape=4, hopping=0.25, coupling=0.5),
         "free ring": partial(ScalarField, shape=(6,), hopping=0.3, coupling=0.0),

@@ -1,0 +1,110 @@
+"""The Gaussian scalar field on a periodic lattice, of which everything is known."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightdan import lattice
+from lightdan.data import Parts
+from lightdan.simulation import gaussian_field
+from lightdan.systems.base import System, check_shape
+from lightdan.types import Configurations, PerConfiguration
+
+
+class GaussianField(System):
+    """S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ on a periodic ring or rectangle.
+
+    K has 2d + m² on its diagonal and −1 for each bond; its modes are K_k = m² + Σ_μ 2 (1 − cos k_μ).
+    There is no temperature: T = 1 in formulas that have one. The fields are exact and independent, by
+    the Fourier transform. (I. Montvay and G. Münster, Quantum Fields on a Lattice, section 2.)
+
+    Args:
+        shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
+        mass2: m².
+        kwargs: Of `System`: num_configurations, batch_size, splits, seed, cache_dir, max_memory_gb.
+
+    Raises:
+        ValueError: mass2 is not positive.
+
+    Example:
+        >>> round(GaussianField(shape=(10,), mass2=4.0).exact_values(1.0)["nll"], 5)
+        5.37565
+    """
+
+    site_kind = "real"
+    levels = ()
+
+    def __init__(self, shape: int | tuple[int, ...] = (10,), mass2: float = 4.0, **kwargs: Any) -> None:
+        super().__init__(temperature=1.0, **kwargs)
+        self.lattice_shape = check_shape(shape)
+        if not 0 < mass2 < math.inf:
+            raise ValueError(
+                f"mass2 must be positive and finite, not {mass2}: else nothing holds the field's mean."
+            )
+        self.mass2 = mass2
+        self.symmetries = ("z2", *lattice.spatial_operations(self.lattice_shape, self.boundary))
+
+    def parameters(self) -> dict[str, Any]:
+        """m²."""
+        return {"mass2": self.mass2}
+
+    def label(self, temperature: float) -> str:
+        """By m²."""
+        return f"mass2={self.mass2:g}"
+
+    def simulate(
+        self, temperature: float, seed: int, progress: Callable[[int], None]
+    ) -> tuple[np.ndarray | Parts, dict[str, float]]:
+        """Independent fields."""
+
+        def parts() -> Any:
+            for part in gaussian_field.sample(
+                self.lattice_shape, self.mass2, self.num_configurations, seed
+            ):
+                progress(len(part))
+                yield part.astype(np.float32)
+
+        shape = (self.num_configurations, *self.lattice_shape)
+        return Parts(shape, np.dtype(np.float32), parts()), {}
+
+    def action(
+        self, configurations: Configurations, temperature: PerConfiguration | float = 1.0
+    ) -> PerConfiguration:
+        """S `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        density = self.mass2 * configurations.square()
+        for axis in range(1, configurations.ndim):
+            density = density + (configurations.roll(-1, axis) - configurations).square()
+        return density.flatten(1).sum(1) / 2
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """K_k `(*lattice)`."""
+        return gaussian_field.spectrum(self.lattice_shape, self.mass2)
+
+    def propagator(self) -> np.ndarray:
+        """⟨φ_0 φ_x⟩ `(*lattice)`."""
+        return gaussian_field.propagator(self.lattice_shape, self.mass2)
+
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Ln Z, the smallest NLL, ⟨S⟩ a site, ⟨φ²⟩, and the mean and mean modulus of Σφ/N."""
+        log_z = gaussian_field.log_partition(self.lattice_shape, self.mass2)
+        return {
+            "ln_z": log_z,
+            "nll": log_z + self.num_sites / 2,
+            "action": 0.5,
+            "phi2": float(self.propagator().flat[0]),
+            "magnetization": 0.0,
+            "abs_magnetization": math.sqrt(2 / (math.pi * self.mass2 * self.num_sites)),
+        }
+
+    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
+        """S a site, |⟨φ⟩|, ⟨φ⟩ and φ²."""
+        found: dict[str, Callable[[Tensor], Tensor]] = {
+            "action": lambda s: self.action(s) / self.num_sites
+        }
+        found |= super().observables(temperature)
+        found["phi2"] = lambda s: s.flatten(1).square().mean(1)
+        return found
