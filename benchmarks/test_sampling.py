@@ -1,16 +1,18 @@
-"""One thread: cached sampling against one forward pass and against slow sampling, batch 1,000; all
-single-site differences of 100 configurations against passes over all changed ones."""
+"""One thread: cached sampling against one forward pass and against slow sampling, batch 1,000; its growth
+with the lattice; all single-site differences of 100 configurations against passes over all changed ones."""
 
 import pytest
 import torch
 
-from lightdan import MADE, PixelCNN
+from lightdan import MADE, PixelCNN, Recurrent, Transformer
 from lightdan.architectures.base import Architecture
 
 MODELS = {
     "MADE": lambda: MADE(lattice_shape=(16, 16), width=4, depth=3),
     "MADE, angles": lambda: MADE(lattice_shape=(16, 16), site_kind="angle", levels=()),
     "PixelCNN": lambda: PixelCNN(lattice_shape=(16, 16), channels=16, depth=3, kernel=7),
+    "Recurrent": lambda: Recurrent(lattice_shape=(16, 16)),
+    "Transformer": lambda: Transformer(lattice_shape=(16, 16)),
 }
 
 
@@ -46,6 +48,16 @@ def test_slow_sampling(benchmark, model, uniforms):
         del model.incremental
     # Rounding may turn a draw whose uniform number lies at the very edge.
     assert slow.isclose(cached, atol=1e-4).double().mean() > 0.999
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+@pytest.mark.parametrize("cls", [MADE, PixelCNN, Recurrent, Transformer])
+def test_growth_with_the_lattice(benchmark, cls, side):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = cls(lattice_shape=(side, side)).eval()
+    uniforms = torch.rand(200, side * side)
+    benchmark.pedantic(model.draw, args=(uniforms,), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("incremental", [True, False], ids=["incremental", "full"])
