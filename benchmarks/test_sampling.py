@@ -1,5 +1,7 @@
-"""One thread: cached sampling against one forward pass and against slow sampling, batch 1,000; its growth
-with the lattice; all single-site differences of 100 configurations against passes over all changed ones."""
+"""Of one thread, batch 1,000: a forward pass, cached sampling and its growth, slow sampling.
+
+All single-site differences of 100 configurations, and passes over all changed ones.
+"""
 
 import pytest
 import torch

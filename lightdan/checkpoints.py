@@ -68,28 +68,43 @@ def start_from(model: Architecture, path: str | Path) -> None:
     """Give a new model the weights of a checkpoint of the same architecture, on any lattice.
 
     Args:
-        model: Whose weights do not depend on the lattice's size if that is another.
+        model: Whose weights do not depend on the lattice's size, if that is another.
         path: Of the checkpoint.
 
     Raises:
-        ValueError: the checkpoint cannot be read, or its weights are not those of this architecture,
-            conditional and lattice.
+        ValueError: the checkpoint cannot be read, is of another architecture, or of other options that
+            its weights depend on.
     """
-    checkpoint = read(path)
-    origin = check_checkpoint(checkpoint)
-    name = type(model).__name__
-    if (theirs := origin["architecture"].rpartition(".")[2]) != name:
-        raise ValueError(f"--start_from {path} is of the architecture {theirs}, not of {name}.")
-    weights, kept = model.state_dict(), checkpoint["state_dict"]
+    given, name = load(path), type(model).__name__
+    if type(given) is not type(model):
+        raise ValueError(
+            f"--start_from {path} is of the architecture {type(given).__name__}, not of {name}."
+        )
+    for option in ("site_kind", "levels", "reference_frame", "temperature_input"):
+        if (there := getattr(given, option)) != (here := getattr(model, option)):
+            raise ValueError(f"--start_from {path} has {option} = {there}, and this run has {here}.")
+    if (there := given.conditional.spec()) != (here := model.conditional.spec()):
+        raise ValueError(f"--start_from {path} has the conditional {there}, and this run has {here}.")
+    theirs, ours = (m.hparams.get("ordering", "raster") for m in (given, model))
+    if theirs != ours or axes(given) != axes(model):
+        raise ValueError(
+            f"--start_from {path} has the ordering {theirs} on {given.lattice_shape}, and this run has "
+            f"{ours} on {model.lattice_shape}: give the same, and as many axes."
+        )
+    weights, kept = model.state_dict(), given.state_dict()
     for key in sorted(weights.keys() | kept.keys()):
-        ours, given = (tuple(w[key].shape) if key in w else None for w in (weights, kept))
-        if ours != given:
-            there = tuple(checkpoint["hyper_parameters"]["lattice_shape"])
+        here, there = (tuple(w[key].shape) if key in w else None for w in (weights, kept))
+        if here != there:
             remedy = "give the options that it was trained with"
-            if there != model.lattice_shape:
+            if given.lattice_shape != model.lattice_shape:
                 remedy += ", and an architecture whose weights do not depend on the lattice"
             raise ValueError(
-                f"--start_from {path}: {key} of {name} has shape {given} there, on {there}, and {ours} "
-                f"here, on {model.lattice_shape}: {remedy}."
+                f"--start_from {path}: {key} of {name} has shape {there} there, on "
+                f"{given.lattice_shape}, and {here} here, on {model.lattice_shape}: {remedy}."
             )
     model.load_state_dict(kept)
+
+
+def axes(model: Architecture) -> int:
+    """Number of axes of a lattice along which there are several sites."""
+    return sum(side > 1 for side in model.lattice_shape)

@@ -24,7 +24,7 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--start_from",
             type=str | None,
-            help="checkpoint whose weights 'fit' starts with, of the same architecture on any lattice",
+            help="checkpoint whose weights a new 'fit' starts with, of the same architecture",
         )
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
@@ -38,8 +38,6 @@ class CLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand != "fit" and not config.ckpt_path:
             raise ValueError(f"'lightdan {self.subcommand}' asks a trained model: give --ckpt_path.")
-        if config.start_from and (self.subcommand != "fit" or config.ckpt_path):
-            raise ValueError("--start_from is for a new 'fit': leave it out, or --ckpt_path.")
         config.weights_only = True
         self.trainer_defaults["callbacks"] = [
             ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
@@ -55,7 +53,7 @@ class CLI(LightningCLI):
         super().instantiate_classes()
         if path := self.config[self.subcommand].ckpt_path:
             self.model.on_load_checkpoint(checkpoints.read(path))
-        if path := self.config[self.subcommand].start_from:
+        elif path := self.config[self.subcommand].start_from:
             checkpoints.start_from(self.model, path)
 
     def _parse_ckpt_path(self) -> None:

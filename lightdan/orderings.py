@@ -1,6 +1,5 @@
 """Orders in which the sites of a lattice become known."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ordering:
     """The sites level after level; those of one level do not see each other and are drawn at once.
 
@@ -33,7 +32,7 @@ class Ordering:
         """Number of the level of each site, in the order `(N,)`."""
         return torch.repeat_interleave(torch.tensor(self.levels))
 
-    @property
+    @cached_property
     def is_raster(self) -> bool:
         """Whether it leaves the sites where they are."""
         return torch.equal(self.sites, torch.arange(len(self.sites)))
@@ -69,7 +68,7 @@ def raster(shape: Sequence[int]) -> Ordering:
 
 
 def snake(shape: Sequence[int]) -> Ordering:
-    """Row after row, every second one backwards: consecutive sites are neighbours."""
+    """Row after row, every second one backwards: in a plane consecutive sites are neighbours."""
     sites = _plane(shape)
     sites[1::2] = sites[1::2, ::-1]
     return _one_by_one(sites)
@@ -106,11 +105,11 @@ def checkerboard(shape: Sequence[int]) -> Ordering:
     With couplings of nearest neighbours only, the white sites are independent once the black ones are
     known. On a ring of an odd number of sites two of a colour meet: a white one is then black.
     """
-    plane = _plane(shape).shape
-    white = np.zeros(plane, dtype=bool)
-    for site in itertools.product(*map(range, plane)):
-        neighbours = [np.roll(white, step, axis)[site] for step in (1, -1) for axis in (0, 1)]
-        white[site] = sum(site) % 2 == 1 and not any(neighbours)
+    white = np.indices(shape).sum(0) % 2 == 1
+    for axis, side in enumerate(shape):
+        if side % 2 and side > 1:
+            lines = np.moveaxis(white, axis, 0)
+            lines[-1] &= ~lines[0]
     order = np.argsort(white.ravel(), kind="stable")
     num_white = int(white.sum())
     singles = (1,) * (white.size - num_white)
@@ -141,9 +140,9 @@ def ordering(wanted: str | Sequence[int], shape: Sequence[int]) -> Ordering:
             )
         return ORDERINGS[wanted](shape)
     num_sites = math.prod(shape)
-    if sorted(wanted) != list(range(num_sites)):
+    if not all(type(site) is int for site in wanted) or sorted(wanted) != list(range(num_sites)):
         raise ValueError(
             f"model.ordering must name each raster index 0 … {num_sites - 1} of the lattice once; "
-            f"the list given has {len(wanted)} numbers, {len(set(wanted))} of them different."
+            f"the list given, of length {len(wanted)}, does not."
         )
     return _one_by_one(np.array(wanted))

@@ -64,3 +64,14 @@ def constructor_arguments(model: object, omit: Collection[str]) -> dict[str, Any
         for name, value in outermost.items()
         if name not in omit
     }
+
+
+def constructor_defaults(cls: type) -> dict[str, Any]:
+    """What the arguments of a class and its bases are that are not given."""
+    return {
+        name: parameter.default
+        for base in reversed(cls.__mro__)
+        if "__init__" in vars(base)
+        for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items()
+        if parameter.default is not parameter.empty
+    }

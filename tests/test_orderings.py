@@ -49,7 +49,7 @@ def test_diagonals():
     assert ordering("diagonal", (2, 3)).sites.tolist() == [0, 1, 3, 2, 4, 5]
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (6,), (3, 5), (7,), (2, 3), (5, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 4), (6,), (3, 5), (7,), (2, 3), (5, 5), (3, 2, 4)], ids=str)
 def test_white_sites_are_no_neighbours(shape):
     order = ordering("checkerboard", shape)
     last = order.levels[-1]
@@ -104,8 +104,13 @@ def test_orders_of_ones_own():
     ("wanted", "message"),
     [
         ("spiral", r"There is no order of sites 'spiral': set model\.ordering to one of raster, snake"),
-        ([0, 1, 2], r"each raster index 0 … 3 of the lattice once; the list given has 3 numbers"),
-        ([0, 1, 2, 2], r"the list given has 4 numbers, 3 of them different"),
+        (
+            [0, 1, 2],
+            r"each raster index 0 … 3 of the lattice once; the list given, of length 3, does not",
+        ),
+        ([0, 1, 2, 2], "the list given, of length 4, does not"),
+        ([0, 1, 2, "a"], "the list given, of length 4, does not"),
+        ([True, False, 2, 3], "the list given, of length 4, does not"),
     ],
 )
 def test_orders_that_are_none_are_refused(wanted, message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from lightdan import MADE, Ising, PixelCNN, Recurrent, Transformer
+from lightdan import MADE, Categorical, Ising, PixelCNN, Recurrent, Transformer
 from lightdan.checkpoints import start_from
 from lightdan.main import main
 
@@ -79,7 +79,14 @@ def test_weights_of_sites_are_refused_on_another_lattice(cls, trained):
             r"layers\.0\.mix\.bias of Recurrent has shape \(96,\) there.*the options that",
         ),
         (partial(Recurrent, depth=3), r"layers\.2\.\S+ of Recurrent has shape None there"),
-        (partial(Recurrent, site_kind="angle", levels=()), r"has shape .* there"),
+        (
+            partial(Recurrent, site_kind="angle", levels=()),
+            "has site_kind = spin, and this run has angle",
+        ),
+        (partial(Recurrent, levels=(0, 1)), r"has levels = \(-1, 1\), and this run has \(0, 1\)"),
+        (partial(Recurrent, temperature_input=True), "has temperature_input = False"),
+        (partial(Recurrent, conditional=Categorical()), r"has the conditional .*Bernoulli.*Categorical"),
+        (partial(Recurrent, ordering="snake"), "has the ordering raster on .* this run has snake"),
         (Transformer, "is of the architecture Recurrent, not of Transformer"),
     ],
 )
@@ -104,7 +111,18 @@ def test_from_the_command_line(trained, tmp_path, monkeypatch, capsys):
     given, kept = (torch.load(p, weights_only=True)["state_dict"] for p in (path, last))
     assert given.keys() == kept.keys()
     assert all(torch.equal(given[name], kept[name]) for name in given)
+    # The configuration that the run leaves names the first weights, and a checkpoint has later ones.
+    kept_config = ["--config", str(last.parents[1] / "config.yaml"), f"--ckpt_path={last}"]
+    path.unlink()
+    assert main(["test", *kept_config]) == 0
+    assert main(["fit", *kept_config, "--trainer.max_epochs=2"]) == 0
     capsys.readouterr()
-    for wrong in (["fit", *options, f"--ckpt_path={last}"], ["test", *options, f"--ckpt_path={last}"]):
-        assert main([*wrong, f"--start_from={path}"]) == 2
-        assert "--start_from is for a new 'fit'" in capsys.readouterr().err
+    assert main(["fit", *options, f"--start_from={path}"]) == 2
+    assert f"There is no checkpoint at {path}" in capsys.readouterr().err
+
+
+def test_a_chain_is_no_start_for_a_plane(trained):
+    with pytest.raises(
+        ValueError, match=r"on \(3, 4\), and this run has raster on \(12,\).*as many axes"
+    ):
+        start_from(Recurrent(lattice_shape=(12,)), trained(Recurrent))

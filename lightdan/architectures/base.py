@@ -13,7 +13,12 @@ from lightdan import lattice
 from lightdan.architectures.distribution import Distribution
 from lightdan.data import derive_seed
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
-from lightdan.provenance import check_checkpoint, constructor_arguments, origin_of
+from lightdan.provenance import (
+    check_checkpoint,
+    constructor_arguments,
+    constructor_defaults,
+    origin_of,
+)
 from lightdan.types import Batch
 
 
@@ -185,12 +190,13 @@ class Architecture(Distribution):
                 f"The checkpoint is of the architecture {origin['architecture']}, "
                 f"not of {type(self).__name__}."
             )
-        kept = checkpoint["hyper_parameters"]
-        for name, value in kept.items():
-            if name in self.hparams and self.hparams[name] != value:
+        defaults = constructor_defaults(type(self))
+        theirs, ours = defaults | checkpoint["hyper_parameters"], defaults | dict(self.hparams)
+        for name in checkpoint["hyper_parameters"].keys() | self.hparams.keys():
+            if theirs[name] != ours[name]:
                 raise ValueError(
-                    f"The checkpoint was trained with {name} = {value}, and this run has "
-                    f"{self.hparams[name]}: give the configuration that it was trained with."
+                    f"The checkpoint was trained with {name} = {theirs[name]}, and this run has "
+                    f"{ours[name]}: give the configuration that it was trained with."
                 )
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdan import lattice
@@ -50,6 +50,8 @@ class Distribution(LightningModule):
     location: Tensor
     scale: Tensor
     unit_of_temperature: Tensor
+    bias: Tensor
+    bias_slope: Tensor
 
     def __init__(
         self,
@@ -120,10 +122,11 @@ class Distribution(LightningModule):
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters `(B, n, parameters)` of level after level; the values `(B, n)` are sent.
 
-        A level has n = 1 site but in orderings that say otherwise. This fallback makes a full pass a
-        level; an architecture that keeps a cache overrides it.
+        A level has n = 1 site, except in orderings that say otherwise. This fallback makes a full pass
+        a level; an architecture that keeps a cache overrides it.
         """
-        flat = self._any_weight.new_ones(num, self.num_sites)
+        some = self.levels[0] if self.levels else 1
+        flat = self._any_weight.new_full((num, self.num_sites), some)
         start = 0
         for size in self.ordering.levels:
             level = slice(start, start + size)
@@ -164,6 +167,18 @@ class Distribution(LightningModule):
             raise ValueError("The network sees the temperature: give one.")
         beta = (self.unit_of_temperature / temperature).reshape(-1, *[1] * (features.ndim - 1))
         return torch.cat([features, beta * features], dim=-1)
+
+    def add_bias(self, *shape: int) -> None:
+        """Make the weights b, and b' with temperature input, of `biases`, zero at first."""
+        self.bias = nn.Parameter(torch.zeros(*shape))
+        if self.temperature_input:
+            self.bias_slope = nn.Parameter(torch.zeros(*shape))
+
+    def biases(self, num: int, temperature: PerConfiguration | None) -> Tensor:
+        """The parameters where no site is seen, b + b'/T `(num, *shape)`."""
+        if temperature is None or not self.temperature_input:
+            return self.bias.expand(num, *self.bias.shape)
+        return self.bias + self.bias_slope / temperature.reshape(-1, *[1] * self.bias.ndim)
 
     def site_log_prob(self, values: Tensor, parameters: Tensor) -> Tensor:
         """Ln p of site values `(...)`, for reals the density with respect to dx."""

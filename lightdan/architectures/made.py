@@ -52,21 +52,19 @@ class MADE(Architecture):
             for k in range(depth)
         )
         self.readout = nn.Parameter(0.3 * torch.randn(sites, outputs, width) / width**0.5)
-        self.bias = nn.Parameter(torch.zeros(sites, outputs))
+        self.add_bias(sites, outputs)
         self.linear = None
         if residual:
             self.linear = TriangularLinear(
                 self.ordering.level, self.num_features, outputs, strict=True, bias=False, scale=0.0
             )
-        if self.temperature_input:
-            self.bias_slope = nn.Parameter(torch.zeros(sites, outputs))
 
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
         """Parameters of all sites `(B, sites, parameters)`."""
         x = self.features(configurations.flatten(1), temperature).flatten(1)
-        parameters = self.outputs_without_inputs(len(x), temperature)
+        parameters = self.biases(len(x), temperature)
         if self.linear is not None:
             parameters = parameters + self.linear(x).unflatten(1, (self.num_sites, -1))
         hidden = x
@@ -80,7 +78,7 @@ class MADE(Architecture):
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """The same level by level, at the cost of about one pass in all."""
-        constant = self.outputs_without_inputs(num, temperature)
+        constant = self.biases(num, temperature)
         products = [layer.running(num) for layer in self.layers]
         linear = self.linear.running(num) if self.linear is not None else None
         start = 0
@@ -117,12 +115,6 @@ class MADE(Architecture):
             return activated
         return hidden + activated
 
-    def outputs_without_inputs(self, num: int, temperature: PerConfiguration | None) -> Tensor:
-        """What the parameters are where no site is seen `(num or 1, sites, parameters)`."""
-        if temperature is None or not self.temperature_input:
-            return self.bias.expand(num, -1, -1)
-        return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1)
-
 
 class MADEWalkers(TriangularWalkers):
     """Changes one site at the cost of the units of the sites after it, the first layer not passed again.
@@ -140,7 +132,7 @@ class MADEWalkers(TriangularWalkers):
         model = self.model
         self.weights = [layer.weight * layer.mask for layer in model.layers]
         x = model.features(values.T, self.temperature).flatten(1).T
-        constant = model.outputs_without_inputs(values.shape[1], self.temperature)
+        constant = model.biases(values.shape[1], self.temperature)
         self.parameters = constant.permute(1, 2, 0).contiguous()  # (N, parameters, B)
         if model.linear is not None:
             self.linear = model.linear.weight * model.linear.mask

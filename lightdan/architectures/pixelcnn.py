@@ -24,7 +24,8 @@ class PixelCNN(Architecture):
     readout V depend on the place, c and V as a sum of a row's and a column's part. For the torus to
     close, a site sees the first sites of its row and of its column by weights of its place: on a
     ring p(x_i | x_<i) knows of x_0 at every i. A chain is one row.
-    V is small at first: training begins near the uniform distribution.
+    V is small at first: training begins near the uniform distribution. In orderings other than raster
+    the rows are those of the ordering, whose sites are no neighbours on the torus.
     (A. van den Oord et al., arXiv:1601.06759, arXiv:1606.05328.)
 
     Args:
@@ -62,9 +63,7 @@ class PixelCNN(Architecture):
             CausalConv(self.plane, channels, channels, small) for _ in range(depth - 1)
         )
         self.readout = ByPlace((outputs, channels), self.plane, scale=0.3 / channels**0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs, rows, columns))
-        if self.temperature_input:
-            self.bias_slope = nn.Parameter(torch.zeros(outputs, rows, columns))
+        self.add_bias(outputs, rows, columns)
 
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
@@ -78,13 +77,13 @@ class PixelCNN(Architecture):
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
         parameters = torch.einsum("pcyx,bcyx->bpyx", self.readout(), hidden)
-        return (parameters + self.outputs_without_inputs(temperature)).flatten(2).mT
+        return (parameters + self.biases(len(x), temperature)).flatten(2).mT
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """The same site by site, at the cost of about one pass in all."""
-        constant = self.outputs_without_inputs(temperature).flatten(2).permute(2, 1, 0)
+        constant = self.biases(num, temperature).flatten(2).permute(2, 1, 0)
         readout = self.readout().flatten(2).permute(2, 0, 1)  # (sites, parameters, channels)
         first, *products = [RunningConv(layer, num) for layer in (self.first, *self.layers)]
         closing = RunningClosing(self.closing, num)
@@ -101,12 +100,6 @@ class PixelCNN(Architecture):
     def activate(self, z: Tensor) -> Tensor:
         """The first layer's hidden units, in which what is linear in the sites stays linear."""
         return z + torch.tanh(z)
-
-    def outputs_without_inputs(self, temperature: PerConfiguration | None) -> Tensor:
-        """What is added to the readout `(B or 1, parameters, rows, columns)`."""
-        if temperature is None or not self.temperature_input:
-            return self.bias.unsqueeze(0)
-        return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1, 1)
 
 
 def reach(kernel: int, side: int) -> tuple[int, int]:

@@ -13,16 +13,17 @@ from lightdan.types import Configurations, PerConfiguration
 class Recurrent(Architecture):
     """Recurrences over rows and columns, by weights that know neither place nor lattice size.
 
-    a_i = b + V h_i^d with h^k = h^{k−1} + A s + tanh(B [s, h^{k−1}] + b) σ(G [s, h^{k−1}] + g), h^0 = 0,
-    where s are the states of `Sweeps` over u = W [f, h^{k−1}] + c, f the features of the sites. They
-    sum over the preceding sites at whatever distance, and across the boundary, so that the torus closes.
-    The constant c that is swept along tells how far the first and the last row and column are.
+    a_i = b + V h_i^d with h^k = h^{k−1} + A s + c + tanh(B [s, h^{k−1}]) σ(G [s, h^{k−1}]), h^0 = 0,
+    where B and G are affine and s are the states of `Sweeps` over U [f, h^{k−1}] + u_0, f being the
+    features of the sites. They sum over the preceding sites at whatever distance, and across the
+    boundary, so that the torus closes. The constant u_0 that is swept along tells how far the first and
+    the last row and column are. A chain is one row; in orderings other than raster the rows are theirs.
     (A. van den Oord et al., arXiv:1601.06759; M. Hibat-Allah et al., Phys. Rev. Research 2, 023358;
     linear recurrences: A. Orvieto et al., arXiv:2303.06349.)
 
     Args:
         units: Hidden units h of a site.
-        states: States of each of the six sweeps.
+        states: States of each of the six sweeps, or two of a chain.
         depth: Layers d.
         kwargs: Of `Architecture`.
 
@@ -48,12 +49,11 @@ class Recurrent(Architecture):
         rows, columns = (1, *self.lattice_shape)[-2:]
         self.plane = rows, columns
         self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
-            Layer(self.num_features, units if k else 0, units, states) for k in range(depth)
+            Layer(self.num_features, units if k else 0, units, Sweeps(states, rows > 1))
+            for k in range(depth)
         )
         self.readout = nn.Parameter(0.3 * torch.randn(outputs, units) / units**0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        if self.temperature_input:
-            self.bias_slope = nn.Parameter(torch.zeros(outputs))
+        self.add_bias(outputs)
 
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
@@ -68,13 +68,13 @@ class Recurrent(Architecture):
             hidden = layer.join(hidden, states)
         assert hidden is not None
         parameters = (self.readout @ hidden.flatten(1)).unflatten(1, (num, -1)).permute(1, 2, 0)
-        return parameters + self.outputs_without_inputs(temperature)
+        return parameters + self.biases(num, temperature).unsqueeze(1)
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """The same site by site, at the cost of about one pass in all."""
-        constant = self.outputs_without_inputs(temperature).squeeze(1)
+        constant = self.biases(num, temperature)
         running = [RunningSweeps(layer.sweeps, num, self.plane) for layer in self.layers]
         for _ in range(self.num_sites):
             hidden: Tensor | None = None
@@ -88,12 +88,6 @@ class Recurrent(Architecture):
             for layer, sweeps, units in zip(self.layers, running, below, strict=True):
                 sweeps.push(layer.inputs(x, units))
 
-    def outputs_without_inputs(self, temperature: PerConfiguration | None) -> Tensor:
-        """What is added to the readout `(B or 1, 1, parameters)`."""
-        if temperature is None or not self.temperature_input:
-            return self.bias.reshape(1, 1, -1)
-        return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1)
-
 
 class Layer(nn.Module):
     """A layer of gated units over sweeps; all arrays have the units first `(units, ...)`.
@@ -102,16 +96,15 @@ class Layer(nn.Module):
         num_features: Of a site.
         below: Hidden units of the layer below; 0 for the first.
         units: Hidden units of this one.
-        states: Of each of the sweeps.
+        sweeps: Whose states they are functions of.
     """
 
-    def __init__(self, num_features: int, below: int, units: int, states: int) -> None:
+    def __init__(self, num_features: int, below: int, units: int, sweeps: "Sweeps") -> None:
         super().__init__()
-        self.units, total = units, 6 * states
-        self.sweeps = Sweeps(states)
-        self.input = nn.Linear(num_features + below, total)
+        self.units, self.sweeps = units, sweeps
+        self.input = nn.Linear(num_features + below, sweeps.total)
         # Linear part, nonlinear part and gate.
-        self.mix = nn.Linear(total, 3 * units)
+        self.mix = nn.Linear(sweeps.total, 3 * units)
         self.below = nn.Linear(below, 2 * units, bias=False) if below else None
 
     def inputs(self, x: Tensor, hidden: Tensor | None) -> Tensor:
@@ -141,56 +134,62 @@ class Sweeps(nn.Module):
     """States that are sums over the preceding sites with weights exponential in the distance.
 
     Two sweeps run along the own row: s_c = λ s_{c−1} + (1 − λ²) u_{c−1}, and what comes backwards across
-    the boundary. The four others sweep whole rows around their ring, forwards or backwards, as
-    v = (1 − λ²) Σ λ^d u at distances d, and then run down the columns,
-    g_r = μ g_{r−1} + (1 − μ²) v_{r−1}, or come up across the boundary. Each state has decays λ and μ
-    of its own, between −1 and 1.
+    the boundary. Where there are several rows, four others sweep whole rows around their ring, forwards
+    or backwards, as v = (1 − λ²) Σ λ^d u at distances d, and then run down the columns,
+    g_r = μ g_{r−1} + (1 − μ²) v_{r−1}, or come up across the boundary. Each state has its own decay λ,
+    and those of the four a μ, between −1 and 1.
 
     Args:
-        states: Of each of the six sweeps.
+        states: Of each of the sweeps.
+        rows: Whether there are several rows.
     """
 
-    def __init__(self, states: int) -> None:
+    def __init__(self, states: int, rows: bool) -> None:
         super().__init__()
-        self.num = states
+        self.num, self.rows, self.total = states, rows, (6 if rows else 2) * states
         spread = torch.linspace(-0.5, 2.0, states) if states > 1 else torch.zeros(1)
-        # Each state of its own range, in both directions.
-        self.along = nn.Parameter(spread.repeat(6))
-        mixed = torch.stack([spread.roll(shift) for shift in range(4)])
-        self.down = nn.Parameter(mixed.flatten())
+        self.along = nn.Parameter(spread.repeat(self.total // states, 1))
+        if rows:
+            # In another order, for both decays to take all values together.
+            self.down = nn.Parameter(torch.stack([spread.roll(shift) for shift in range(4)]))
 
     def row_kernels(self, columns: int) -> Tensor:
-        """Weights of the sites of a row on one another `(6 states, columns, columns)`."""
+        """Weights of the sites of a row on one another `(sweeps, states, columns, columns)`."""
         c = torch.arange(columns, device=self.along.device)
         ahead = c[:, None] - c  # from c' to c
-        precedes = (ahead > 0).expand(2, -1, -1)
-        everywhere = torch.ones_like(precedes)
-        around = ahead % columns
-        steps = [ahead - 1, columns - ahead - 1, around, -ahead % columns]
-        exponents = torch.stack([*steps, *steps[2:]])
-        allowed = torch.cat([precedes, everywhere, everywhere])
-        return self._powers(self.along, exponents, allowed)
+        around = [ahead % columns, -ahead % columns]
+        exponents = torch.stack([ahead - 1, columns - ahead - 1, *(around + around) * self.rows])
+        allowed = torch.ones_like(exponents, dtype=torch.bool)
+        allowed[:2] = ahead > 0
+        return powers(self.along, exponents, allowed)
 
     def column_kernels(self, rows: int) -> Tensor:
-        """Weights of the rows on one another `(4 states, rows, rows)`."""
+        """Weights of the rows on one another `(4, states, rows, rows)`."""
         r = torch.arange(rows, device=self.down.device)
         ahead = r[:, None] - r
         across = rows - ahead - 1
         exponents = torch.stack([ahead - 1, ahead - 1, across, across])
-        return self._powers(self.down, exponents, (ahead > 0).expand(4, -1, -1))
-
-    def _powers(self, raw: Tensor, exponents: Tensor, allowed: Tensor) -> Tensor:
-        repeated = exponents.where(allowed, 0).repeat_interleave(self.num, 0)
-        decay = raw.tanh()[:, None, None]
-        return (1 - decay.square()) * decay**repeated * allowed.repeat_interleave(self.num, 0)
+        return powers(self.down, exponents, ahead > 0)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Of u `(6 states, B, rows, columns)`."""
+        """Of u `(sweeps × states, B, rows, columns)`."""
         num, rows, columns = u.shape[1:]
-        along = u.flatten(1, 2) @ self.row_kernels(columns).mT  # (6 states, B rows, columns)
-        own, above = along.unflatten(1, (num, rows)).split([2 * self.num, 4 * self.num])
-        turned = above.transpose(2, 3).flatten(1, 2) @ self.column_kernels(rows).mT
+        along = u.flatten(1, 2) @ self.row_kernels(columns).flatten(0, 1).mT
+        along = along.unflatten(1, (num, rows))
+        if not self.rows:
+            return along
+        own, above = along.split([2 * self.num, 4 * self.num])
+        down = self.column_kernels(rows).flatten(0, 1)
+        turned = above.transpose(2, 3).flatten(1, 2) @ down.mT
         return torch.cat([own, turned.unflatten(1, (num, columns)).transpose(2, 3)])
+
+
+def powers(raw: Tensor, exponents: Tensor, allowed: Tensor) -> Tensor:
+    """(1 − λ²) λ^n with λ = tanh of the raw decays `(sweeps, states)`, where it is allowed, else 0."""
+    decay = raw.tanh()[..., None, None]
+    exponents = exponents.where(allowed, 0).unsqueeze(1)
+    kept = allowed.expand(len(raw), *allowed.shape[-2:]).unsqueeze(1)
+    return (1 - decay.square()) * decay**exponents * kept
 
 
 class RunningSweeps:
@@ -204,41 +203,39 @@ class RunningSweeps:
 
     def __init__(self, sweeps: Sweeps, num: int, plane: tuple[int, int]) -> None:
         self.plane, self.site = plane, 0
-        columns = plane[1]
-        self.decay, self.down = (raw.tanh()[:, None] for raw in (sweeps.along, sweeps.down))
-        self.split = 2 * sweeps.num
-        self.kernels = sweeps.row_kernels(columns)[self.split :]
-        self.gain = 1 - self.decay[: self.split].square()
-        self.column_gain = 1 - self.down.square().unsqueeze(1)
-        self.row = self.decay.new_empty(4 * sweeps.num, columns, num)
-        self.forward, self.across = self.decay.new_zeros(2, sweeps.num, num)
-        self.above, self.below = self.decay.new_zeros(2, 2 * sweeps.num, columns, num)
+        self.along = sweeps.along.tanh().unsqueeze(2)  # (sweeps, states, 1)
+        self.ahead, self.across = self.along.new_zeros(2, sweeps.num, num)
+        self.several = sweeps.rows
+        if self.several:
+            columns = plane[1]
+            self.kernels = sweeps.row_kernels(columns)[2:].flatten(0, 1)
+            self.down = sweeps.down.tanh()[..., None, None].unflatten(0, (2, 2)).flatten(1, 2)
+            self.row = self.along.new_empty(4 * sweeps.num, columns, num)
+            self.above, self.below = self.along.new_zeros(2, 2 * sweeps.num, columns, num)
 
     def states(self) -> Tensor:
-        """Those of the next site `(6 states, B)`."""
-        row, column = divmod(self.site, self.plane[1])
-        return torch.cat(
-            [
-                self.forward,
-                self.across * self.decay[self.split // 2 : self.split] ** (self.plane[1] - column - 1),
-                self.above[:, column],
-                self.below[:, column] * self.down[self.split :] ** (self.plane[0] - row - 1),
-            ]
-        )
+        """Those of the next site `(sweeps × states, B)`."""
+        (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
+        found = [self.ahead, self.across * self.along[1] ** (columns - column - 1)]
+        if self.several:
+            across = self.below[:, column] * self.down[1, :, 0] ** (rows - row - 1)
+            found += [self.above[:, column], across]
+        return torch.cat(found)
 
     def push(self, u: Tensor) -> None:
-        """Take what is swept of this site `(6 states, B)`."""
-        row, column = divmod(self.site, self.plane[1])
-        forward, backward = self.decay[: self.split].split(self.split // 2)
-        ahead, across = (self.gain * u[: self.split]).split(self.split // 2)
-        self.forward = forward * self.forward + ahead
-        self.across = self.across + backward**column * across
-        self.row[:, column] = u[self.split :]
+        """Take what is swept of this site `(sweeps × states, B)`."""
+        (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
+        ahead, across, *whole = u.unflatten(0, self.along.shape[:2])
+        forward, backward = self.along[:2]
+        self.ahead = forward * self.ahead + (1 - forward.square()) * ahead
+        self.across = self.across + backward**column * (1 - backward.square()) * across
         self.site += 1
-        if column < self.plane[1] - 1:
+        if not self.several:
             return
-        above, below = (self.column_gain * (self.kernels @ self.row)).split(self.split)
-        down, up = self.down.unsqueeze(1).split(self.split)
-        self.above = down * self.above + above
-        self.below = self.below + up**row * below
-        self.forward, self.across = torch.zeros_like(self.forward), torch.zeros_like(self.across)
+        self.row[:, column] = torch.cat(whole)
+        if column < columns - 1 or row == rows - 1:
+            return
+        swept = (self.kernels @ self.row).unflatten(0, (2, -1)) * (1 - self.down.square())
+        self.above = self.down[0] * self.above + swept[0]
+        self.below = self.below + self.down[1] ** row * swept[1]
+        self.ahead, self.across = torch.zeros_like(self.ahead), torch.zeros_like(self.across)

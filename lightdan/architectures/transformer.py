@@ -18,14 +18,14 @@ class Transformer(Architecture):
     """Each site attends to those before it, by content and by where on the torus they lie.
 
     a_i = b + V LN(h_i^d) with h^k = h' + MLP(LN(h')), h' = h^{k−1} + Σ_heads W softmax_j(l_ij) v_j. Keys
-    and values are linear in LN(h_j^{k−1}) and the features f(s_j) of the sites j < i, and there is one
-    more of each that all see; the queries are linear in LN(h_i^{k−1}). In each head
+    k_j and values v_j are affine in LN(h_j^{k−1}) and the features f(s_j) of the sites j < i, or of
+    earlier levels; one more of each is seen by all. Queries q_i are affine in LN(h_i^{k−1}). In a head
 
-        l_ij = q_i · k_j/√D + Σ_axes α (cos 2π(x_i − x_j − c)/L − 1) (L/2π)²,
+        l_ij = q_i · k_j/√(dim q) + Σ_axes α (cos 2π(x_i − x_j − c)/L − 1) (L/2π)²,
 
-    near −α (x_i − x_j − c)²/2: it looks by a width α^{−1/2} of its own around a displacement c of its
-    own. The first layer begins with which nearest neighbours on the torus precede a site, and their
-    features: h_i^0 = e + Σ_n (E_n f(s_n) + e_n). No weight knows a site's place or the lattice's size.
+    the latter near −α (x_i − x_j − c)²/2: it looks by a width α^{−1/2} of its own around a displacement
+    c of its own. h_i^0 = e + Σ_n (E_n f(s_n) + e_n) over those nearest neighbours n of i on the torus
+    that precede it. No weight knows a site's place or the lattice's size.
     (A. Vaswani et al., arXiv:1706.03762; positions: J.-B. Cordonnier et al., arXiv:1911.03584.)
 
     Args:
@@ -35,7 +35,7 @@ class Transformer(Architecture):
         kwargs: Of `Architecture`.
 
     Raises:
-        ValueError: width, heads or depth below 1.
+        ValueError: width, heads or depth below 1, or more than five axes.
 
     Example:
         >>> model = Transformer(lattice_shape=(4, 4), width=8, heads=2)
@@ -52,18 +52,17 @@ class Transformer(Architecture):
                 f"Transformer needs width, heads and depth ≥ 1, not width = {width}, heads = {heads}, "
                 f"depth = {depth}."
             )
+        if (num_axes := sum(side > 1 for side in self.lattice_shape)) > 5:
+            raise ValueError(f"Transformer has positions on up to five axes, not on {num_axes}.")
         outputs = self.conditional.num_parameters
         self.embedding = Neighbours(self.ordering, self.lattice_shape, self.num_features, width)
         self.positions = Positions(self.ordering, self.lattice_shape)
         self.blocks: list[Block] = nn.ModuleList(  # type: ignore[assignment]
-            Block(width, heads, self.num_features, self.positions.num_axes) for _ in range(depth)
+            Block(width, heads, self.num_features, num_axes) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.readout = nn.Linear(width, outputs)
-        nn.init.normal_(self.readout.weight, std=0.3 / width**0.5)
-        nn.init.zeros_(self.readout.bias)
-        if self.temperature_input:
-            self.bias_slope = nn.Parameter(torch.zeros(outputs))
+        self.readout = nn.Parameter(0.3 * torch.randn(outputs, width) / width**0.5)
+        self.add_bias(outputs)
         self.visible: Tensor | None
         self.register_buffer("visible", None, persistent=False)
         if max(self.ordering.levels) > 1:
@@ -94,10 +93,8 @@ class Transformer(Architecture):
             for block, (keys, values) in zip(self.blocks, caches, strict=True):
                 below.append(hidden)
                 queries = block.queries(hidden, self.positions.queries(block, level))
-                seen = F.scaled_dot_product_attention(
-                    queries, keys[:, :, : start + 1], values[:, :, : start + 1], scale=1.0
-                )
-                hidden = block.join(hidden, seen)
+                known = slice(start + 1)
+                hidden = block.join(hidden, attention(queries, keys[:, :, known], values[:, :, known]))
             drawn = yield self.outputs(hidden, temperature)
             x[:, level] = self.features(drawn, temperature)
             new = slice(start + 1, start + size + 1)
@@ -109,10 +106,8 @@ class Transformer(Architecture):
 
     def outputs(self, hidden: Tensor, temperature: PerConfiguration | None) -> Tensor:
         """Parameters of the sites of the hidden units `(B, n, width)`: `(B, n, parameters)`."""
-        parameters: Tensor = self.readout(self.norm(hidden))
-        if temperature is None or not self.temperature_input:
-            return parameters
-        return parameters + self.bias_slope / temperature.reshape(-1, 1, 1)
+        constant = self.biases(len(hidden), temperature).unsqueeze(1)
+        return F.linear(self.norm(hidden), self.readout).to(constant) + constant
 
 
 class Neighbours(nn.Module):
@@ -159,7 +154,6 @@ class Positions(nn.Module):
     def __init__(self, ordering: Ordering, shape: Sequence[int]) -> None:
         super().__init__()
         sides = [side for side in shape if side > 1]
-        self.num_axes = len(sides)
         places = torch.stack(torch.unravel_index(ordering.sites, tuple(shape)), dim=1)
         self.places: Tensor
         self.sides: Tensor
@@ -217,9 +211,7 @@ class Block(nn.Module):
         keys, values = self.keys_and_values(hidden[:, before], x[:, before], places)
         start = self.start[:, None, :, None].expand(-1, len(x), -1, -1, -1)
         keys, values = (torch.cat([a, b], dim=2) for a, b in zip(start, (keys, values), strict=True))
-        seen = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=visible, is_causal=visible is None, scale=1.0
-        )
+        seen = attention(queries, keys, values, attn_mask=visible, is_causal=visible is None)
         return self.join(hidden, seen)
 
     def cache(self, num: int, num_sites: int) -> Tensor:
@@ -231,14 +223,14 @@ class Block(nn.Module):
     def queries(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """`(B, heads, n, D)`."""
         content = self.query(self.norm(hidden)).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        content = content / self.content**0.5
+        content = (content / self.content**0.5).to(positions)
         return torch.cat([content, positions.expand(len(content), -1, -1, -1)], dim=-1)
 
     def keys_and_values(self, hidden: Tensor, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Each `(B, heads, n, D)`."""
         both = self.key_value(torch.cat([self.norm(hidden), x], dim=-1))
         both = both.unflatten(2, (self.heads, -1)).transpose(1, 2)
-        keys, values = both.split([self.content, self.head_width], dim=-1)
+        keys, values = both.to(positions).split([self.content, self.head_width], dim=-1)
         return torch.cat([keys, positions.expand(*keys.shape[:3], -1)], dim=-1), values
 
     def join(self, hidden: Tensor, seen: Tensor) -> Tensor:
@@ -246,6 +238,13 @@ class Block(nn.Module):
         hidden = hidden + self.out(seen.transpose(1, 2).flatten(2))
         joined: Tensor = hidden + self.perceptron(self.second_norm(hidden))
         return joined
+
+
+def attention(queries: Tensor, keys: Tensor, values: Tensor, **options: Any) -> Tensor:
+    """Σ_j softmax_j(q_i · k_j) v_j, in full precision."""
+    # That of positions is a small difference of large numbers.
+    with torch.autocast(queries.device.type, enabled=False):
+        return F.scaled_dot_product_attention(queries, keys, values.to(keys), scale=1.0, **options)
 
 
 def first_displacements(num: int, num_axes: int) -> Tensor:

@@ -14,7 +14,7 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Triangular(Architecture):
-    """a_i = b_i + Σ_{j<i} W_ij f(s_j), W strictly lower triangular in sites.
+    """a_i = b_i + Σ_{j<i} W_ij f(s_j), W strictly lower triangular in sites, or levels of sites.
 
     Logistic regression of spins, softmax regression of levels; of reals, with one Gaussian a site, the
     linear-Gaussian network x_i = b_i + Σ_{j<i} B_ij x_j + √D_i z_i, whose −ln p is quadratic with the
@@ -42,7 +42,7 @@ class Triangular(Architecture):
             conditional = GaussianMixture(components=1)
         super().__init__(site_kind=site_kind, conditional=conditional, **kwargs)
         sites, outputs = self.num_sites, self.conditional.num_parameters
-        self.bias = nn.Parameter(torch.zeros(sites, outputs))
+        self.add_bias(sites, outputs)
         self.linear = TriangularLinear(
             self.ordering.level,
             self.num_features,
@@ -51,22 +51,20 @@ class Triangular(Architecture):
             bias=False,
             scale=0.0,
         )
-        if self.temperature_input:
-            self.bias_slope = nn.Parameter(torch.zeros(sites, outputs))
 
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
         """Parameters of all sites `(B, sites, parameters)`."""
         x = self.features(configurations.flatten(1), temperature).flatten(1)
-        constant = self.outputs_without_inputs(len(x), temperature)
+        constant = self.biases(len(x), temperature)
         return self.shift(constant, self.linear(x).unflatten(1, (self.num_sites, -1)))
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """The same level by level, at the cost of about one pass in all."""
-        constant = self.outputs_without_inputs(num, temperature).split(self.ordering.levels, dim=1)
+        constant = self.biases(num, temperature).split(self.ordering.levels, dim=1)
         product = self.linear.running(num)
         for size, parameters in zip(self.ordering.levels, constant, strict=True):
             by = product.next(size).T.unflatten(1, (size, -1))
@@ -85,12 +83,6 @@ class Triangular(Architecture):
         moved = parameters.clone()
         moved[..., self.conditional.shifted] += by
         return moved
-
-    def outputs_without_inputs(self, num: int, temperature: PerConfiguration | None) -> Tensor:
-        """What the parameters are where no site is seen `(num or 1, sites, parameters)`."""
-        if temperature is None or not self.temperature_input:
-            return self.bias.expand(num, -1, -1)
-        return self.bias + self.bias_slope / temperature.reshape(-1, 1, 1)
 
 
 class TriangularLinear(nn.Module):
@@ -117,7 +109,7 @@ class TriangularLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_width, self.out_width, self.strict = in_width, out_width, strict
-        mask = (level[:, None] > level).float()
+        mask = (level[:, None] > level).to(torch.get_default_dtype())
         if not strict:
             mask.fill_diagonal_(1)
         mask = mask.repeat_interleave(out_width, 0).repeat_interleave(in_width, 1)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightdan.callbacks.base import Measurement
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
@@ -175,7 +176,9 @@ def mean_hessian(ensemble: Ensemble, fields: Tensor) -> np.ndarray:
     with torch.inference_mode(False), torch.enable_grad():
         flat = fields.clone().flatten(1).requires_grad_()
         temperature = flat.new_full((len(flat),), ensemble.temperature)
-        log_prob = ensemble.model.log_prob(flat.reshape(fields.shape), temperature)
+        # The fused kernels of attention have no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            log_prob = ensemble.model.log_prob(flat.reshape(fields.shape), temperature)
         (slope,) = torch.autograd.grad(-log_prob.sum(), flat, create_graph=True)
         rows = [
             torch.autograd.grad(column, flat, retain_graph=True)[0].double().mean(0)

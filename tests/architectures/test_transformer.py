@@ -55,6 +55,24 @@ def test_heads_begin_at_the_nearest_sites_before():
     assert first_displacements(3, 1).tolist() == [[1], [2], [3]]
 
 
+def test_reduced_precision_leaves_the_parameters_near():
+    """By autocast to bfloat16, and in the floating type of the weights."""
+    torch.manual_seed(0)
+    model = Transformer(lattice_shape=(16, 16))
+    s = model.sample(20, seed=0)
+    with torch.no_grad():
+        exact = model(s)
+        with torch.autocast("cpu", torch.bfloat16):
+            reduced = model(s)
+    assert reduced.dtype == torch.float32
+    torch.testing.assert_close(reduced, exact, rtol=0, atol=0.02)
+
+
+def test_lattices_of_many_axes_are_refused():
+    with pytest.raises(ValueError, match="up to five axes, not on 6"):
+        Transformer(lattice_shape=(2, 2, 2, 1, 2, 2, 2))
+
+
 @pytest.mark.parametrize("options", [{"width": 0}, {"heads": 0}, {"depth": 0}])
 def test_sizes_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="Transformer needs width, heads and depth ≥ 1"):
