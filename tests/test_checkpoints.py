@@ -95,6 +95,8 @@ def test_load_gives_a_model_that_answers(checkpoint):
         ({"width": 3}, "width = 2"),
         ({"depth": 2}, "depth = 1"),
         ({"residual": False}, "residual = True"),
+        ({"ordering": "snake"}, "ordering = raster, and this run has snake"),
+        ({"symmetrize": ["z2"]}, r"symmetrize = \(\), and this run has \('z2',\)"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(checkpoint, options, said):

@@ -9,11 +9,12 @@ from pathlib import Path
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", TEXT, re.DOTALL))
 COMMANDS = [command.split() for command in re.findall(r"`lightdan ([^`]+)`", TEXT)]
+PACKAGE = re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1]
 RUN = """
 import json, sys
 import pytest
 from lightdan.main import main
-for command in json.loads(sys.argv[1]):
+for command in [*json.loads(sys.argv[1]), ["list"]]:
     assert main(command) == 0, command
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider"]))
 """
@@ -24,13 +25,29 @@ def test_every_block_names_its_file():
     assert len(COMMANDS) > 3
 
 
+def installed(folder):
+    """What pip leaves of the package beside its modules: its name and its entry points."""
+    name = re.search(r'^name = "(.*)"', PACKAGE, re.MULTILINE)[1]
+    points = re.search(r'entry-points\."(.*?)"\]\n(.*?)\n\n', PACKAGE, re.DOTALL)
+    information = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+    entries = points[2].replace('"', "")
+    (information / "entry_points.txt").write_text(f"[{points[1]}]\n{entries}\n")
+    return name
+
+
 def test_plugins_train_and_pass_their_tests(tmp_path):
     """In one process, for most of the time would be imports."""
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
+    name = installed(tmp_path)
     run = [sys.executable, "-c", RUN, json.dumps(COMMANDS)]
     result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
     assert "failed:" not in result.stderr
     assert len([*tmp_path.rglob("hamiltonian.json")]) == 2
     assert [*tmp_path.rglob("overlap.png")]
+    found = [line for line in result.stdout.splitlines() if name in line]
+    listed = {word for line in found for word in re.findall(r"\w+", line)}
+    assert listed >= {"Coins", "Window", "Logistic", "Overlap"}

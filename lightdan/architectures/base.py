@@ -193,10 +193,10 @@ class Architecture(Distribution):
         defaults = constructor_defaults(type(self))
         theirs, ours = defaults | checkpoint["hyper_parameters"], defaults | dict(self.hparams)
         for name in checkpoint["hyper_parameters"].keys() | self.hparams.keys():
-            if theirs[name] != ours[name]:
+            if theirs.get(name) != ours.get(name):
                 raise ValueError(
-                    f"The checkpoint was trained with {name} = {theirs[name]}, and this run has "
-                    f"{ours[name]}: give the configuration that it was trained with."
+                    f"The checkpoint was trained with {name} = {theirs.get(name)}, and this run has "
+                    f"{ours.get(name)}: give the configuration that it was trained with."
                 )
 
 

@@ -1,5 +1,7 @@
 """The kernel of a Gaussian field from networks: one that has it exactly, and ones that learned it."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,19 @@ from lightdan.callbacks.rbm_equivalence import (
     modes_with_errors,
 )
 from lightdan.simulation import gaussian_field
-from lightdan.testing import randomize
+from lightdan.testing import MeasurementTests, randomize
 
 MASS2 = 4.0
+
+
+class TestRBMEquivalence(MeasurementTests):
+    two_temperatures: ClassVar = {}
+
+    def make(self, **kwargs):
+        return RBMEquivalence(**kwargs)
+
+    def make_system(self, **kwargs):
+        return GaussianField((2, 3), **kwargs)
 
 
 @pytest.fixture(params=[(10,), (3, 4), (1, 5)], ids=str)
