@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan import MADE, GaussianField, Ising, Triangular
+from lightdan import MADE, GaussianField, Ising, PixelCNN, Recurrent, Transformer, Triangular
 from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
 from lightdan.callbacks.rbm_equivalence import (
     RBMEquivalence,
@@ -107,10 +107,11 @@ def test_errors_cover_what_is_learned_from_few_fields(system):
     assert 0.6 < np.mean(np.abs(pulls) < 1) < 0.8
 
 
-def test_curvature_is_that_of_a_network_of_any_kind(tmp_path):
+@pytest.mark.parametrize("cls", [MADE, PixelCNN, Recurrent, Transformer])
+def test_curvature_is_that_of_a_network_of_any_kind(cls, tmp_path):
     """Against finite differences of −ln p, and by parts whose spread is in the error."""
     system = GaussianField(shape=(2, 2), num_configurations=200, cache_dir=str(tmp_path))
-    model = randomize(MADE(lattice_shape=(2, 2), site_kind="real", levels=(), width=2), scale=0.1)
+    model = randomize(cls(lattice_shape=(2, 2), site_kind="real", levels=()), scale=0.1)
     ours = ensemble(model, system)
     parts = curvatures(ours)
     assert len(parts) == len(ours.configurations) == 10
