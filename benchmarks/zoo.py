@@ -26,7 +26,7 @@ from lightdan.systems.base import System
 SYSTEMS = {
     "Ising 16 × 16, T_c": (
         "ising",
-        ["triangular", "made", "pixelcnn_augmented", "recurrent", "transformer"],
+        ["triangular", "made", "pixelcnn", "recurrent", "transformer"],
     ),
     "XY 16 × 16, T = 0.8929": ("xy", ["made", "pixelcnn", "recurrent", "transformer"]),
     "double well, 128 slices, β = 20": ("double_well", ["made", "pixelcnn", "recurrent", "transformer"]),
