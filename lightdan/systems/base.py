@@ -136,8 +136,9 @@ class System(LightningDataModule):
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
         """Name → function of configurations `(B, *lattice)` that gives one number each `(B,)`.
 
-        By default the energy a site where it is known, and the magnetisation: of angles
-        |m| = |Σ e^{iθ}|/N, and the density of vortex pairs, Σ|v|/(2N), where there are plaquettes.
+        By default the energy or action a site where it is known, and the magnetisation: of angles
+        |m| = |Σ e^{iθ}|/N, and the density of vortex pairs, Σ|v|/(2N), where there are plaquettes. Of reals
+        φ² too.
 
         Args:
             temperature: T, for what is an observable of an ensemble, like the helicity modulus.
@@ -145,6 +146,8 @@ class System(LightningDataModule):
         found: dict[str, Callable[[Tensor], Tensor]] = {}
         if self.has_energy:
             found["energy"] = lambda s: self.energy(s) / self.num_sites
+        elif self.has_action:
+            found["action"] = lambda s: self.action(s, temperature) / self.num_sites
         if self.site_kind == "angle":
             found["abs_magnetization"] = lambda s: lattice.polarization(s).norm(dim=1)
             if len(self.lattice_shape) == 2 and min(self.lattice_shape) > 1:
@@ -154,6 +157,8 @@ class System(LightningDataModule):
         else:
             found["abs_magnetization"] = lambda s: s.flatten(1).mean(1).abs()
             found["magnetization"] = lambda s: s.flatten(1).mean(1)
+        if self.site_kind == "real":
+            found["phi2"] = lambda s: s.flatten(1).square().mean(1)
         return found
 
     # What follows

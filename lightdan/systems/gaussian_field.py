@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from lightdan import lattice
 from lightdan.data import Parts
@@ -99,12 +98,3 @@ class GaussianField(System):
             "magnetization": 0.0,
             "abs_magnetization": math.sqrt(2 / (math.pi * self.mass2 * self.num_sites)),
         }
-
-    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
-        """S a site, |⟨φ⟩|, ⟨φ⟩ and φ²."""
-        found: dict[str, Callable[[Tensor], Tensor]] = {
-            "action": lambda s: self.action(s) / self.num_sites
-        }
-        found |= super().observables(temperature)
-        found["phi2"] = lambda s: s.flatten(1).square().mean(1)
-        return found

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from lightdan import lattice
 from lightdan.simulation import scalar_field
@@ -97,12 +96,3 @@ class ScalarField(System):
         density = square + self.coupling * (square - 1).square()
         density = density - 2 * self.hopping * configurations * ahead
         return density.flatten(1).sum(1)
-
-    def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
-        """S a site, |⟨φ⟩|, ⟨φ⟩ and φ²."""
-        found: dict[str, Callable[[Tensor], Tensor]] = {
-            "action": lambda s: self.action(s) / self.num_sites
-        }
-        found |= super().observables(temperature)
-        found["phi2"] = lambda s: s.flatten(1).square().mean(1)
-        return found
