@@ -137,8 +137,8 @@ class System(LightningDataModule):
         """Name → function of configurations `(B, *lattice)` that gives one number each `(B,)`.
 
         By default the energy or action a site where it is known, and the magnetisation: of angles
-        |m| = |Σ e^{iθ}|/N, and the density of vortex pairs, Σ|v|/(2N), where there are plaquettes. Of reals
-        φ² too.
+        |m| = |Σ e^{iθ}|/N, and the density of vortex pairs, Σ|v|/(2N), where there are plaquettes; of
+        reals also φ².
 
         Args:
             temperature: T, for what is an observable of an ensemble, like the helicity modulus.
