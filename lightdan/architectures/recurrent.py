@@ -147,7 +147,7 @@ class Sweeps(nn.Module):
     def __init__(self, states: int, rows: bool) -> None:
         super().__init__()
         self.num, self.rows, self.total = states, rows, (6 if rows else 2) * states
-        spread = torch.linspace(-0.5, 2.0, states) if states > 1 else torch.zeros(1)
+        spread = torch.linspace(-0.5, 3.0, states) if states > 1 else torch.zeros(1)
         self.along = nn.Parameter(spread.repeat(self.total // states, 1))
         if rows:
             # In another order, for both decays to take all values together.
