@@ -17,7 +17,7 @@ from lightdan.types import Configurations, PerConfiguration
 class Transformer(Architecture):
     """Each site attends to those before it, by content and by where on the torus they lie.
 
-    a_i = b + V LN(h_i^d) with h^k = h' + MLP(LN(h')), h' = h^{k−1} + Σ_heads W softmax_j(l_ij) v_j. Keys
+    a_i = b + V h_i^d with h^k = h' + MLP(LN(h')), h' = h^{k−1} + Σ_heads W softmax_j(l_ij) v_j. Keys
     k_j and values v_j are affine in LN(h_j^{k−1}) and the features f(s_j) of the sites j < i, or of
     earlier levels; one more of each is seen by all. Queries q_i are affine in LN(h_i^{k−1}). In a head
 
@@ -60,7 +60,6 @@ class Transformer(Architecture):
         self.blocks: list[Block] = nn.ModuleList(  # type: ignore[assignment]
             Block(width, heads, self.num_features, num_axes) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(width)
         self.readout = nn.Parameter(0.3 * torch.randn(outputs, width) / width**0.5)
         self.add_bias(outputs)
         self.visible: Tensor | None
@@ -107,7 +106,7 @@ class Transformer(Architecture):
     def outputs(self, hidden: Tensor, temperature: PerConfiguration | None) -> Tensor:
         """Parameters of the sites of the hidden units `(B, n, width)`: `(B, n, parameters)`."""
         constant = self.biases(len(hidden), temperature).unsqueeze(1)
-        return F.linear(self.norm(hidden), self.readout).to(constant) + constant
+        return F.linear(hidden, self.readout).to(constant) + constant
 
 
 class Neighbours(nn.Module):
@@ -197,7 +196,10 @@ class Block(nn.Module):
         self.key_value = nn.Linear(width + num_features, heads * (self.content + self.head_width))
         self.start = nn.Parameter(torch.zeros(2, heads, self.head_width))
         self.out = nn.Linear(heads * self.head_width, width)
-        self.log_alpha = nn.Parameter(torch.full((heads, num_axes), math.log(2.0)))
+        # Every second head sees all sites alike at first, for what is known by content, like x_0.
+        near = torch.arange(heads) % 2 == 0
+        alpha = torch.where(near, 2.0, 1e-3)
+        self.log_alpha = nn.Parameter(alpha.log().unsqueeze(1).repeat(1, num_axes))
         self.centre = nn.Parameter(first_displacements(heads, num_axes))
         self.perceptron = nn.Sequential(
             nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
@@ -248,8 +250,9 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, **options: Any) -> 
 
 
 def first_displacements(num: int, num_axes: int) -> Tensor:
-    """The shortest ones to sites that precede in raster order `(num, axes)`."""
-    reach = range(-num, num + 1)
-    before = [step for step in itertools.product(reach, repeat=num_axes) if step > (0,) * num_axes]
+    """The shortest ones to sites that precede in raster order, but for neighbours `(num, axes)`."""
+    reach = range(-num - 1, num + 2)
+    steps = itertools.product(reach, repeat=num_axes)
+    before = [s for s in steps if s > (0,) * num_axes and sum(x * x for x in s) > 1]
     nearest = sorted(before, key=lambda step: sum(x * x for x in step))[:num] or [()] * num
     return torch.tensor(nearest, dtype=torch.get_default_dtype())

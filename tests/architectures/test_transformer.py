@@ -51,8 +51,8 @@ def test_neighbours_that_precede_are_known_from_the_first():
 
 
 def test_heads_begin_at_the_nearest_sites_before():
-    assert sorted(first_displacements(4, 2).tolist()) == [[0, 1], [1, -1], [1, 0], [1, 1]]
-    assert first_displacements(3, 1).tolist() == [[1], [2], [3]]
+    assert sorted(first_displacements(4, 2).tolist()) == [[0, 2], [1, -1], [1, 1], [2, 0]]
+    assert first_displacements(3, 1).tolist() == [[2], [3], [4]]
 
 
 def test_reduced_precision_leaves_the_parameters_near():
