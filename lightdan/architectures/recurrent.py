@@ -14,10 +14,10 @@ class Recurrent(Architecture):
     """Recurrences over rows and columns, by weights that know neither place nor lattice size.
 
     a_i = b + V h_i^d with h^k = h^{k−1} + A s + c + tanh(B [s, h^{k−1}]) σ(G [s, h^{k−1}]), h^0 = 0,
-    where B and G are affine and s are the states of `Sweeps` over U [f, h^{k−1}] + u_0, f being the
-    features of the sites. They sum over the preceding sites at whatever distance, and across the
-    boundary, so that the torus closes. The constant u_0 that is swept along tells how far the first and
-    the last row and column are. A chain is one row; in orderings other than raster the rows are theirs.
+    where B and G are affine and s are the states of `Sweeps` over z + tanh z, z = U [f, h^{k−1}] + u_0, f
+    being the features of the sites. They sum over the preceding sites at whatever distance, and across
+    the boundary, so that the torus closes. The constant u_0 that is swept along tells how far the first
+    and the last row and column are. A chain is one row; in other orderings the rows are theirs.
     (A. van den Oord et al., arXiv:1601.06759; M. Hibat-Allah et al., Phys. Rev. Research 2, 023358;
     linear recurrences: A. Orvieto et al., arXiv:2303.06349.)
 
@@ -109,8 +109,8 @@ class Layer(nn.Module):
 
     def inputs(self, x: Tensor, hidden: Tensor | None) -> Tensor:
         """What is swept."""
-        both = x if hidden is None else torch.cat([x, hidden])
-        return _apply(self.input, both)
+        z = _apply(self.input, x if hidden is None else torch.cat([x, hidden]))
+        return z + torch.tanh(z)
 
     def join(self, hidden: Tensor | None, states: Tensor) -> Tensor:
         """The hidden units, from those of the layer below and the states."""
