@@ -14,8 +14,8 @@ class Recurrent(Architecture):
     """Recurrences over rows and columns, by weights that know neither place nor lattice size.
 
     a_i = b + V h_i^d with h^k = h^{k−1} + A s + c + tanh(B [s, h^{k−1}]) σ(G [s, h^{k−1}]), h^0 = 0,
-    where B and G are affine and s are the states of `Sweeps` over z + tanh z, z = U [f, h^{k−1}] + u_0, f
-    being the features of the sites. They sum over the preceding sites at whatever distance, and across
+    where B and G are affine and s are the states of `Sweeps` over z + tanh z, z = U [f, h^{k−1}] + u_0,
+    f being the features of the sites. They sum over the preceding sites at whatever distance, and across
     the boundary, so that the torus closes. The constant u_0 that is swept along tells how far the first
     and the last row and column are. A chain is one row; in other orderings the rows are theirs.
     (A. van den Oord et al., arXiv:1601.06759; M. Hibat-Allah et al., Phys. Rev. Research 2, 023358;
