@@ -1,17 +1,18 @@
 import pytest
 import torch
+from variants import VariantTests
 
 from lightdan import MADE
 from lightdan.architectures.base import Architecture
-from lightdan.testing import ArchitectureTests, all_configurations, randomize
+from lightdan.testing import all_configurations, randomize
 
 
-class TestMADE(ArchitectureTests):
+class TestMADE(VariantTests):
     def make(self, **kwargs):
         return MADE(width=3, depth=2, **kwargs)
 
 
-class TestPlain(ArchitectureTests):
+class TestPlain(VariantTests):
     def make(self, **kwargs):
         return MADE(width=2, depth=3, residual=False, **kwargs)
 
@@ -22,7 +23,7 @@ class WithoutCache(MADE):
     incremental = Architecture.incremental
 
 
-class TestFallback(ArchitectureTests):
+class TestFallback(VariantTests):
     def make(self, **kwargs):
         return WithoutCache(width=2, **kwargs)
 

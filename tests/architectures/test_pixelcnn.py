@@ -2,15 +2,16 @@ from typing import ClassVar
 
 import pytest
 import torch
+from variants import VariantTests
 
 from lightdan import PixelCNN
 from lightdan.architectures.pixelcnn import CausalConv, RunningConv, reach
-from lightdan.testing import ArchitectureTests, all_configurations, randomize
+from lightdan.testing import all_configurations, randomize
 
 SHAPES = [(16,), (4, 4), (3, 5), (6, 4)]
 
 
-class TestDeep(ArchitectureTests):
+class TestDeep(VariantTests):
     """Kernels that end within the lattice, at its boundary and beyond it."""
 
     lattices: ClassVar = [(1,), (5,), (1, 4), (2, 3), (4, 4)]
@@ -19,9 +20,7 @@ class TestDeep(ArchitectureTests):
         return PixelCNN(channels=3, depth=3, kernel=3, **kwargs)
 
 
-class TestShallow(ArchitectureTests):
-    lattices: ClassVar = [(5,), (2, 3), (4, 4)]
-
+class TestShallow(VariantTests):
     def make(self, **kwargs):
         return PixelCNN(channels=2, depth=1, **kwargs)
 

@@ -1,18 +1,15 @@
-from typing import ClassVar
-
 import pytest
 import torch
+from variants import VariantTests
 
 from lightdan import Recurrent
 from lightdan.architectures.recurrent import RunningSweeps, Sweeps
-from lightdan.testing import ArchitectureTests, randomize
+from lightdan.testing import randomize
 
 PLANES = [(1, 16), (4, 4), (3, 5), (6, 2), (5, 1)]
 
 
-class TestShallow(ArchitectureTests):
-    lattices: ClassVar = [(5,), (2, 3), (4, 4)]
-
+class TestShallow(VariantTests):
     def make(self, **kwargs):
         return Recurrent(units=3, states=1, depth=1, **kwargs)
 

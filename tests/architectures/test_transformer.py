@@ -1,17 +1,15 @@
 import math
-from typing import ClassVar
 
 import pytest
 import torch
+from variants import VariantTests
 
 from lightdan import Transformer
 from lightdan.architectures.transformer import first_displacements
-from lightdan.testing import ArchitectureTests, randomize
+from lightdan.testing import randomize
 
 
-class TestDeep(ArchitectureTests):
-    lattices: ClassVar = [(5,), (2, 3), (4, 4)]
-
+class TestDeep(VariantTests):
     def make(self, **kwargs):
         return Transformer(width=5, heads=1, depth=3, **kwargs)
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from variants import VariantTests
 
 from lightdan import Categorical, GaussianMixture, Triangular, VonMisesMixture
 from lightdan.architectures.triangular import TriangularLinear
-from lightdan.testing import ArchitectureTests, all_configurations, randomize
+from lightdan.testing import all_configurations, randomize
 
 
-class TestMixtures(ArchitectureTests):
+class TestMixtures(VariantTests):
     sites = {  # noqa: RUF012
         "reals": {"site_kind": "real", "levels": (), "conditional": GaussianMixture(components=3)},
         "angles": {"site_kind": "angle", "levels": (), "conditional": VonMisesMixture(components=1)},

@@ -1,0 +1,12 @@
+"""Tests of a variant of an architecture, which with its default settings is put to all kinds of site."""
+
+from typing import ClassVar
+
+from lightdan.testing import ArchitectureTests
+
+
+class VariantTests(ArchitectureTests):
+    """On discrete sites of two and three levels, and on reals."""
+
+    sites: ClassVar = {name: ArchitectureTests.sites[name] for name in ("spins", "levels", "reals")}
+    lattices: ClassVar = [(5,), (2, 3), (4, 4)]
