@@ -1,4 +1,4 @@
-"""Tests of a variant of an architecture, which with its default settings is put to all kinds of site."""
+"""Tests of a variant of an architecture, which in its usual form is put to all kinds of site."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What every registered architecture owes with its default settings, and what the base class gives."""
+"""What every registered architecture owes, small where it is wide, and what the base class gives."""
 
 from functools import partial
 
@@ -20,8 +20,9 @@ from lightdan.testing import ArchitectureTests, all_configurations, probabilitie
 from lightdan.types import Batch
 
 registry.load_plugins()
+SMALL = {"Recurrent": {"units": 4, "states": 2}, "Transformer": {"width": 8, "heads": 2}}
 OURS = {
-    name: cls
+    name: partial(cls, **SMALL.get(name, {}))
     for name, cls in registry.known(Architecture).items()
     if cls.__module__.startswith("lightdan.")
 }
@@ -137,14 +138,14 @@ def test_conditionals_add_up_to_the_log_probability_in_the_shape_of_the_lattice(
     terms = model.conditionals(s)
     assert terms.shape == s.shape
     torch.testing.assert_close(terms.flatten(1).sum(1), model.log_prob(s))
-    # the first site has seen nothing: two values at most, and they are normalised
-    first = terms[:, 0, 0].detach().exp().unique()
+    # the first site has seen nothing: two values at most, to rounding, and they are normalised
+    first = terms[:, 0, 0].detach().exp().round(decimals=12).unique()
     assert first.sum().item() == pytest.approx(1)
 
 
 @every_architecture
 def test_sampling_in_portions_gives_as_many_as_asked_for(cls):
-    model = randomize(cls(lattice_shape=(2, 3)))
+    model = randomize(cls(lattice_shape=(2, 3)), scale=0.1)
     told = []
     drawn = model.sample(25, seed=1, batch_size=10, progress=told.append)
     assert told == [10, 10, 5]
