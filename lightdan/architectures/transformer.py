@@ -24,8 +24,7 @@ class Transformer(Architecture):
         l_ij = q_i · k_j/√(dim q) + Σ_axes α (cos 2π(x_i − x_j − c)/L − 1) (L/2π)²,
 
     the latter near −α (x_i − x_j − c)²/2: it looks by a width α^{−1/2} of its own around a displacement
-    c of its own. h_i^0 = e + Σ_n (E_n f(s_n) + e_n) over those nearest neighbours n of i on the torus
-    that precede it. No weight knows a site's place or the lattice's size.
+    c of its own. h_i^0 is that of `Neighbours`. No weight knows a site's place or the lattice's size.
     (A. Vaswani et al., arXiv:1706.03762; positions: J.-B. Cordonnier et al., arXiv:1911.03584.)
 
     Args:
@@ -110,7 +109,11 @@ class Transformer(Architecture):
 
 
 class Neighbours(nn.Module):
-    """h_i = e + Σ_n (E_n f(s_n) + e_n) over the nearest neighbours n on the torus that precede i.
+    """h_i = e + Σ_n [E_n f(s_n) + E'_n f(s_n)/√d_n + e_n + e'_n/√d_n] over the known sites that bound i.
+
+    In each direction along each axis of the torus n is the nearest site that precedes i, at distance d_n.
+    In raster order (r, c) is bounded by (r, c − 1) and (r − 1, c), and across the boundary by (r, 0) and
+    (0, c).
 
     Args:
         ordering: Of the sites.
@@ -122,24 +125,33 @@ class Neighbours(nn.Module):
     def __init__(self, ordering: Ordering, shape: Sequence[int], num_features: int, width: int) -> None:
         super().__init__()
         raster = torch.arange(len(ordering.sites)).reshape(*shape)
-        steps = itertools.product((1, -1), (axis for axis, side in enumerate(shape) if side > 1))
-        around = [raster.roll(step, axis).flatten()[ordering.sites] for step, axis in steps]
-        neighbours = ordering.places[torch.stack(around, 1)] if around else raster.new_zeros(1, 0)
-        self.neighbours: Tensor
-        self.precedes: Tensor
-        self.register_buffer("neighbours", neighbours, persistent=False)  # (sites, n)
-        precedes = ordering.level[neighbours] < ordering.level[:, None]
-        self.register_buffer("precedes", precedes, persistent=False)
-        fan_in = neighbours.shape[1] * (num_features + 1)
+        level = ordering.level[ordering.places].reshape(*shape)
+        found = []
+        for step, (axis, side) in itertools.product((1, -1), enumerate(shape)):
+            if side == 1:
+                continue
+            nearest, distance = torch.zeros_like(raster), torch.zeros_like(raster)
+            for steps in range(side - 1, 0, -1):
+                precedes = level.roll(step * steps, axis) < level
+                nearest = torch.where(precedes, raster.roll(step * steps, axis), nearest)
+                distance = torch.where(precedes, steps, distance)
+            found.append(torch.stack([ordering.places[nearest], distance]).flatten(1)[:, ordering.sites])
+        both = torch.stack(found, dim=2) if found else raster.new_zeros(2, 1, 0)
+        self.nearest: Tensor
+        self.distance: Tensor
+        self.register_buffer("nearest", both[0], persistent=False)  # (sites, directions)
+        self.register_buffer("distance", both[1], persistent=False)  # 0 where none precedes
+        fan_in = both.shape[2] * 2 * (num_features + 1)
         self.weight = nn.Parameter(torch.randn(width, fan_in) / max(fan_in, 1) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, sites: slice = slice(None)) -> Tensor:
         """Of features `(B, sites, features)`, for some of the sites."""
-        precedes = self.precedes[sites].unsqueeze(-1).to(x.dtype)
-        known = x[:, self.neighbours[sites]] * precedes
-        flags = precedes.expand(len(x), -1, -1, -1)
-        return F.linear(torch.cat([known, flags], dim=-1).flatten(2), self.weight, self.bias)
+        distance = self.distance[sites].unsqueeze(-1).to(x.dtype)
+        scale = torch.cat([distance.clamp(max=1), distance.where(distance == 0, distance**-0.5)], dim=-1)
+        known = F.pad(x[:, self.nearest[sites]], (0, 1), value=1.0)  # (B, n, directions, features + 1)
+        seen = known.unsqueeze(-1) * scale.unsqueeze(-2)
+        return F.linear(seen.flatten(2), self.weight, self.bias)
 
 
 class Positions(nn.Module):

@@ -37,15 +37,40 @@ def test_each_site_sees_all_that_precede_it(shape, depth):
     assert torch.equal(seen, torch.ones_like(seen).tril(-1))
 
 
-def test_neighbours_that_precede_are_known_from_the_first():
-    """Without attention and with one unit, h_i is the sum of the preceding neighbours on the torus."""
+BOUNDS = [
+    [],
+    [(0, 1), (0, 3)],
+    [(1, 1), (0, 2)],
+    [(2, 1), (0, 1)],
+    [(0, 1), (0, 2)],
+    [(4, 1), (4, 3), (1, 1), (1, 2)],
+    [(5, 1), (4, 2), (2, 1), (2, 2)],
+    [(6, 1), (4, 1), (3, 1), (3, 2)],
+    [(4, 1), (0, 1)],
+    [(8, 1), (8, 3), (5, 1), (1, 1)],
+    [(9, 1), (8, 2), (6, 1), (2, 1)],
+    [(10, 1), (8, 1), (7, 1), (3, 1)],
+]
+"""Of the sites of 3 × 4 in raster order: which known sites bound them, and at what distance."""
+
+
+@pytest.mark.parametrize("power", [0, 1])
+def test_the_nearest_known_sites_in_every_direction_are_known_from_the_first(power):
+    """With one unit h_i is Σ s_n, or Σ (1 + s_n)/√d_n, of the sites that bound i on the torus."""
     model = Transformer(lattice_shape=(3, 4), width=1).double()
+    weights = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]][power]
     with torch.no_grad():
-        model.embedding.weight.copy_(torch.tensor([[1.0, 0.0] * 4]))
+        model.embedding.weight.copy_(torch.tensor([weights * 4]))
         hidden = model.embedding(torch.arange(12, dtype=torch.float64).reshape(1, 12, 1))
-    first, second = [0, 0, 1, 0 + 2], [0, 1 + 4, 2 + 5, 3 + 4 + 6]
-    last = [4 + 0, 5 + 8 + 1, 6 + 9 + 2, 7 + 8 + 10 + 3]
-    assert hidden.reshape(3, 4).tolist() == [first, second, last]
+    for bounds, value in zip(BOUNDS, hidden.flatten().tolist(), strict=True):
+        expected = sum((power + s) / d ** (power / 2) for s, d in bounds)
+        assert value == pytest.approx(expected)
+
+
+def test_white_sites_are_bounded_by_their_black_neighbours():
+    embedding = Transformer(lattice_shape=(4, 4), width=1, ordering="checkerboard").embedding
+    assert (embedding.distance[8:] == 1).all()
+    assert (embedding.distance[:8] != 1).all()
 
 
 def test_heads_begin_at_the_nearest_sites_before():
