@@ -109,11 +109,11 @@ class Transformer(Architecture):
 
 
 class Neighbours(nn.Module):
-    """h_i = e + Σ_n [E_n f(s_n) + E'_n f(s_n)/√d_n + e_n + e'_n/√d_n] over the known sites that bound i.
+    """h_i = e + Σ_n [E_n f(s_n) + E'_n f(s_n)/√d_n + e_n + e'_n/√d_n] over known sites that bound i.
 
-    In each direction along each axis of the torus n is the nearest site that precedes i, at distance d_n.
-    In raster order (r, c) is bounded by (r, c − 1) and (r − 1, c), and across the boundary by (r, 0) and
-    (0, c).
+    In each direction along each axis of the torus, n is the nearest site that precedes i, at a
+    distance d_n. In raster order (r, c) is bounded by (r, c − 1), (r − 1, c) and, across the
+    boundary, (r, 0) and (0, c).
 
     Args:
         ordering: Of the sites.
