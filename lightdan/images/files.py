@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,10 @@ class Page:
             with tifffile.TiffFile(self.file) as tiff:
                 image: np.ndarray = tiff.pages[self.number].asarray()
                 return image
+        content = BytesIO(self.file.read_bytes())  # for decoders leave a file open that they cannot read
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoders about metadata
-            decoded: np.ndarray = extra("skimage.io").imread(self.file)
+            decoded: np.ndarray = extra("skimage.io").imread(content)
             return decoded
 
 
