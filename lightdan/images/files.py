@@ -114,7 +114,7 @@ class MissingExtraError(ValueError):
 
 def unreadable(what: object, error: Exception) -> str:
     """The beginning of a sentence about an image that a decoder refused."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = re.sub(r" `<[^>]*>`*", "", " ".join(str(error).split())) or type(error).__name__
     return f"The image {what} cannot be read ({words[:100]})"
 
 
