@@ -23,7 +23,7 @@ import zuko
 
 import lightdan
 from lightdan import registry
-from lightdan.main import main
+from lightdan.cli.main import main
 from lightdan.statistics import Estimate, bennett, effective_sample_size, mean
 from lightdan.systems.base import SPLITS, System
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from lightdan.version import __version__
 
 if TYPE_CHECKING:
     from lightdan.architectures.base import Architecture
@@ -12,20 +12,6 @@ if TYPE_CHECKING:
     from lightdan.architectures.recurrent import Recurrent
     from lightdan.architectures.transformer import Transformer
     from lightdan.architectures.triangular import Triangular
-    from lightdan.callbacks.base import Measurement, SampledMeasurement
-    from lightdan.callbacks.baselines import Baselines
-    from lightdan.callbacks.coupling_graph import CouplingGraph
-    from lightdan.callbacks.couplings import Couplings
-    from lightdan.callbacks.critical_temperature import CriticalTemperature
-    from lightdan.callbacks.domains import Domains
-    from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
-    from lightdan.callbacks.free_energy import FreeEnergy
-    from lightdan.callbacks.image_steps import ImageSteps
-    from lightdan.callbacks.phase_structure import PhaseStructure
-    from lightdan.callbacks.rbm_equivalence import RBMEquivalence
-    from lightdan.callbacks.renormalization_flow import RenormalizationFlow
-    from lightdan.callbacks.report import Result
-    from lightdan.callbacks.structure_factor import StructureFactor
     from lightdan.checkpoints import load
     from lightdan.conditionals import (
         Bernoulli,
@@ -37,8 +23,22 @@ if TYPE_CHECKING:
         GaussianMixture,
         VonMisesMixture,
     )
+    from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian, edwards_anderson
+    from lightdan.measurements.base import Measurement, SampledMeasurement
+    from lightdan.measurements.couplings.baselines import Baselines
+    from lightdan.measurements.couplings.coupling_graph import CouplingGraph
+    from lightdan.measurements.couplings.couplings import Couplings
+    from lightdan.measurements.couplings.renormalization_flow import RenormalizationFlow
+    from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+    from lightdan.measurements.fields.rbm_equivalence import RBMEquivalence
+    from lightdan.measurements.images.domains import Domains
+    from lightdan.measurements.images.image_steps import ImageSteps
+    from lightdan.measurements.images.structure_factor import StructureFactor
+    from lightdan.measurements.phases.critical_temperature import CriticalTemperature
+    from lightdan.measurements.phases.free_energy import FreeEnergy
+    from lightdan.measurements.phases.phase_structure import PhaseStructure
+    from lightdan.measurements.report import Result
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
-    from lightdan.spin_hamiltonian import Operator, SpinHamiltonian, edwards_anderson
     from lightdan.statistics import Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Architecture": "lightdan.architectures.base",
-    "Baselines": "lightdan.callbacks.baselines",
+    "Baselines": "lightdan.measurements.couplings.baselines",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
     "BlockSpin": "lightdan.systems.block_spin",
@@ -61,37 +61,37 @@ _PUBLIC = {
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
-    "CouplingGraph": "lightdan.callbacks.coupling_graph",
-    "Couplings": "lightdan.callbacks.couplings",
-    "CriticalTemperature": "lightdan.callbacks.critical_temperature",
-    "Domains": "lightdan.callbacks.domains",
+    "CouplingGraph": "lightdan.measurements.couplings.coupling_graph",
+    "Couplings": "lightdan.measurements.couplings.couplings",
+    "CriticalTemperature": "lightdan.measurements.phases.critical_temperature",
+    "Domains": "lightdan.measurements.images.domains",
     "DoubleWell": "lightdan.systems.path",
-    "Ensemble": "lightdan.callbacks.ensemble",
+    "Ensemble": "lightdan.measurements.ensemble",
     "Estimate": "lightdan.statistics",
-    "FreeEnergy": "lightdan.callbacks.free_energy",
+    "FreeEnergy": "lightdan.measurements.phases.free_energy",
     "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
-    "ImageSteps": "lightdan.callbacks.image_steps",
+    "ImageSteps": "lightdan.measurements.images.image_steps",
     "Ising": "lightdan.systems.ising",
     "KerrImages": "lightdan.systems.kerr_images",
     "MADE": "lightdan.architectures.made",
     "MaximumLikelihood": "lightdan.objectives",
-    "Measurement": "lightdan.callbacks.base",
-    "NotMeasurable": "lightdan.callbacks.ensemble",
+    "Measurement": "lightdan.measurements.base",
+    "NotMeasurable": "lightdan.measurements.ensemble",
     "Objective": "lightdan.objectives",
-    "Operator": "lightdan.spin_hamiltonian",
+    "Operator": "lightdan.interactions.hamiltonian",
     "Path": "lightdan.systems.path",
-    "PhaseStructure": "lightdan.callbacks.phase_structure",
+    "PhaseStructure": "lightdan.measurements.phases.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
-    "RBMEquivalence": "lightdan.callbacks.rbm_equivalence",
+    "RBMEquivalence": "lightdan.measurements.fields.rbm_equivalence",
     "Recorded": "lightdan.systems.recorded",
     "Recurrent": "lightdan.architectures.recurrent",
-    "RenormalizationFlow": "lightdan.callbacks.renormalization_flow",
-    "Result": "lightdan.callbacks.report",
-    "SampledMeasurement": "lightdan.callbacks.base",
+    "RenormalizationFlow": "lightdan.measurements.couplings.renormalization_flow",
+    "Result": "lightdan.measurements.report",
+    "SampledMeasurement": "lightdan.measurements.base",
     "ScalarField": "lightdan.systems.scalar_field",
-    "SpinHamiltonian": "lightdan.spin_hamiltonian",
-    "StructureFactor": "lightdan.callbacks.structure_factor",
+    "SpinHamiltonian": "lightdan.interactions.hamiltonian",
+    "StructureFactor": "lightdan.measurements.images.structure_factor",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
     "Transformer": "lightdan.architectures.transformer",
@@ -99,7 +99,7 @@ _PUBLIC = {
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
     "XY": "lightdan.systems.xy",
-    "edwards_anderson": "lightdan.spin_hamiltonian",
+    "edwards_anderson": "lightdan.interactions.hamiltonian",
     "load": "lightdan.checkpoints",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -2,7 +2,7 @@
 
 import sys
 
-from lightdan.main import main
+from lightdan.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lightdan import __version__
+from lightdan.version import __version__
 
 CHECKPOINT_FORMAT = 1
 

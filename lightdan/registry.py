@@ -16,7 +16,7 @@ FAMILIES = {
     "architecture": "lightdan.architectures.base.Architecture",
     "conditional": "lightdan.conditionals.Conditional",
     "objective": "lightdan.objectives.Objective",
-    "measurement": "lightdan.callbacks.base.Measurement",
+    "measurement": "lightdan.measurements.base.Measurement",
 }
 
 _loaded: dict[str, str] = {}
@@ -36,9 +36,9 @@ def load_plugins() -> dict[str, str]:
     Returns:
         Imported top-level module name → the distribution it comes from.
     """
-    for package in ("lightdan.systems", "lightdan.architectures", "lightdan.callbacks"):
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            importlib.import_module(f"{package}.{module.name}")
+    for package in ("lightdan.systems", "lightdan.architectures", "lightdan.measurements"):
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
     for point in entry_points(group=PLUGIN_GROUP):
         if point.value in _loaded:
             continue

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from lightdan.data import write_hdf5
+from lightdan.data.cache import write_hdf5
 
 
 def run_directory(trainer: Trainer) -> Path:

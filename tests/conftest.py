@@ -12,11 +12,12 @@ pytest.register_assert_rewrite("lightdan.testing")
 # Left out: simulation, whose kernels numba could not cache; architectures, for the checker's frames hide
 # a constructor's arguments from provenance.constructor_arguments; objectives and systems.recorded, which
 # refuse bad arguments in words of their own; values, where an integer passes for a float.
-CHECKED = ["callbacks", "checkpoints", "commands", "conditionals", "data", "lattice", "readers"]
+CHECKED = ["measurements", "checkpoints", "cli.commands", "conditionals", "data.loader", "data.splits"]
+CHECKED += ["data.cache", "data.readers", "lattices.groups", "lattices.angles"]
 CHECKED += ["registry", "running", "statistics", "systems.base", "systems.ising"]
 install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py
+sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, gaussian.py and variants.py
 torch.set_num_threads(1)
 
 

@@ -9,16 +9,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightdan import lattice
 from lightdan.architectures.distribution import Distribution
-from lightdan.data import derive_seed
+from lightdan.data.splits import derive_seed
+from lightdan.lattices import groups
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
-from lightdan.provenance import (
-    check_checkpoint,
-    constructor_arguments,
-    constructor_defaults,
-    origin_of,
-)
+from lightdan.provenance import check_checkpoint, constructor_arguments, constructor_defaults, origin_of
 from lightdan.types import Batch
 
 
@@ -60,7 +55,7 @@ class Architecture(Distribution):
         self.check_declared("augment", augment)
         self.augment = tuple(augment)
         self.optimizer, self.scheduler = optimizer, scheduler
-        self._augmentations = [lattice.OPERATIONS[name](lattice_shape) for name in augment]
+        self._augmentations = [groups.OPERATIONS[name](lattice_shape) for name in augment]
 
     # Training
 

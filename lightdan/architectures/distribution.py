@@ -10,10 +10,11 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightdan import lattice
 from lightdan.architectures.walkers import SymmetricWalkers, Walkers
 from lightdan.conditionals import Conditional, conditional_for
-from lightdan.orderings import ordering as ordering_of
+from lightdan.lattices import groups
+from lightdan.lattices.angles import TWO_PI, wrap
+from lightdan.lattices.orderings import ordering as ordering_of
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -58,7 +59,7 @@ class Distribution(LightningModule):
         lattice_shape: Sequence[int],
         site_kind: str = "spin",
         levels: Sequence[int] = (-1, 1),
-        symmetries: Sequence[str] = tuple(lattice.OPERATIONS),
+        symmetries: Sequence[str] = tuple(groups.OPERATIONS),
         conditional: Conditional | None = None,
         symmetrize: Sequence[str] = (),
         reference_frame: bool = False,
@@ -85,7 +86,7 @@ class Distribution(LightningModule):
         self.reference_frame = reference_frame
         self.temperature_input = temperature_input
         self.symmetrize = tuple(symmetrize)
-        self.group = lattice.group(self.symmetrize, lattice_shape)
+        self.group = groups.group(self.symmetrize, lattice_shape)
         order = ordering_of(ordering, lattice_shape)
         self.ordering = order if self.sees_levels else order.one_by_one()
         if site_kind == "real":
@@ -201,7 +202,7 @@ class Distribution(LightningModule):
         flat = arranged.flatten(1)
         if not self.reference_frame:
             return self.site_log_prob(flat, self(arranged, temperature))
-        relative = lattice.wrap(flat - flat[:, :1])
+        relative = wrap(flat - flat[:, :1])
         parameters = self(relative.reshape(arranged.shape), temperature)
         terms = self.site_log_prob(relative[:, 1:], parameters[:, 1:])
         # The first angle is uniform: density 1 in the measure dθ/2π.
@@ -317,7 +318,7 @@ class Distribution(LightningModule):
                 break
         drawn = torch.cat(levels, dim=1)
         if self.reference_frame:
-            drawn = lattice.wrap(drawn + lattice.TWO_PI * uniforms[:, :1])
+            drawn = wrap(drawn + TWO_PI * uniforms[:, :1])
         return self.ordering.restore(drawn).reshape(-1, *self.lattice_shape)
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdan.architectures.base import Architecture
-from lightdan.orderings import Ordering
+from lightdan.lattices.orderings import Ordering
 from lightdan.types import Configurations, PerConfiguration
 
 

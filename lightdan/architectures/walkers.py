@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightdan import lattice
+from lightdan.lattices.angles import wrap
 from lightdan.types import Configurations, PerConfiguration
 
 
@@ -92,7 +92,7 @@ class SymmetricWalkers(Walkers):
         for image, places, sign in zip(self.images, self.places, self.signs, strict=True):
             moved = sign * values
             if self.model.site_kind == "angle":
-                moved = lattice.wrap(moved)
+                moved = wrap(moved)
             proposals.append(image.propose(places[site], moved))
         self.proposed_log_prob = self._mean(proposals)
         return self.proposed_log_prob

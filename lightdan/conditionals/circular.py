@@ -9,7 +9,7 @@ from lightdan.conditionals import von_mises
 from lightdan.conditionals.base import Conditional
 from lightdan.conditionals.beta import BetaComponents
 from lightdan.conditionals.mixture import Mixture
-from lightdan.lattice import wrap
+from lightdan.lattices.angles import wrap
 from lightdan.types import Features, SiteValues
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightdan.conditionals.circular import Angular
-from lightdan.lattice import wrap
+from lightdan.lattices.angles import wrap
 from lightdan.types import Parameters, SiteValues
 
 

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from lightdan.simulation import interactions
+from lightdan.simulation import heat_bath
 from lightdan.statistics import Estimate, log_mean_exp
 
 
 def log_partition(
-    moves: interactions.Interactions,
+    moves: heat_bath.Interactions,
     num_chains: int = 500,
     num_steps: int = 200,
     seed: int = 0,
@@ -37,7 +37,7 @@ def log_partition(
     spins = rng.choice(np.array([-1, 1], np.int8), (num_chains, num_sites))
 
     def anneal(chain: int) -> float:
-        log_weight: float = interactions.anneal(
+        log_weight: float = heat_bath.anneal(
             spins[chain], moves, num_steps, np.random.default_rng([seed, 2, chain])
         )
         return log_weight

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import interactions
+from lightdan.simulation import heat_bath
 
 BURN_IN = 0.2
 """Fraction of the steps before the first that counts."""
 
 
 def temper(
-    moves: interactions.Interactions,
+    moves: heat_bath.Interactions,
     temperatures: Sequence[float],
     num_ladders: int,
     num_steps: int,
@@ -43,8 +43,8 @@ def temper(
     order = np.arange(len(spins)).reshape(num_ladders, num)
     series = []
     for step in range(num_steps):
-        interactions.sweep(spins, moves, np.tile(1 / beta, num_ladders), sweeps, seed * 1_000_003 + step)
-        energies = interactions.energies(spins, moves).reshape(order.shape)
+        heat_bath.sweep(spins, moves, np.tile(1 / beta, num_ladders), sweeps, seed * 1_000_003 + step)
+        energies = heat_bath.energies(spins, moves).reshape(order.shape)
         lower = np.arange(step % 2, num - 1, 2)
         gain = (beta[lower] - beta[lower + 1]) * (energies[:, lower] - energies[:, lower + 1])
         where = rng.random(gain.shape) < np.exp(np.minimum(gain, 0.0))

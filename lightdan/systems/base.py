@@ -13,11 +13,13 @@ from lightning import LightningDataModule
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from lightdan import lattice
-from lightdan.data import BatchLoader, CachedArray, Parts, derive_seed, split
+from lightdan.data.cache import CachedArray, Parts
+from lightdan.data.loader import BatchLoader
+from lightdan.data.readers import JoinedRows, Rows
+from lightdan.data.splits import derive_seed, split
+from lightdan.lattices.angles import polarization, vorticity
 from lightdan.progress import progress_bar
 from lightdan.provenance import constructor_arguments, is_plain
-from lightdan.readers import JoinedRows, Rows
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.statistics import Estimate
 from lightdan.types import Configurations, PerConfiguration
@@ -54,7 +56,7 @@ class System(LightningDataModule):
     levels: tuple[int, ...] = (-1, 1)
     """The values a discrete site can take; empty for a continuous one."""
     symmetries: tuple[str, ...] = ()
-    """Names of the operations of `lightdan.lattice` that leave the ensemble as it is."""
+    """Names of the operations of `lightdan.lattices.groups` that leave the ensemble as it is."""
     lattice_shape: tuple[int, ...]
     """Numbers of sites along the axes."""
     rows_together: int = 1
@@ -149,10 +151,10 @@ class System(LightningDataModule):
         elif self.has_action:
             found["action"] = lambda s: self.action(s, temperature) / self.num_sites
         if self.site_kind == "angle":
-            found["abs_magnetization"] = lambda s: lattice.polarization(s).norm(dim=1)
+            found["abs_magnetization"] = lambda s: polarization(s).norm(dim=1)
             if len(self.lattice_shape) == 2 and min(self.lattice_shape) > 1:
                 found["vortex_pairs"] = lambda s: (
-                    lattice.vorticity(s, self.boundary).abs().flatten(1).mean(1) / 2
+                    vorticity(s, self.boundary).abs().flatten(1).mean(1) / 2
                 )
         else:
             found["abs_magnetization"] = lambda s: s.flatten(1).mean(1).abs()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data import derive_seed
+from lightdan.data.splits import derive_seed
 from lightdan.systems.base import System
 from lightdan.types import Configurations, PerConfiguration
 

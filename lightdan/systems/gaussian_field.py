@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lightdan import lattice
-from lightdan.data import Parts
+from lightdan.data.cache import Parts
+from lightdan.lattices import groups
 from lightdan.simulation import gaussian_field
 from lightdan.systems.base import System, check_shape
 from lightdan.types import Configurations, PerConfiguration
@@ -44,7 +44,7 @@ class GaussianField(System):
                 f"mass2 must be positive and finite, not {mass2}: else nothing holds the field's mean."
             )
         self.mass2 = mass2
-        self.symmetries = ("z2", *lattice.spatial_operations(self.lattice_shape, self.boundary))
+        self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
 
     def parameters(self) -> dict[str, Any]:
         """m²."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lightdan import lattice
+from lightdan.lattices import groups
 from lightdan.simulation import ising, kaufman
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System, autocorrelation_times, check_shape
@@ -42,7 +42,7 @@ class Ising(System):
         self.lattice_shape = check_shape(shape)
         self.coupling = coupling
         self.field = field
-        spatial = lattice.spatial_operations(self.lattice_shape, self.boundary)
+        spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
         self.symmetries = spatial if field else ("z2", *spatial)
 
     def parameters(self) -> dict[str, Any]:

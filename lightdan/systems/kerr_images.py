@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lightdan import lattice
-from lightdan.data import check_splits, derive_seed
+from lightdan.data.splits import check_splits, derive_seed
 from lightdan.images import processing, texture
 from lightdan.images.processing import Steps
 from lightdan.images.stack import ImageStack, site_scale
+from lightdan.lattices import groups
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife, mean
 from lightdan.systems.base import SPLITS, System
@@ -112,7 +112,7 @@ class KerrImages(System):
         self.pixel_size, self.site_size = pixel_size, site_size
         self.crop, self.masks = crop, tuple(masks or ())
         self.background, self.denoise = background, denoise
-        self.symmetries = lattice.spatial_operations(shape, self.boundary)
+        self.symmetries = groups.spatial_operations(shape, self.boundary)
         if num_levels == 2:
             self.symmetries = ("z2", *self.symmetries)
         else:

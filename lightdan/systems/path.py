@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan import lattice
-from lightdan.data import Parts
+from lightdan.data.cache import Parts
+from lightdan.lattices import groups
 from lightdan.simulation import paths
 from lightdan.simulation.transfer_matrix import TransferMatrix
 from lightdan.systems.base import System, autocorrelation_times
@@ -67,7 +67,7 @@ class Path(System):
         self.lattice_shape = (num_slices,)
         self.sampler = sampler
         check_confining(self.potential, self.force)
-        self.symmetries = lattice.spatial_operations(self.lattice_shape, self.boundary)
+        self.symmetries = groups.spatial_operations(self.lattice_shape, self.boundary)
         self.symmetric = is_even(self.potential)
         if self.symmetric:
             self.symmetries = ("z2", *self.symmetries)

@@ -13,12 +13,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lightdan import lattice
+from lightdan.data.readers import MAPPED, Rows, open_array
+from lightdan.data.values import RECOGNISE, Form, Seen
+from lightdan.lattices import groups
 from lightdan.progress import progress_bar
-from lightdan.readers import MAPPED, Rows, open_array
 from lightdan.statistics import Estimate, autocorrelation_time
 from lightdan.systems.base import System
-from lightdan.values import RECOGNISE, Form, Seen
 
 CHUNK = 4_000_000
 """Values read at a time."""
@@ -74,9 +74,9 @@ class Recorded(System):
         self._array: Rows | None = array
         self._form = self._recognise(values)
         self.site_kind, self.levels = self._form.site_kind, self._form.levels
-        self.symmetries = lattice.spatial_operations(self.lattice_shape, boundary)
+        self.symmetries = groups.spatial_operations(self.lattice_shape, boundary)
         if self.site_kind == "angle":
-            self.symmetries = (*lattice.SPIN_OPERATIONS, *self.symmetries)
+            self.symmetries = (*groups.SPIN_OPERATIONS, *self.symmetries)
         elif self.levels and self.levels == tuple(-level for level in reversed(self.levels)):
             self.symmetries = ("z2", *self.symmetries)
 

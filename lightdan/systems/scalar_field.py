@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lightdan import lattice
+from lightdan.lattices import groups
 from lightdan.simulation import scalar_field
 from lightdan.systems.base import System, autocorrelation_times, check_shape
 from lightdan.types import Configurations, PerConfiguration
@@ -59,7 +59,7 @@ class ScalarField(System):
                 f"not for {hopping}."
             )
         self.hopping, self.coupling = hopping, coupling
-        self.symmetries = ("z2", *lattice.spatial_operations(self.lattice_shape, self.boundary))
+        self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
 
     def parameters(self) -> dict[str, Any]:
         """κ and λ."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan import lattice
+from lightdan.lattices import groups
 from lightdan.simulation import characters, xy
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System, autocorrelation_times, check_shape
@@ -40,8 +40,8 @@ class XY(System):
         super().__init__(**kwargs)
         self.lattice_shape = check_shape(shape)
         self.coupling = coupling
-        spatial = lattice.spatial_operations(self.lattice_shape, self.boundary)
-        self.symmetries = (*lattice.SPIN_OPERATIONS, *spatial)
+        spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
+        self.symmetries = (*groups.SPIN_OPERATIONS, *spatial)
 
     def parameters(self) -> dict[str, Any]:
         """J."""

@@ -13,8 +13,8 @@ from lightning import Trainer
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
 from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical
-from lightdan.lattice import group
-from lightdan.orderings import ORDERINGS
+from lightdan.lattices.groups import group
+from lightdan.lattices.orderings import ORDERINGS
 from lightdan.testing.states import (
     Shape,
     Site,

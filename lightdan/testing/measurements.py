@@ -18,10 +18,10 @@ from lightning.pytorch.loggers import CSVLogger
 from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.made import MADE
-from lightdan.callbacks.base import Measurement
-from lightdan.callbacks.ensemble import Ensemble, NotMeasurable
-from lightdan.callbacks.report import Result
-from lightdan.local_couplings import Undetermined
+from lightdan.interactions.fit import Undetermined
+from lightdan.measurements.base import Measurement
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.report import Result
 from lightdan.systems.base import System
 from lightdan.systems.ising import Ising
 from lightdan.testing.states import random_configurations, randomize

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.lattice import OPERATIONS, SPIN_OPERATIONS, spatial_operations
+from lightdan.lattices.groups import OPERATIONS, SPIN_OPERATIONS, spatial_operations
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import SITE_KINDS, SPLITS, System
 from lightdan.testing.states import all_configurations

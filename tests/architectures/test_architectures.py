@@ -15,7 +15,7 @@ from lightdan import (
     VariationalFreeEnergy,
     registry,
 )
-from lightdan.lattice import OPERATIONS
+from lightdan.lattices.groups import OPERATIONS
 from lightdan.testing import ArchitectureTests, all_configurations, probabilities_of, randomize
 from lightdan.types import Batch
 

@@ -5,7 +5,8 @@ import torch
 from scipy import stats
 
 from lightdan import MADE, PixelCNN
-from lightdan.lattice import OPERATIONS, TWO_PI
+from lightdan.lattices.angles import TWO_PI
+from lightdan.lattices.groups import OPERATIONS
 from lightdan.testing import randomize
 
 ARCHITECTURES = pytest.mark.parametrize("cls", [MADE, PixelCNN])

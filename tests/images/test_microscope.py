@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lightdan.images.microscope import RANGE, Microscope, dipolar_pairs, film
-from lightdan.simulation import interactions, ising
+from lightdan.simulation import heat_bath, ising
 
 RNG = np.random.default_rng(0)
 
@@ -10,8 +10,8 @@ RNG = np.random.default_rng(0)
 def test_dipolar_energy_is_the_direct_sum():
     shape = (16, 18)
     spins = RNG.choice(np.array([-1, 1], np.int8), (3, *shape))
-    moves = interactions.gather(shape[0] * shape[1], dipolar_pairs(shape, 0.3))
-    found = interactions.energies(spins.reshape(3, -1), moves)
+    moves = heat_bath.gather(shape[0] * shape[1], dipolar_pairs(shape, 0.3))
+    found = heat_bath.energies(spins.reshape(3, -1), moves)
     expected = ising.energy(spins)
     for row in range(-6, 7):
         for column in range(-6, 7):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.main import main
+from lightdan.cli.main import main
 from lightdan.statistics import autocorrelation_time
 from lightdan.systems.recorded import Recorded, share_within
 

@@ -24,7 +24,7 @@ from lightdan import (
     System,
     registry,
 )
-from lightdan.data import derive_seed
+from lightdan.data.splits import derive_seed
 from lightdan.testing import SystemTests
 
 registry.load_plugins()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lightdan import XY
-from lightdan.lattice import TWO_PI
+from lightdan.lattices.angles import TWO_PI
 from lightdan.simulation import xy
 from lightdan.testing import SystemTests
 

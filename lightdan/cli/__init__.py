@@ -1,0 +1,1 @@
+"""Command line: the entry point, LightningCLI, commands and scans."""

@@ -1,0 +1,267 @@
+"""The same run for several values of an option, side by side, and their results together."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from lightdan import registry
+from lightdan.measurements.base import Measurement
+from lightdan.measurements.figures import EXACT, MODEL
+from lightdan.measurements.report import Summary, write_result, write_whole
+from lightdan.progress import progress_bar
+from lightdan.statistics import Estimate
+
+COLUMNS = 5
+"""Estimates of a measurement that the printed table has room for; the file has all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One of the runs.
+
+    Args:
+        value: Of the option, as given.
+        directory: Its own.
+        command: Of the process.
+        settings: What a finished run must have been made with to be kept.
+    """
+
+    value: str
+    directory: Path
+    command: list[str]
+    settings: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was run to its end.
+
+        Raises:
+            ValueError: the directory holds a run of other settings.
+        """
+        marker = self.directory / "settings.txt"
+        if marker.exists() and marker.read_text() != self.settings:
+            raise ValueError(
+                f"{self.directory} holds a run of other settings: name another --output, or remove it."
+            )
+        return (self.directory / "finished").exists()
+
+    def start(self, threads: int) -> "subprocess.Popen[bytes]":
+        """Begin, or go on from the last checkpoint."""
+        write_whole(self.directory / "settings.txt", self.settings.encode())
+        last = self.directory / "run" / "checkpoints" / "last.ckpt"
+        resume = [f"--ckpt_path={last}"] if last.exists() else []
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        with (self.directory / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                [*self.command, *resume],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+
+    def measured(self) -> dict[str, Any]:
+        """Content of the files of its measurements, by name."""
+        files = sorted((self.directory / "run" / "measurements").glob("*.json"))
+        return {path.stem: json.loads(path.read_text()) for path in files}
+
+
+def scan(
+    config: str,
+    parameter: str,
+    values: Sequence[str],
+    options: Sequence[str],
+    output: Path,
+    processes: int,
+) -> None:
+    """Fit for each value, in processes of their own, and put the results together.
+
+    A finished run is kept, an interrupted one goes on: the same command again does what is left. Scans
+    of other values may be at work in the same folder, as the tasks of an array of jobs.
+
+    Args:
+        config: File of the configuration.
+        parameter: Name of the option, like ``data.init_args.temperature``.
+        values: Of the option.
+        options: More options of ``lightdan fit``, the same for all.
+        output: Folder of all.
+        processes: How many run at a time; the threads are divided among them.
+
+    Raises:
+        ValueError: the folder holds other runs, or another scan is at work on one, or a run failed; the
+            sentence tells its last words.
+    """
+    if not Path(config).is_file():
+        raise ValueError(f"There is no configuration at {config}.")
+    if len(set(values)) < len(values):
+        raise ValueError(f"--values names a value twice: {' '.join(values)}.")
+    runs = [_run(config, parameter, value, options, output) for value in values]
+    waiting = [run for run in runs if not run.finished]
+    with ExitStack() as locks:
+        for run in waiting:
+            run.directory.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(FileLock(run.directory / ".lock", timeout=0))
+            except Timeout as error:
+                raise ValueError(
+                    f"Another scan is at work in {run.directory}: wait for it, or name another --output."
+                ) from error
+        failed = work_off(waiting, processes)
+    if failed:
+        words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
+        raise ValueError(
+            f"{len(failed)} of {len(runs)} runs failed; that of {parameter}={failed[0].value} says: "
+            f"{words[-1] if words else 'nothing'} ({failed[0].directory / 'log.txt'})"
+        )
+    put_together(parameter, runs, output)
+
+
+def work_off(waiting: list[Run], processes: int) -> list[Run]:
+    """Run all, so many at a time, and return those that failed."""
+    total, failed = len(waiting), []
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    active: dict[Run, subprocess.Popen[bytes]] = {}
+    with progress_bar(f"Fitting for {total} values", total) as advance:
+        try:
+            while waiting or active:
+                while waiting and len(active) < processes:
+                    run = waiting.pop(0)
+                    active[run] = run.start(threads)
+                time.sleep(0.2)
+                for run in [run for run, process in active.items() if process.poll() is not None]:
+                    if active.pop(run).returncode:
+                        failed.append(run)
+                    else:
+                        (run.directory / "finished").touch()
+                    advance(1)
+        finally:
+            for process in active.values():
+                process.terminate()
+            for process in active.values():
+                process.wait()
+    return failed
+
+
+def _run(config: str, parameter: str, value: str, options: Sequence[str], output: Path) -> Run:
+    directory = output / f"{parameter.rpartition('.')[2]}={value.replace('/', '_')}"
+    logger = "--trainer.logger.init_args."
+    arguments = [
+        "fit",
+        "--config",
+        config,
+        *options,
+        f"--{parameter}={value}",
+        "--trainer.logger=CSVLogger",
+        f"{logger}save_dir={directory.parent}",
+        f"{logger}name={directory.name}",
+        f"{logger}version=run",
+    ]
+    content = hashlib.sha256(Path(config).read_bytes()).hexdigest()
+    settings = "\n".join([content, *options, f"--{parameter}={value}"])
+    return Run(value, directory, [sys.executable, "-m", "lightdan", *arguments], settings)
+
+
+def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
+    """One file of all estimates, a figure for each measurement, and what `Measurement.compare` finds."""
+    short = parameter.rpartition(".")[2]
+    measured = [run.measured() for run in runs]
+    names = [name for name in measured[0] if all(name in found for found in measured)]
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow([short, "measurement", "estimate", "value", "error", "reference"])
+    summary = Summary()
+    classes = {cls.name: cls for cls in registry.known(Measurement).values() if hasattr(cls, "name")}
+    for name in names:
+        contents = [found[name] for found in measured]
+        for run, content in zip(runs, contents, strict=True):
+            for estimate, numbers in content["estimates"].items():
+                reference = content["reference"].get(estimate)
+                writer.writerow(
+                    [run.value, name, estimate, numbers["value"], numbers["error"], reference]
+                )
+        show(name, short, runs, contents)
+        figure(short, runs, contents).savefig(output / f"{name}.png", dpi=150)
+        temperatures = [content["temperature"] for content in contents]
+        single = all(isinstance(t, (int, float)) for t in temperatures)
+        if name in classes and single and len(set(temperatures)) == len(temperatures) > 1:
+            order = np.argsort(temperatures)
+            estimates = [read_estimates(contents[index]) for index in order]
+            result = classes[name]().compare([temperatures[index] for index in order], estimates)
+            if result is not None:
+                summary.add(name, result)
+                write_result(output, f"{name}-compared", result, {"temperature": temperatures})
+    write_whole(output / "scan.csv", table.getvalue().encode())
+    if summary.rows or summary.notes:
+        summary.show(f"{len(runs)} values of {short} together", output)
+    else:
+        print(f"Numbers and figures: {output}")
+
+
+def read_estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
+    """The estimates of a measurement's file; what was not finite is null there."""
+    return {
+        name: Estimate(
+            math.nan if numbers["value"] is None else numbers["value"],
+            math.inf if numbers["error"] is None else numbers["error"],
+        )
+        for name, numbers in content["estimates"].items()
+    }
+
+
+def show(name: str, short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> None:
+    """Print the first estimates of a measurement, a row for each value."""
+    estimates = [read_estimates(content) for content in contents]
+    columns = [name for name in estimates[0] if name not in contents[0]["unlisted"]][:COLUMNS]
+    table = Table(short, *columns, title=name, title_justify="left")
+    for run, found in zip(runs, estimates, strict=True):
+        table.add_row(run.value, *(str(found[column]) for column in columns if column in found))
+    console = Console()
+    (console if console.is_terminal else Console(width=110)).print(table)
+
+
+def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> Figure:
+    """The estimates of a measurement against the option, a panel each, with the references."""
+    estimates = [read_estimates(content) for content in contents]
+    names = [name for name in estimates[0] if name not in contents[0]["unlisted"]]
+    try:
+        positions = [float(run.value) for run in runs]
+        labels = None
+    except ValueError:
+        positions, labels = list(range(len(runs))), [run.value for run in runs]
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
+    drawn = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained")
+    panels = drawn.subplots(rows, columns, squeeze=False).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        values = np.array([found.get(name, Estimate(math.nan, math.nan)) for found in estimates])
+        panel.errorbar(positions, values[:, 0], values[:, 1], fmt="o", ms=4, mfc="none", color=MODEL)
+        references = [content["reference"].get(name) for content in contents]
+        known = [(x, y) for x, y in zip(positions, references, strict=True) if y is not None]
+        if known:
+            panel.plot(*zip(*sorted(known), strict=True), "-", lw=1, color=EXACT)
+        panel.set_title(name.replace("_", " "), fontsize=9, loc="left")
+        panel.set_xlabel(short, fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+        if labels:
+            panel.set_xticks(positions, labels)
+    for panel in panels[len(names) :]:
+        panel.set_visible(False)
+    return drawn

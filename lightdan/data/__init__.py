@@ -1,0 +1,1 @@
+"""Files, splits, batches and the cache of simulated configurations."""

@@ -1,0 +1,1 @@
+"""Explicit Hamiltonians: operators, fits, the search for terms."""

@@ -1,0 +1,1 @@
+"""Symmetry groups, angles and orderings of lattices."""

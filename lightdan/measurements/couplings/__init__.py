@@ -1,0 +1,1 @@
+"""Couplings read from a trained network, and what they explain."""

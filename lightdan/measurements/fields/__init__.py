@@ -1,0 +1,1 @@
+"""Angles and fields: vortices, actions, kinks, correlators, predictions."""

@@ -1,0 +1,48 @@
+"""The learned action of a path, and its kinetic and potential parts."""
+
+import numpy as np
+
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.hamiltonian import Hamiltonian
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate, jackknife
+from lightdan.systems.path import Path
+
+
+class Action(Hamiltonian):
+    """Is −ln p_θ(x) = S(x) + ln Z on held-out paths, and is it so for both parts of S?
+
+    The estimates of `Hamiltonian`, and `kinetic` and `potential`: the coefficients of the least-squares
+    plane −ln p_θ = k Σ (x_{i+1} − x_i)²/2a + v Σ a V(x_i) + c, ideally both 1.
+    """
+
+    name = "action"
+
+    def measure(self, ensemble: Ensemble) -> Result:
+        """Slope, intercept, R², ln Z, KL, NLL and the coefficients of the parts."""
+        system = ensemble.system
+        if not isinstance(system, Path):
+            raise NotMeasurable(f"{type(system).__name__} has no kinetic and potential action")
+        result = super().measure(ensemble)
+        paths = ensemble.configurations.double()
+        parts = [
+            part(paths, ensemble.temperature).cpu().numpy()
+            for part in (system.kinetic, system.potential_action)
+        ]
+        names = ("kinetic", "potential")
+        result.estimates |= dict(zip(names, plane(parts, -ensemble.log_prob), strict=True))
+        result.arrays |= dict(zip(names, parts, strict=True))
+        result.reference = {**result.reference, **dict.fromkeys(names, 1.0)}
+        return result
+
+
+def plane(columns: list[np.ndarray], y: np.ndarray) -> list[Estimate]:
+    """Coefficients of the least-squares fit of y by the columns and a constant, jackknife errors."""
+    design = np.stack([np.ones_like(y), *(column - column.mean() for column in columns)], axis=1)
+    outer = design[:, :, None] * design[:, None, :]
+    products = design * (y - y.mean())[:, None]
+
+    def coefficient(index: int) -> Estimate:
+        return jackknife(lambda xx, xy: float(np.linalg.solve(xx, xy)[index]), outer, products)
+
+    return [coefficient(index + 1) for index in range(len(columns))]

@@ -1,0 +1,136 @@
+"""Kinks of the double well: their number, their shape and what one costs."""
+
+import math
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightdan.measurements.base import SampledMeasurement
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.figures import DATA, EXACT, MODEL, bin_edges, legends, panels
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate, mean, weighted_mean
+from lightdan.systems.path import DoubleWell, count_kinks
+
+HALF_WIDTH = 3.0
+"""Imaginary time on either side of a kink, in units of √2/μ, over which its profile is taken."""
+
+
+class Kinks(SampledMeasurement):
+    """Tunnelling events x = ±v tanh(μ(τ − τ_0)/√2): number, mean profile and action.
+
+    Estimates: `kinks`, the number in a path, by sign changes with hysteresis ±v/2, of the samples,
+    `kinks_reweighted` with weights e^{−S}/p_θ and `kinks_data`; `profile_rms`, the root mean square
+    deviation of the samples' mean profile from that of the data, both centred at the crossing of zero;
+    and `kink_action`, half of what a kink and an antikink, half a period apart, add to −ln p_θ when
+    laid over held-out paths that have none: [S_θ(x t) − S_θ(x)]/2 with t = tanh tanh. Its reference is
+    the same of the true S; a single kink on the classical path costs √(8/9) μ³/λ.
+    """
+
+    name = "kinks"
+
+    def measure(self, ensemble: Ensemble) -> Result:
+        """Numbers, profiles and the action of a kink."""
+        system = ensemble.system
+        if not isinstance(system, DoubleWell):
+            raise NotMeasurable(f"{type(system).__name__} has no kinks")
+        samples = ensemble.samples(self.num_samples, self.seed)
+        data = ensemble.configurations
+        model, held_out = (
+            count_kinks(paths, system.minimum / 2).double().cpu().numpy()
+            for paths in (samples.configurations, data)
+        )
+        estimates = {
+            "kinks": mean(model),
+            "kinks_reweighted": weighted_mean(model, samples.log_weights),
+            "kinks_data": mean(held_out),
+        }
+        reference: dict[str, float | Estimate] = dict.fromkeys(estimates, ensemble.exact["kinks"])
+        notes = []
+        beta, sites = 1 / ensemble.temperature, system.num_sites
+        rate = system.minimum * math.sqrt(system.strength / 2)
+        width = min(sites // 4, round(HALF_WIDTH / rate * sites / beta) + 1)
+        # The zero lies between two slices, on average in the middle.
+        offsets = beta / sites * (np.arange(-width, width + 1) - 0.5)
+        arrays = {"kinks_model": model, "kinks_data": held_out, "time": offsets}
+        arrays["tanh"] = system.minimum * np.tanh(rate * offsets)
+        profiles = {}
+        for name, paths in (("model", samples.configurations), ("data", data)):
+            values, num = profile(paths, width, system.minimum / 2)
+            if num < 10:
+                notes.append(f"{num} kinks in the {name} are too few for a profile.")
+                continue
+            profiles[name] = arrays[f"profile_{name}"] = values
+        if len(profiles) == 2:
+            difference = profiles["model"][0] - profiles["data"][0]
+            errors = np.hypot(profiles["model"][1], profiles["data"][1])
+            rms = math.sqrt(np.mean(difference**2))
+            error = math.sqrt(np.sum((difference * errors) ** 2)) / (len(difference) * rms)
+            estimates["profile_rms"] = Estimate(rms, error)
+        without = data[torch.from_numpy(held_out == 0)]
+        if len(without) > 1:
+            time = beta / sites * torch.arange(sites, device=data.device)
+            pair = (rate * (time - beta / 4)).tanh() * (rate * (3 * beta / 4 - time)).tanh()
+            paired = without * pair.to(without)
+            learned = [-ensemble.evaluate(ensemble.model.log_prob, x) for x in (paired, without)]
+            true = [ensemble.action_of(x) for x in (paired, without)]
+            estimates["kink_action"] = mean((learned[0] - learned[1]) / 2)
+            reference["kink_action"] = mean((true[0] - true[1]) / 2)
+        else:
+            notes.append("no held-out path is without kinks: kink_action is not measured.")
+        figure = self.figure(arrays)
+        return Result(estimates, arrays, figure, reference, {"kinks_data"}, notes)
+
+    @staticmethod
+    def figure(arrays: dict[str, np.ndarray]) -> Figure:
+        """The distribution of the number of kinks, and the profiles with the classical one."""
+        figure, (left, right) = panels(2)
+        both = np.concatenate([arrays["kinks_model"], arrays["kinks_data"]])
+        edges = bin_edges(both)
+        for name, label, colour in (("model", r"$S_\theta$", MODEL), ("data", "data", DATA)):
+            left.hist(
+                arrays[f"kinks_{name}"], edges, density=True, histtype="step", color=colour, label=label
+            )
+            if f"profile_{name}" in arrays:
+                values, errors = arrays[f"profile_{name}"]
+                right.errorbar(
+                    arrays["time"], values, errors, fmt=".", ms=4, lw=0.8, color=colour, label=label
+                )
+        right.plot(
+            arrays["time"], arrays["tanh"], "-", lw=1, color=EXACT, label=r"$v\,\tanh(\mu\tau/\sqrt{2})$"
+        )
+        left.set(xlabel="kinks in a path", ylabel="density")
+        right.set(xlabel=r"$\tau-\tau_0$", ylabel="$x$")
+        legends((left, right))
+        return figure
+
+
+def profile(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, int]:
+    """Mean of a path about its rising kinks and of its negative about the falling ones.
+
+    A kink is centred at the last change of sign before the path is beyond the other threshold; where
+    it stays there for a moment only, it is not counted.
+
+    Args:
+        paths: `(M, N)`.
+        width: Slices on either side.
+        threshold: Of the hysteresis.
+
+    Returns:
+        Mean and standard error `(2, 2 width + 1)`, and the number of kinks.
+    """
+    rising = (paths < 0) & (paths.roll(-1, 1) >= 0)
+    windows = []
+    index = torch.arange(-width, width + 1, device=paths.device)
+    for sign, crossing in ((1, rising), (-1, ((paths > 0) & (paths.roll(-1, 1) <= 0)))):
+        row, column = crossing.nonzero(as_tuple=True)
+        found = sign * paths[row[:, None], (column[:, None] + index) % paths.shape[1]]
+        before, after = found[:, :width], found[:, width + 1 :]
+        stays = (before[:, 0] < -threshold) & (after[:, -1] > threshold)
+        windows.append(found[stays])
+    chosen = torch.cat(windows).double().cpu().numpy()
+    if len(chosen) < 2:
+        return np.zeros((2, 2 * width + 1)), len(chosen)
+    return np.stack([chosen.mean(0), chosen.std(0, ddof=1) / math.sqrt(len(chosen))]), len(chosen)

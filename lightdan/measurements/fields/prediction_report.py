@@ -1,0 +1,254 @@
+"""A predicted action put to the test: what ``lightdan predict-action`` measures."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightdan.architectures.base import Architecture
+from lightdan.measurements.fields.correlator import correlations, gap, two_levels_from
+from lightdan.measurements.fields.prediction import PredictedAction, Trained, predicted_action
+from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
+from lightdan.measurements.hamiltonian import line
+from lightdan.measurements.report import Result, Summary, write_result
+from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.systems.path import Path
+
+HELD_OUT = 4000
+"""Exact paths that the predicted action is compared on."""
+
+
+def predict_action(
+    ckpt_paths: Sequence[str],
+    beta: float,
+    conditioned: str | None = None,
+    trajectories: int = 400,
+    seed: int = 0,
+    output: str = "runs/predict-action",
+) -> None:
+    """Predict S at β_3, draw from it, and compare both with the truth where it is known.
+
+    Raises:
+        ValueError: the models do not make a prediction; the sentence says why.
+    """
+    trained = [Trained.load(path) for path in ckpt_paths]
+    predicted = predicted_action(trained, beta)
+    network = None
+    if conditioned:
+        network = Trained.load(conditioned).model
+        sites = predicted.models[0].lattice_shape
+        if not network.temperature_input or network.lattice_shape != sites:
+            raise ValueError(f"The model {conditioned} must see the temperature and have {sites} sites.")
+    system = trained[0].system_at(beta)
+    results = {
+        "predicted_action": by_algebra(predicted, system, trajectories, seed, trained[0].system_at)
+    }
+    if network is not None:
+        results["conditioned"] = by_network(network, system, 1 / beta, seed)
+    summary = Summary()
+    directory = FilePath(output)
+    for name, result in results.items():
+        summary.add(name, result)
+        context = {"betas": predicted.betas, "beta": beta, "ckpt_paths": list(ckpt_paths)}
+        write_result(directory, name, result, context)
+    first, second = (f"beta={value:g}" for value in predicted.betas)
+    summary.show(f"{first}, {second} → beta={beta:g}", directory)
+
+
+def by_algebra(
+    predicted: PredictedAction,
+    system: Path | None,
+    trajectories: int,
+    seed: int,
+    system_at: Callable[[float], Path | None],
+) -> Result:
+    """The predicted S_3 against the true one, and its ensemble against the direct simulation.
+
+    Estimates: on exact paths at β_3 the `slope` and `r2` of S_3 over the true S, `kinetic_r2`,
+    `potential_r2` of its parts, `residual`, the standard deviation of the difference, and
+    `residual_expected`, √(c_1² r_1² + c_2² r_2²) of the residuals r_i of the models at their own β;
+    of the ensemble drawn from S_3 the moments `x2`, `x4`, the number of `kinks`, the `gap` and
+    `correlator_max_deviation`, the largest |C(τ) − C_exact(τ)| with the error at that τ. A note tells
+    what the paths of both models would be worth by weights alone.
+    """
+    estimates: dict[str, Estimate] = {}
+    reference: dict[str, float | Estimate] = {}
+    arrays: dict[str, np.ndarray] = {}
+    c1, c2 = predicted.coefficients
+    notes = [f"S_3 = {c1:.6g} S_1 + {c2:.6g} S_2 + C."]
+    if system is not None:
+        paths = exact_paths(system, seed)
+        true = true_action(system, paths)
+        learned = evaluate(predicted, paths, predicted.models[0])
+        estimates |= against(true, learned)
+        reference |= {"slope": 1.0, "r2": 1.0}
+        parts = evaluate(lambda x: torch.stack(predicted.parts(x)), paths, predicted.models[0])
+        temperature = 1 / predicted.beta
+        for name, part, exact in zip(
+            ("kinetic_r2", "potential_r2"),
+            parts,
+            (system.kinetic(paths, temperature), system.potential_action(paths, temperature)),
+            strict=True,
+        ):
+            estimates[name] = line(exact.numpy(), part)["r2"]
+            reference[name] = 1.0
+        estimates["residual_expected"] = expected_residual(predicted, system_at, seed)
+        arrays |= {"action": true, "predicted": learned}
+    rows, numbers = predicted.sample(trajectories, seed)
+    ensemble, reference_of_ensemble = describe(rows, system, seed, arrays)
+    estimates |= ensemble
+    reference |= reference_of_ensemble
+    notes.append(
+        f"{len(rows)} chains of {trajectories} trajectories, acceptance {numbers['acceptance']:.2f}; by "
+        "weights alone the paths of both models would have an effective sample size of "
+        f"{100 * numbers['ess_of_reweighting']:.2g} %."
+    )
+    return Result(estimates, arrays, figure(arrays), reference, notes=notes)
+
+
+def by_network(model: Architecture, system: Path | None, temperature: float, seed: int) -> Result:
+    """The same of a network that sees the temperature, asked at β_3: its −ln p, its own samples."""
+    estimates: dict[str, Estimate] = {}
+    reference: dict[str, float | Estimate] = {}
+    arrays: dict[str, np.ndarray] = {}
+    if system is not None:
+        paths = exact_paths(system, seed)
+        true = true_action(system, paths)
+        learned = -evaluate(partial(log_prob, model, temperature), paths, model)
+        estimates |= against(true, learned)
+        reference |= {"slope": 1.0, "r2": 1.0}
+        arrays |= {"action": true, "predicted": learned}
+    drawn = model.sample(10_000, seed, temperature).cpu().numpy()
+    ensemble, reference_of_ensemble = describe(drawn[:, None], system, seed, arrays)
+    return Result(estimates | ensemble, arrays, figure(arrays), reference | reference_of_ensemble)
+
+
+def exact_paths(system: Path, seed: int) -> Tensor:
+    """Independent paths of the system `(M, N)`, in float64."""
+    drawn = system.solution(system.temperatures[0]).sample(HELD_OUT, seed + 1)
+    return torch.from_numpy(np.concatenate(list(drawn)))
+
+
+def true_action(system: Path, paths: Tensor) -> np.ndarray:
+    """S of paths `(M,)`."""
+    return system.action(paths, system.temperatures[0]).numpy()
+
+
+def log_prob(model: Architecture, temperature: float, paths: Tensor) -> Tensor:
+    """Ln p of the model at a temperature `(B,)`."""
+    return model.log_prob(paths, paths.new_full((len(paths),), temperature))
+
+
+@torch.no_grad()
+def evaluate(function: Callable[[Tensor], Tensor], paths: Tensor, model: Architecture) -> np.ndarray:
+    """A function of paths `(..., M)` in the precision of the model, 1,000 at a time."""
+    device, dtype = model.device, next(model.parameters()).dtype
+    parts = [function(part.to(device, dtype)).double().cpu() for part in paths.split(1000)]
+    return torch.cat(parts, dim=-1).numpy()
+
+
+def against(true: np.ndarray, learned: np.ndarray) -> dict[str, Estimate]:
+    """Slope and R² of the line, and the standard deviation of the difference."""
+    fit = line(true, learned)
+    difference = learned - true
+    return {"slope": fit["slope"], "r2": fit["r2"], "residual": deviation(difference)}
+
+
+def deviation(values: np.ndarray) -> Estimate:
+    """Standard deviation."""
+    shifted = values - values.mean()
+    return jackknife(lambda x, xx: math.sqrt(max(xx - x * x, 0.0)), shifted, shifted**2)
+
+
+def expected_residual(
+    predicted: PredictedAction, system_at: Callable[[float], Path | None], seed: int
+) -> Estimate:
+    """√(c_1² r_1² + c_2² r_2²), r_i the residual of model i on exact paths at its own β."""
+    squares, errors = 0.0, 0.0
+    for model, beta, c in zip(predicted.models, predicted.betas, predicted.coefficients, strict=True):
+        system = system_at(beta)
+        assert system is not None
+        paths = exact_paths(system, seed)
+        learned = -evaluate(partial(log_prob, model, 1 / beta), paths, model)
+        own = deviation(learned - true_action(system, paths))
+        squares += (c * own.value) ** 2
+        errors += (c**2 * own.value * own.error) ** 2
+    total = math.sqrt(squares)
+    return Estimate(total, math.sqrt(errors) / total)
+
+
+def describe(
+    rows: np.ndarray, system: Path | None, seed: int, arrays: dict[str, np.ndarray]
+) -> tuple[dict[str, Estimate], dict[str, float | Estimate]]:
+    """Moments, kinks, correlator and gap of paths `(chains, rows, N)`; the exact values beside them."""
+    chains, length, sites = rows.shape
+    paths = torch.from_numpy(rows.reshape(-1, sites).astype(np.float64))
+    functions: dict[str, Any] = {"x2": lambda x: x.square().mean(1), "x4": lambda x: x.pow(4).mean(1)}
+    reference: dict[str, float | Estimate] = {}
+    if system is not None:
+        temperature = system.temperatures[0]
+        exact, observables = system.exact_values(temperature), system.observables(temperature)
+        if "kinks" in observables:
+            functions["kinks"] = observables["kinks"]
+        reference |= {name: exact[name] for name in (*functions, "gap")}
+    estimates = {
+        name: mean(function(paths).numpy().reshape(chains, length))
+        for name, function in functions.items()
+    }
+    products = correlations(paths)
+    curve = np.array([mean(column.reshape(chains, length)) for column in products.T])
+    arrays["correlator"] = curve
+    density, edges = np.histogram(rows, 80, density=True)
+    arrays |= {"density": density, "edges": edges}
+    if system is None:
+        return estimates, reference
+    solved = system.solution(temperature)
+    first = two_levels_from(solved)
+    # Of one row a chain its rows are independent; else its chains are.
+    blocks = products if length == 1 else products.reshape(chains, length, -1).mean(1)
+    estimates["gap"] = gap(blocks, np.ones(len(blocks)), first, sites, solved.spacing)
+    arrays["correlator_exact"] = solved.correlator()[: len(curve)]
+    arrays["time"] = solved.spacing * np.arange(len(curve))
+    off = np.abs(curve[:, 0] - arrays["correlator_exact"])
+    worst = int(off.argmax())
+    estimates["correlator_max_deviation"] = Estimate(float(off[worst]), float(curve[worst, 1]))
+    arrays["density_exact"] = np.histogram(exact_paths(system, seed).numpy(), edges, density=True)[0]
+    return estimates, reference
+
+
+def figure(arrays: dict[str, np.ndarray]) -> Figure | None:
+    """S_3 over the true S, P(x) and C(τ)."""
+    if "action" not in arrays:
+        return None
+    drawn, (left, middle, right) = panels(3)
+    action, learned = arrays["action"], arrays["predicted"]
+    shifted = learned - learned.mean() + action.mean()
+    left.plot(action, shifted, ".", ms=1.5, color=DATA, alpha=0.4, rasterized=True)
+    ends = np.array([action.min(), action.max()])
+    left.plot(ends, ends, "-", lw=1, color=EXACT)
+    left.set(xlabel="$S$", ylabel=r"$S_3$ predicted")
+    middle.stairs(arrays["density"], arrays["edges"], color=MODEL, label="predicted")
+    middle.stairs(arrays["density_exact"], arrays["edges"], color=EXACT, label="exact")
+    middle.set(xlabel="$x$", ylabel="$P(x)$")
+    values, errors = arrays["correlator"].T
+    right.errorbar(
+        arrays["time"],
+        values,
+        errors,
+        fmt="o",
+        ms=2.5,
+        lw=0.7,
+        mfc="none",
+        color=MODEL,
+        label="predicted",
+    )
+    right.plot(arrays["time"], arrays["correlator_exact"], "-", lw=1, color=EXACT, label="exact")
+    right.set(xlabel=r"$\tau$", ylabel=r"$C(\tau)$")
+    legends((middle, right))
+    return drawn

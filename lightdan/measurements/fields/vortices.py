@@ -1,0 +1,146 @@
+"""Vortices in the data, in the model's samples, and in the model's conditional probabilities."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightdan.lattices.angles import vorticity
+from lightdan.measurements.base import SampledMeasurement
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.figures import DATA, MODEL, panels
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate, jackknife, mean
+
+BINS = 1000
+
+
+class Vortices(SampledMeasurement):
+    """Winding numbers, and whether the conditional probabilities q_θ(s_i | s_<i) show the vortices.
+
+    Estimates: `vortices` and `antivortices`, the fractions of plaquettes with winding number +1 and −1
+    in the model's samples, against those of the held-out configurations; and for two maps of the
+    plaquettes of held-out configurations the area under the ROC curve (1/2 is chance, 1 perfect)
+    with which each tells vortices of either sign from the rest:
+
+    - `auc_surprise`: Σ −ln q_θ over the four corners;
+    - `auc_difference`: −δq, where δq is the sum of the differences of q_θ along the four bonds, each
+      in the positive direction of its axis (around the loop they would cancel).
+    """
+
+    name = "vortices"
+
+    def measure(self, ensemble: Ensemble) -> Result:
+        """Densities of vortices, the maps and the areas under their ROC curves."""
+        system = ensemble.system
+        if (
+            system.site_kind != "angle"
+            or len(system.lattice_shape) != 2
+            or min(system.lattice_shape) < 2
+        ):
+            raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles")
+        data = ensemble.configurations
+        winding = vorticity(data, system.boundary)
+        drawn = vorticity(ensemble.samples(self.num_samples, self.seed).configurations, system.boundary)
+        estimates: dict[str, Estimate] = {}
+        reference: dict[str, Estimate] = {}
+        for name, sign in (("vortices", 1), ("antivortices", -1)):
+            estimates[name] = fraction(drawn == sign)
+            reference[name] = fraction(winding == sign)
+        log_q = torch.from_numpy(ensemble.evaluate(ensemble.model.conditionals, data))
+        maps = {
+            "surprise": surprise(log_q, system.boundary),
+            "difference": -difference(log_q.exp(), system.boundary),
+        }
+        true = (winding != 0).cpu()
+        with_vortex = true.flatten(1).any(1).nonzero()
+        notes = []
+        if len(with_vortex) and with_vortex[-1] - with_vortex[0] > len(true) // 16:
+            estimates |= {f"auc_{name}": area_under_roc(x, true) for name, x in maps.items()}
+        else:
+            notes.append(f"{len(with_vortex)} configurations with a vortex are too few for ROC curves.")
+        arrays = {name: values.numpy() for name, values in maps.items()}
+        arrays |= {"vorticity": winding.cpu().numpy(), "configurations": data.cpu().numpy()}
+        return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
+
+    @staticmethod
+    def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
+        """A configuration with a typical number of vortices, if there are any, and its maps."""
+        counts = np.abs(arrays["vorticity"]).sum((1, 2))
+        ranked = np.argsort(counts, kind="stable")
+        chosen = ranked[len(ranked) - (np.count_nonzero(counts) + 1) // 2 - (not counts.any())]
+        angles, winding = arrays["configurations"][chosen], arrays["vorticity"][chosen]
+        figure, (left, *others) = panels(3)
+        style: dict[str, Any] = {"pivot": "mid", "units": "xy", "scale": 1.1, "width": 0.12}
+        left.quiver(
+            np.cos(angles), np.sin(angles), angles, cmap="twilight", clim=(0, 2 * np.pi), **style
+        )
+        labels = {"surprise": r"$-\ln q_\theta$", "difference": r"$-\delta q_\theta$"}
+        for panel, (name, label) in zip(others, labels.items(), strict=True):
+            image = arrays[name][chosen]
+            rows, columns = image.shape
+            shown = panel.imshow(
+                image,
+                origin="lower",
+                cmap="Greys",
+                extent=(0, columns, 0, rows),
+                interpolation="nearest",
+            )
+            figure.colorbar(shown, ax=panel, location="bottom", label=label, pad=0.03, shrink=0.9)
+            if f"auc_{name}" in estimates:
+                panel.set_title(f"AUC {estimates[f'auc_{name}']}", loc="right", fontsize=8)
+        for panel in (left, *others):
+            _mark(panel, winding)
+            panel.set(aspect="equal", xticks=[], yticks=[])
+        return figure
+
+
+def _mark(axes: Axes, winding: np.ndarray) -> None:
+    """Circles around vortices, squares around antivortices, in the middle of their plaquettes."""
+    for sign, marker, colour in ((1, "o", MODEL), (-1, "s", DATA)):
+        rows, columns = np.nonzero(winding == sign)
+        style: dict[str, Any] = {"mfc": "none", "mec": colour, "ls": "none", "ms": 8}
+        axes.plot(columns + 0.5, rows + 0.5, marker, **style)
+
+
+def corners(values: Tensor, boundary: str) -> list[Tensor]:
+    """Values at the corners of each plaquette, counterclockwise from its first `(B, rows, columns)`."""
+    turned = [values, values.roll(-1, 2), values.roll((-1, -1), (1, 2)), values.roll(-1, 1)]
+    return turned if boundary == "periodic" else [corner[:, :-1, :-1] for corner in turned]
+
+
+def surprise(log_q: Tensor, boundary: str) -> Tensor:
+    """Σ −ln q over the corners of each plaquette."""
+    return -torch.stack(corners(log_q, boundary)).sum(0)
+
+
+def difference(q: Tensor, boundary: str) -> Tensor:
+    """δq = (q_1 − q_0) + (q_2 − q_1) + (q_2 − q_3) + (q_3 − q_0), each along its axis: 2 (q_2 − q_0)."""
+    first, _, opposite, _ = corners(q, boundary)
+    return 2 * (opposite - first)
+
+
+def fraction(found: Tensor) -> Estimate:
+    """Of the plaquettes."""
+    return mean(found.flatten(1).double().mean(1).cpu().numpy())
+
+
+def area_under_roc(scores: Tensor, true: Tensor) -> Estimate:
+    """Probability that a true plaquette scores above another, ties counting half; by blocks of rows."""
+    edges = np.unique(np.quantile(scores.numpy(), np.linspace(0, 1, BINS + 1)[1:-1]))
+    bins = torch.bucketize(scores, torch.from_numpy(edges)).flatten(1)
+    histograms = [
+        torch.zeros(len(bins), len(edges) + 1, dtype=torch.float64)
+        .scatter_add_(1, bins, chosen.flatten(1).double())
+        .numpy()
+        for chosen in (true, ~true)
+    ]
+
+    def area(hits: np.ndarray, misses: np.ndarray) -> float:
+        below = np.cumsum(misses) - misses / 2
+        return float(hits @ below / (hits.sum() * misses.sum()))
+
+    return jackknife(area, *histograms)

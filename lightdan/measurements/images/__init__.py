@@ -1,0 +1,1 @@
+"""Microscope images: preparation, structure factor, domains."""

@@ -1,0 +1,55 @@
+"""What becomes of an image on its way to spins."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lightdan.measurements.base import Measurement
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.figures import MODEL, panels
+from lightdan.measurements.report import Result
+from lightdan.systems.kerr_images import KerrImages
+
+
+class ImageSteps(Measurement):
+    """The first image as it is, without background, by sites and as spins with a patch, in a figure.
+
+    Estimates are those that `KerrImages` reports, lengths in the unit of `site_size`: `area_fraction`,
+    and `correlation_length` and `domain_period` where a patch is larger than they are.
+    """
+
+    name = "image_steps"
+
+    def measure(self, ensemble: Ensemble) -> Result:
+        """The numbers and the figure."""
+        system = ensemble.system
+        if not isinstance(system, KerrImages):
+            raise NotMeasurable(f"{type(system).__name__} has no images")
+        stack = system.stack
+        page = stack.usable[0]
+        arrays = {
+            "image": stack.image(page),
+            "flat": stack.flat(page),
+            "sites": stack.coarse(page),
+            "texture": system.textures[0],
+        }
+        figure = self.figure(arrays, system.lattice_shape, stack.thresholds)
+        return Result(dict(system.summary), arrays, figure)
+
+    @staticmethod
+    def figure(
+        arrays: dict[str, np.ndarray], patch: tuple[int, ...], thresholds: np.ndarray | None
+    ) -> Figure:
+        """Four images and the greys of the sites."""
+        figure, row = panels(5)
+        for axes, (name, image) in zip(row, arrays.items(), strict=False):
+            low, high = np.quantile(image, [0.005, 0.995])
+            axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.set_xlabel(name)
+        row[3].add_patch(Rectangle((-0.5, -0.5), patch[1], patch[0], fill=False, ec=MODEL))
+        row[4].hist(arrays["sites"].ravel(), 80, color="0.5")
+        for threshold in () if thresholds is None else thresholds:
+            row[4].axvline(threshold, color=MODEL, lw=1)
+        row[4].set(xlabel="grey", yticks=[])
+        return figure

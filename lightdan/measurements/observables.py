@@ -1,0 +1,159 @@
+"""Observables of the model's samples against those of the data."""
+
+import math
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightdan.measurements.base import SampledMeasurement
+from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.figures import DATA, MODEL, bin_edges, legends, panels
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate, jackknife, mean, weighted_mean
+
+
+class Observables(SampledMeasurement):
+    """The system's observables, fluctuations and two-point function: model samples against data.
+
+    Estimates of the model, `<name>`, with the held-out data's as `<name>_data` and the difference in
+    standard errors as `<name>_z`: the system's own observables; `susceptibility`,
+    N (⟨m²⟩ − ⟨|m|⟩²)/T; `binder_cumulant`, 1 − ⟨m⁴⟩/3⟨m²⟩², but of angles; `specific_heat`,
+    (⟨H²⟩ − ⟨H⟩²)/(N T²); and `correlation_max_deviation`, the
+    largest |C_model(r) − C_data(r)| of C(r) = ⟨s_0 s_r⟩ along the axes with the error at that r.
+    """
+
+    name = "observables"
+
+    def measure(self, ensemble: Ensemble) -> Result:
+        """Means, fluctuations and C(r), with errors and z-scores."""
+        samples = ensemble.samples(self.num_samples, self.seed).configurations
+        model = series(ensemble, samples)
+        data = series(ensemble, ensemble.configurations)
+        summaries = [summary(ensemble, values) for values in (model, data)]
+        estimates: dict[str, Estimate] = {}
+        for name, ours in summaries[0].items():
+            theirs = summaries[1][name]
+            estimates[name] = ours
+            estimates[f"{name}_data"] = theirs
+            error = math.hypot(ours.error, theirs.error)
+            if error > 0:
+                estimates[f"{name}_z"] = Estimate((ours.value - theirs.value) / error, 1.0)
+        correlations = [
+            [mean(column) for column in two_point(ensemble, configurations).T]
+            for configurations in (samples, ensemble.configurations)
+        ]
+        values, errors = np.array(correlations).transpose(2, 0, 1)
+        deviation = np.abs(values[0] - values[1])
+        worst = int(deviation.argmax())
+        estimates["correlation_max_deviation"] = Estimate(
+            float(deviation[worst]), float(np.hypot(*errors[:, worst]))
+        )
+        reference = dict(summaries[1])
+        hidden = {name for name in estimates if name.endswith(("_data", "_z"))}
+        arrays = {"correlation": values, "correlation_error": errors}
+        arrays |= {f"{name}_model": column for name, column in model.items()}
+        arrays |= {f"{name}_data": column for name, column in data.items()}
+        figure = self.figure(arrays, next(iter(model)))
+        return Result(estimates, arrays, figure, reference, hidden)
+
+    @staticmethod
+    def figure(arrays: dict[str, np.ndarray], name: str) -> Figure:
+        """C(r), and the distribution of the first observable."""
+        figure, (left, right) = panels(2)
+        distance = np.arange(1, arrays["correlation"].shape[1] + 1)
+        styles = (("model", MODEL, "o"), ("data", DATA, "s"))
+        for row, (label, colour, marker) in enumerate(styles):
+            left.errorbar(
+                distance + 0.08 * row,
+                arrays["correlation"][row],
+                arrays["correlation_error"][row],
+                fmt=marker,
+                ms=3.5,
+                color=colour,
+                mfc="none",
+                label=label,
+            )
+        left.set(xlabel="$r$", ylabel="$C(r)$")
+        both = np.concatenate([arrays[f"{name}_{label}"] for label in ("model", "data")])
+        edges = bin_edges(both)
+        for label, colour, _ in styles:
+            right.hist(
+                arrays[f"{name}_{label}"],
+                edges,
+                density=True,
+                histtype="step",
+                color=colour,
+                label=label,
+            )
+        right.set(xlabel=name.replace("_", " "), ylabel="density")
+        legends((left, right))
+        return figure
+
+
+def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
+    """Every observable of every configuration."""
+    return {
+        name: function(configurations).double().cpu().numpy()
+        for name, function in ensemble.system.observables(ensemble.temperature).items()
+    }
+
+
+def summary(
+    ensemble: Ensemble, values: dict[str, np.ndarray], log_weights: np.ndarray | None = None
+) -> dict[str, Estimate]:
+    """Means of the observables, and the fluctuations that follow from them, of weighted samples."""
+    if log_weights is None:
+        found = {name: mean(column) for name, column in values.items()}
+        weights = np.ones(len(next(iter(values.values()))))
+    else:
+        found = {name: weighted_mean(column, log_weights) for name, column in values.items()}
+        weights = np.exp(log_weights - log_weights.max())
+    sites, temperature = ensemble.system.num_sites, ensemble.temperature
+    if "abs_magnetization" in values:
+        found["susceptibility"] = _variance(values["abs_magnetization"], weights, sites / temperature)
+    if "magnetization" in values:
+        square = values["magnetization"] ** 2
+        found["binder_cumulant"] = jackknife(
+            lambda w, m2, m4: 1 - w * m4 / (3 * m2**2), weights, weights * square, weights * square**2
+        )
+    if "energy" in values:
+        found["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
+    return found
+
+
+def _variance(column: np.ndarray, weights: np.ndarray, factor: float) -> Estimate:
+    """Factor × (⟨x²⟩ − ⟨x⟩²)."""
+    shifted = column - column.mean()
+    return jackknife(
+        lambda w, wx, wxx: factor * (wxx / w - (wx / w) ** 2),
+        weights,
+        weights * shifted,
+        weights * shifted**2,
+    )
+
+
+def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:
+    """C(r) of each configuration, mean over sites and axes, r from 1 to half the longest side `(M, R)`.
+
+    The product of two spins, levels or fields, the cosine of the difference of two angles.
+    """
+    periodic = ensemble.system.boundary == "periodic"
+    shape = configurations.shape[1:]
+    columns = []
+    for distance in range(1, max(2, max(shape) // 2 + 1)):
+        products = []
+        for axis, side in enumerate(shape, start=1):
+            if distance >= side:
+                continue
+            shifted, fixed = configurations.roll(-distance, axis), configurations
+            if not periodic:
+                shifted = configurations.narrow(axis, distance, side - distance)
+                fixed = configurations.narrow(axis, 0, side - distance)
+            if ensemble.system.site_kind == "angle":
+                products.append(torch.cos(shifted - fixed).flatten(1).mean(1))
+            else:
+                products.append((shifted * fixed).flatten(1).mean(1))
+        columns.append(torch.stack(products).mean(0))
+    return torch.stack(columns, dim=1).double().cpu().numpy()

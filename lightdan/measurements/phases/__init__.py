@@ -1,0 +1,1 @@
+"""Other temperatures: phase structure, free energy, critical temperatures."""

@@ -1,0 +1,455 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+
+import lightdan
+from lightdan import registry
+from lightdan.architectures.base import Architecture
+from lightdan.cli.main import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MADE_CONFIG = str(CONFIGS / "ising" / "made.yaml")
+FEW = [
+    "--data.init_args.num_configurations=1000",
+    "--data.init_args.batch_size=100",
+    "--trainer.max_epochs=2",
+    "--trainer.accelerator=cpu",
+]
+SMALL = ["--data.init_args.shape=4", *FEW]
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    """Of a small run, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return ["--config", MADE_CONFIG, *SMALL]
+
+
+def one_line(capsys):
+    lines = [line for line in capsys.readouterr().err.splitlines() if "lightdan: error" in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def estimates(folder):
+    return {
+        path.stem: json.loads(path.read_text())["estimates"]
+        for path in Path(folder).rglob("measurements/*.json")
+    }
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(
+    "config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_every_config_runs_small(config, arguments, tmp_path):
+    content = yaml.safe_load(config.read_text())
+    size = ["--data.init_args.shape=4"]
+    if content["data"]["class_path"] == "DoubleWell":
+        size = ["--data.init_args.num_slices=8"]
+    overrides = ["--config", str(config), *size, *FEW]
+    if content["data"]["class_path"] == "BlockSpin":
+        inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
+        overrides = ["--config", str(config), *inner, *FEW[1:]]
+    if "Kerr" in content["data"]["class_path"]:
+        size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
+        if content["data"]["class_path"] == "KerrImages":
+            films = np.random.default_rng(0).random((12, 48, 48)) < 0.5
+            tifffile.imwrite(tmp_path / "images.tif", np.where(films, 160, 90).astype(np.uint8))
+            size = ["--data.init_args.path=images.tif"]
+        for callback in content["trainer"]["callbacks"]:
+            if callback == {"class_path": "CriticalTemperature"}:
+                callback["init_args"] = {"size": 8, "num_ladders": 4, "num_steps": 20}
+        small = tmp_path / "small.yaml"
+        small.write_text(yaml.safe_dump(content))
+        overrides = ["--config", str(small), *size, *FEW]
+    if content["data"]["class_path"] == "Recorded":
+        glass = lightdan.edwards_anderson((4, 4))
+        with h5py.File(tmp_path / "glass.h5", "w") as file:
+            file["configurations"] = glass.simulate(2.0, 2000).configurations
+        spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
+        np.save(tmp_path / "configurations.npy", spins)
+        overrides = ["--config", str(config), *FEW[2:]]
+    assert config.read_text().startswith("#")
+    assert main(["fit", *overrides]) == 0
+    measured = estimates("runs")
+    assert {name.partition("@")[0] for name in measured} == {
+        registry.find(lightdan.Measurement, name if isinstance(name, str) else name["class_path"]).name
+        for name in content["trainer"]["callbacks"]
+    }
+    for found in measured.values():
+        for estimate in found.values():
+            assert estimate.keys() == {"value", "error"}
+    several = any("@" in name for name in measured)
+    run = next(Path("runs").rglob("config.yaml")).parent
+    assert {"best.ckpt", "last.ckpt"} == {path.name for path in (run / "checkpoints").iterdir()}
+    assert all(
+        (run / "measurements" / f"{name}.png").stat().st_size > 5000
+        for name in measured
+        if name != "hamiltonian" and "@" not in name and (name != "helicity_modulus" or several)
+    )
+
+
+def test_fit_ends_with_the_table_and_the_other_commands_follow(arguments, capsys, tmp_path):
+    assert main(["fit", *arguments]) == 0
+    output = capsys.readouterr().out
+    for name in ("slope", "kl_bare", "rotation_bare", "abs_magnetization", "ess", "free_energy"):
+        assert name in output
+    checkpoint = str(next(Path("runs").rglob("best.ckpt")))
+
+    assert main(["test", *arguments, "--ckpt_path", checkpoint]) == 0
+    first, second = (estimates(f"runs/ising-made/version_{k}") for k in (0, 1))
+    assert first == second
+    assert main(["validate", *arguments, "--ckpt_path", checkpoint]) == 0
+
+    assert main(["predict", *arguments, "--ckpt_path", checkpoint]) == 0
+    with h5py.File(next(Path("runs").rglob("predictions.h5"))) as file:
+        log_prob, hamiltonian = file["log_prob"][...], file["hamiltonian"][...]
+    np.testing.assert_allclose(hamiltonian, -2.269185 * log_prob, rtol=1e-5)
+    assert -log_prob.mean() == pytest.approx(first["hamiltonian"]["nll"]["value"], rel=1e-5)
+
+    draw = ["sample", "--ckpt_path", checkpoint, "--num", "30", "--seed", "5", "--output", "x.h5"]
+    assert main(draw) == 0
+    with h5py.File("x.h5") as file:
+        drawn, log_prob = file["configurations"][...], file["log_prob"][...]
+    model = lightdan.load(checkpoint)
+    expected = model.sample(30, seed=5)
+    np.testing.assert_array_equal(drawn, expected.numpy())
+    np.testing.assert_allclose(log_prob, model.log_prob(expected).detach().numpy(), rtol=1e-5)
+    assert main(draw) == 2
+    assert "exists already" in one_line(capsys)
+
+
+def test_one_network_for_several_temperatures(arguments):
+    several = ["--data.init_args.temperature=[2.0,3.5]", "--model.init_args.temperature_input=true"]
+    assert main(["fit", *arguments, *several]) == 0
+    measured = estimates("runs")
+    assert len(measured) == 8
+    for temperature in ("2", "3.5"):
+        assert {"slope", "ln_z", "kl"} <= set(measured[f"hamiltonian@T={temperature}"])
+    checkpoint = str(next(Path("runs").rglob("best.ckpt")))
+    draw = ["sample", "--ckpt_path", checkpoint, "--num", "30", "--output", "x.h5"]
+    assert main(draw) == 2
+    assert main([*draw, "--temperature", "2.5"]) == 0
+
+
+def test_list_shows_every_family(capsys):
+    assert main(["list"]) == 0
+    output = capsys.readouterr().out
+    for name in (
+        "Ising",
+        "Recorded",
+        "MADE",
+        "Bernoulli",
+        "Categorical",
+        "MaximumLikelihood",
+        "Hamiltonian",
+    ):
+        assert name in output
+
+
+def test_version_and_import_do_without_torch():
+    code = "import sys, lightdan; from lightdan.main import main; main(['--version']);"
+    code += "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == [f"lightdan {lightdan.__version__}", "[]"]
+
+
+NO_COMPONENTS = "--model.init_args.conditional.init_args.components=0"
+BAD = [
+    (["--data=Isng"], "did you mean 'Ising'"),
+    (["--model=MAD"], "did you mean 'MADE'"),
+    (["--model.init_args.widht=3"], "did you mean 'width'"),
+    (["--model.init_args.conditional=Categorcal"], "did you mean 'Categorical'"),
+    (["--model.init_args.conditional=Bernoulli", "--data.init_args.shape=abc"], "shape cannot be abc"),
+    (["--model.init_args.objective=Foo"], "There is no objective 'Foo'"),
+    (
+        ["--model.init_args.objective=MaximumLikelihood", "--model.init_args.objective.prior=laplas"],
+        "prior cannot be 'laplas'; expected: one of 'none', 'laplace', 'gaussian'",
+    ),
+    (["--model.init_args.augment=[z3]"], "its symmetries are: z2, translation"),
+    (["--model.init_args.augment=[z2]", "--data.init_args.field=0.5"], "does not declare"),
+    (["--trainer.callbacks=Hamiltonin"], "did you mean 'Hamiltonian'"),
+    (["--data.init_args.temperature=-1"], "temperature must be positive"),
+    (["--data.init_args.temperature=nan"], "temperature cannot be nan"),
+    (["--data.init_args.temperature=[2.0,3.0]"], "set model.temperature_input to true"),
+    (["--data.init_args.splits=[0.5,0.5,0.5]"], "splits must be three positive fractions"),
+    (["--data.init_args.cache_dir=/proc/nowhere"], "cannot be written"),
+    (["--ckpt_path=nowhere.ckpt"], "There is no checkpoint at nowhere.ckpt"),
+    (
+        ["--data=XY", "--model.init_args.conditional=Bernoulli"],
+        "conditionals that fit: BetaMixture, CircularSpline, VonMisesMixture",
+    ),
+    (
+        ["--data=XY", "--model.init_args.conditional=VonMisesMixture", NO_COMPONENTS],
+        "components ≥ 1, not components = 0",
+    ),
+    (["--data=XY"], "names z2, which the system does not declare"),
+    (["--data=Recorded"], "Recorded needs the option path"),
+    (["--bogus=1"], "bogus"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD, ids=[" ".join(wrong) for wrong, _ in BAD])
+def test_bad_input_is_one_sentence(wrong, said, arguments, capsys):
+    assert main(["fit", *arguments, *wrong]) == 2
+    assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["fti"], "fti"),
+        (["test", "--config", MADE_CONFIG], "give --ckpt_path"),
+        (["sample", "--num", "3"], "--ckpt_path"),
+        (["sample", "--num", "0", "--ckpt_path", "x", "--output", "y.h5"], "--num must be at least 1"),
+        (["sample", "--num", "3", "--ckpt_path", "x", "--output", "no/y.h5"], "does not exist"),
+    ],
+)
+def test_bad_commands_are_one_sentence(command, said, arguments, capsys):
+    assert main(command) == 2
+    assert said in one_line(capsys)
+
+
+def test_checkpoint_of_another_system_is_refused_before_any_work(arguments, capsys):
+    assert main(["fit", *arguments, "--trainer.callbacks=Hamiltonian"]) == 0
+    checkpoint = next(Path("runs").rglob("last.ckpt"))
+    assert main(["fit", *arguments, "--data.init_args.shape=5", f"--ckpt_path={checkpoint}"]) == 2
+    assert "lattice_shape = (4, 4)" in one_line(capsys)
+
+
+PLUGIN = '''
+from lightdan import Architecture, System, MADE
+import numpy as np
+
+class Coins(System):
+    """Independent coins."""
+    def __init__(self, bias: float = 0.7, **kwargs):
+        super().__init__(**kwargs)
+        self.bias = bias
+        self.lattice_shape = (5,)
+        self.symmetries = ("reflection",)
+    def simulate(self, temperature, seed, progress):
+        draws = np.random.default_rng(seed).random((self.num_configurations, 5))
+        return np.where(draws < self.bias, 1, -1).astype(np.int8), {}
+
+class Deep(MADE):
+    """MADE of three layers."""
+    def __init__(self, hidden: int = 2, **kwargs):
+        super().__init__(width=hidden, depth=3, **kwargs)
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A distribution with an entry point, as pip would leave it, and a broken one beside it."""
+    site = tmp_path / "site"
+    for name, code in (("coins_plugin", PLUGIN), ("broken_plugin", "import does_not_exist")):
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{name}.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[lightdan.plugins]\n{name} = {name}\n")
+    monkeypatch.syspath_prepend(site)
+    yield
+    sys.modules.pop("coins_plugin", None)
+    registry._loaded.clear()
+
+
+def test_third_party_plugin_trains_and_a_broken_one_warns(plugin, arguments, capsys):
+    train = ["--data=Coins", "--data.init_args.num_configurations=1000", "--model=Deep"]
+    train += [
+        "--model.init_args.hidden=3",
+        "--trainer.max_epochs=1",
+        "--trainer.callbacks=[Hamiltonian,Symmetry]",
+    ]
+    with pytest.warns(UserWarning, match="plugin 'broken_plugin'.*left out.*does_not_exist"):
+        assert main(["fit", *train]) == 0
+    found = estimates("runs")
+    assert set(found["hamiltonian"]) == {"nll"}
+    assert set(found["symmetry"]) == {"reflection", "reflection_spread"}
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match="broken_plugin"):
+        assert main(["list"]) == 0
+    assert "coins_plugin" in capsys.readouterr().out
+    checkpoint = next(Path("runs").rglob("best.ckpt"))
+    with pytest.warns(UserWarning, match="broken_plugin"):
+        assert type(lightdan.load(checkpoint)).__name__ == "Deep"
+
+
+def test_class_in_a_file_beside_the_config(arguments, tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "beside_config.py").write_text(PLUGIN)
+    config = {
+        "data": {"class_path": "beside_config.Coins", "init_args": {"num_configurations": 500}},
+        "model": {"class_path": "beside_config.Deep"},
+        "trainer": {"max_epochs": 1, "callbacks": ["Hamiltonian"]},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["fit", "--config", str(folder / "config.yaml")]) == 0
+    assert issubclass(registry.find(Architecture, "beside_config.Deep"), lightdan.MADE)
+
+
+def test_weights_and_biases_offline(arguments, tmp_path):
+    logger = ["--trainer.logger=WandbLogger", "--trainer.logger.init_args.offline=true"]
+    logger += ["--trainer.logger.init_args.project=p", f"--trainer.logger.init_args.save_dir={tmp_path}"]
+    assert main(["fit", *arguments, *logger]) == 0
+    run = next(tmp_path.glob("p/*"))
+    assert (run / "config.yaml").exists()
+    assert (run / "checkpoints" / "best.ckpt").exists()
+    assert set(estimates(run)) == {"hamiltonian", "symmetry", "observables", "importance_sampling"}
+    images = {path.parent.name for path in tmp_path.rglob("files/media/images/*/*.png")}
+    assert images == {"hamiltonian", "symmetry", "observables", "importance_sampling"}
+
+
+def start(folder, *arguments):
+    """The command in a process of its own, with Ctrl-C as a terminal gives it."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lightdan", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0][-2000:]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_stopped_and_resumed_is_as_left_alone(number, arguments, tmp_path):
+    arguments = [*arguments, "--data.init_args.num_configurations=20000", "--trainer.max_epochs=8"]
+    arguments += ["--trainer.callbacks=Hamiltonian", "--trainer.logger.init_args.name"]
+    assert main(["fit", *arguments, "whole"]) == 0
+    process = start(tmp_path, "fit", *arguments, "cut")
+    last = tmp_path / "runs" / "cut" / "version_0" / "checkpoints" / "last.ckpt"
+    wait_for(last.exists, process)
+    time.sleep(0.7)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert ("resume by adding --ckpt_path" in output) == (number == signal.SIGINT)
+    assert main(["fit", *arguments, "resumed", "--ckpt_path", str(last)]) == 0
+    whole, resumed = (
+        weights(f"runs/{name}/version_0/checkpoints/last.ckpt") for name in ("whole", "resumed")
+    )
+    assert same(whole, resumed)
+
+
+def test_interrupted_simulation_leaves_nothing(arguments, tmp_path):
+    big = [*arguments, "--data.init_args.num_configurations=3000000", "--data.init_args.shape=32"]
+    process = start(tmp_path, "fit", *big)
+    cache = tmp_path / "cache" / "lightdan"
+    wait_for(lambda: list(cache.glob("*.lock")), process)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
+
+
+def test_two_processes_train_as_one(arguments, tmp_path):
+    # The same batches and steps: but for the noise of augmentation, which differs, the same result.
+    arguments = [*arguments, "--data.init_args.num_configurations=4000", "--trainer.max_epochs=10"]
+    arguments += ["--model.init_args.optimizer.init_args.lr=0.01", "--trainer.logger.init_args.name"]
+    assert main(["fit", *arguments, "one"]) == 0
+    process = start(tmp_path, "fit", *arguments, "two", "--trainer.devices=2", "--trainer.strategy=ddp")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output[-2000:]
+    assert output.count("Measured on test data") == 1
+    one, two = (estimates(f"runs/{name}/version_0") for name in ("one", "two"))
+    nll = [found["hamiltonian"]["nll"] for found in (one, two)]
+    assert nll[0]["value"] == pytest.approx(nll[1]["value"], abs=nll[0]["error"])
+    with open("runs/two/version_0/metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(bool(row.get("hamiltonian/kl")) for row in rows) == 1
+
+
+def test_checkpoint_of_an_unknown_class(arguments, capsys):
+    assert main(["fit", *arguments, "--trainer.callbacks=Hamiltonian"]) == 0
+    path = next(Path("runs").rglob("best.ckpt"))
+    content = torch.load(path, weights_only=True)
+    content["lightdan"]["architecture"] = "gone.Gone"
+    torch.save(content, path)
+    assert main(["sample", "--ckpt_path", str(path), "--num", "1", "--output", "x.h5"]) == 2
+    assert "There is no architecture 'gone.Gone'" in one_line(capsys)
+
+
+POTENTIAL = ["--data=Path", "--data.init_args.num_slices=6", "--data.init_args.beta=2.0"]
+BAD_PATHS = [
+    (["--data.init_args.beta=0"], "beta must be positive"),
+    (["--data.init_args.beta=[20.0,80.0]"], "set model.temperature_input to true"),
+    (["--data.init_args.num_slices=2"], "num_slices must be at least 3"),
+    (["--data.init_args.strength=-4"], "strength and minimum must be positive"),
+    ([*POTENTIAL, "--data.init_args.potential=[0,0,-1]"], "unbounded below"),
+    ([*POTENTIAL, "--data.init_args.potential=nowhere.potential"], "nowhere"),
+    (
+        ["--model.init_args.conditional=BoxBetaMixture", "--model.init_args.conditional.bound=0.1"],
+        "give a larger one",
+    ),
+    (
+        ["--model.init_args.conditional=VonMisesMixture"],
+        "conditionals that fit: BoxBetaMixture, Gaussian",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD_PATHS, ids=[" ".join(wrong) for wrong, _ in BAD_PATHS])
+def test_bad_paths_are_one_sentence(wrong, said, arguments, capsys):
+    config = str(CONFIGS / "double_well" / "made.yaml")
+    assert main(["fit", "--config", config, "--data.init_args.num_slices=8", *FEW, *wrong]) == 2
+    assert said in one_line(capsys)
+
+
+def test_a_potential_of_ones_own(arguments, tmp_path):
+    """By coefficients, and by a function in a file of the working directory."""
+    (tmp_path / "own.py").write_text("def well(x):\n    return (x * x - 1) ** 2 + 0.3 * x\n")
+    config = str(CONFIGS / "double_well" / "made.yaml")
+    rest = ["--model.init_args.augment=[translation]", "--trainer.callbacks=[Action, Correlator]", *FEW]
+    for potential in ("[0, 0, 0.5]", "own.well"):
+        chosen = [*POTENTIAL, f"--data.init_args.potential={potential}"]
+        assert main(["fit", "--config", config, *chosen, *rest]) == 0
+    assert len(list(Path("runs").rglob("correlator.json"))) == 2
+
+
+def test_recorded_fields(arguments, tmp_path):
+    """Reals of a user's own, anywhere on the real line."""
+    fields = np.random.default_rng(0).normal(300.0, 5.0, (400, 6))
+    np.save(tmp_path / "configurations.npy", fields)
+    config = str(CONFIGS / "recorded" / "made.yaml")
+    few = ["--model.init_args.augment=[]", "--model.init_args.symmetrize=[]", *FEW[1:]]
+    assert main(["fit", "--config", config, *few, "--trainer.max_epochs=40"]) == 0
+    found = estimates("runs")["hamiltonian"]["nll"]
+    entropy = 6 * (0.5 * np.log(2 * np.pi * np.e) + np.log(5.0))
+    assert abs(found["value"] - entropy) < 3 * found["error"] + 0.5

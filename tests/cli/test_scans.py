@@ -1,0 +1,117 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from lightdan.cli import scans
+from lightdan.cli.main import main
+
+CONFIG = Path(__file__).parents[2] / "configs" / "xy" / "scan.yaml"
+SMALL = [
+    "--data.init_args.shape=4",
+    "--data.init_args.num_configurations=300",
+    "--data.init_args.batch_size=100",
+    "--trainer.max_epochs=1",
+    "--trainer.accelerator=cpu",
+    "--model.init_args.temperature_input=false",
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
+    command = ["scan", "--config", str(CONFIG), "--values", "1.0", "0.7", *SMALL]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "helicity_modulus" in shown
+    folder = here / "runs" / "scan"
+    marker = folder / "temperature=0.7" / "finished"
+    before = marker.stat().st_mtime_ns
+    rows = list(csv.DictReader((folder / "scan.csv").read_text().splitlines()))
+    assert {row["temperature"] for row in rows} == {"1.0", "0.7"}
+    for value in ("1.0", "0.7"):
+        path = folder / f"temperature={value}" / "run" / "measurements" / "helicity_modulus.json"
+        expected = json.loads(path.read_text())["estimates"]["helicity_modulus"]["value"]
+        (row,) = (r for r in rows if r["temperature"] == value and r["estimate"] == "helicity_modulus")
+        assert float(row["value"]) == expected
+    compared = json.loads((folder / "helicity_modulus-compared.json").read_text())
+    assert compared["estimates"] or compared["notes"]
+    assert (folder / "helicity_modulus.png").stat().st_size > 5000
+    assert main([*command[:4], "0.7", "1.0", "1.2", *SMALL]) == 0
+    assert marker.stat().st_mtime_ns == before
+    assert (folder / "temperature=1.2" / "finished").exists()
+    assert main([*command, "--trainer.max_epochs=2"]) == 2
+    assert "holds a run of other settings" in capsys.readouterr().err
+
+
+def test_scan_of_any_option(here):
+    command = ["scan", "--config", str(CONFIG), "--parameter", "model.init_args.channels"]
+    assert (
+        main([*command, "--values", "2", "3", "--output", "o", *SMALL, "--data.init_args.temperature=1"])
+        == 0
+    )
+    rows = list(csv.DictReader((here / "o" / "scan.csv").read_text().splitlines()))
+    assert {row["channels"] for row in rows} == {"2", "3"}
+    assert not (here / "o" / "helicity_modulus-compared.json").exists()
+
+
+def test_a_failed_run_is_told_and_the_others_are_kept(here, capsys):
+    assert main(["scan", "--config", str(CONFIG), "--values", "1.0", "-3", *SMALL]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 2 runs failed" in said
+    assert "temperature must be positive" in said
+    assert (here / "runs" / "scan" / "temperature=1.0" / "finished").exists()
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
+    started = []
+
+    class Nothing:
+        returncode = 0
+
+        def __init__(self, command, **options):
+            started.append(command)
+
+        def poll(self):
+            return 0
+
+    last = here / "o" / "temperature=2" / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    monkeypatch.setattr(scans.subprocess, "Popen", Nothing)
+    monkeypatch.setattr(scans, "put_together", lambda *args: None)
+    assert main(["scan", "--config", str(CONFIG), "--values", "2", "3", "--output", "o"]) == 0
+    assert f"--ckpt_path=o/{last.relative_to(here / 'o')}" in started[0]
+    assert not any("--ckpt_path" in argument for argument in started[1])
+
+
+def test_two_scans_do_not_share_a_run(here, capsys):
+    (here / "o" / "temperature=2").mkdir(parents=True)
+    with FileLock(here / "o" / "temperature=2" / ".lock"):
+        assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 2
+        assert "Another scan is at work in o/temperature=2" in capsys.readouterr().err
+        assert main(["scan", "--config", str(CONFIG), *SMALL, "--values", "3", "--output", "o"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--config", "no.yaml", "--values", "1"], "There is no configuration at no.yaml"),
+        (["--config", str(CONFIG), "--values", "1", "1"], "names a value twice"),
+        (
+            ["--config", str(CONFIG), "--values", "1", "--processes", "0"],
+            "--processes must be at least 1",
+        ),
+        (["--config", str(CONFIG)], "--values"),
+    ],
+)
+def test_bad_input(wrong, said, here, capsys):
+    assert main(["scan", *wrong]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""The command ``lightdan simulate``."""
+
+import h5py
+import numpy as np
+import pytest
+
+from lightdan import edwards_anderson
+from lightdan.cli.main import main
+from lightdan.testing import all_configurations
+
+
+@pytest.fixture
+def glass(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = edwards_anderson((3, 3), "gaussian", temperature=2.0, seed=1)
+    (tmp_path / "glass.json").write_text(found.to_json())
+    return found
+
+
+def test_files_at_several_temperatures(glass, tmp_path, capsys):
+    given = ["--hamiltonian", "glass.json", "--num", "4000", "--output", "x.h5"]
+    assert main(["simulate", *given, "--temperature", "1.5", "3"]) == 0
+    energies = glass.energy(all_configurations((3, 3), (-1, 1)).numpy())
+    for temperature in (1.5, 3.0):
+        with h5py.File(tmp_path / f"x-T={temperature:g}.h5") as file:
+            configurations, energy = file["configurations"][:], file["energy"][:]
+            assert file.attrs["temperature"] == temperature
+        assert configurations.shape == (4000, 3, 3)
+        np.testing.assert_allclose(energy, glass.energy(configurations))
+        weights = np.exp(-energies / temperature)
+        exact = energies @ weights / weights.sum()
+        assert abs(energy.mean() - exact) < 5 * energy.std() / 4000**0.5
+    assert "at T = 1.5, autocorrelation time" in capsys.readouterr().out
+
+
+def test_the_temperature_is_that_of_the_hamiltonian(glass, tmp_path, capsys):
+    given = ["simulate", "--hamiltonian", "glass.json", "--num", "50", "--output", "x.h5"]
+    assert main(given) == 0
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file.attrs["temperature"] == 2.0
+    assert main(given) == 2
+    assert "x.h5 exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--hamiltonian", "no.json"], "no.json is no Hamiltonian written by lightdan"),
+        (["--temperature", "0"], "temperature must be positive and finite"),
+        (["--num", "0"], "--num must be at least 1"),
+        (["--output", "no/x.h5"], "The directory no of --output does not exist"),
+    ],
+)
+def test_bad_input(glass, capsys, wrong, said):
+    given = ["--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]
+    assert main(["simulate", *given, *wrong]) == 2
+    assert said in capsys.readouterr().err

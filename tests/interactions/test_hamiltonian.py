@@ -1,0 +1,120 @@
+import json
+
+import numpy as np
+import pytest
+
+from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
+from lightdan.simulation import heat_bath, kaufman
+from lightdan.simulation.chains import neighbours
+from lightdan.testing import all_configurations
+
+
+def random_hamiltonian(shape=(3, 3), seed=0, orders=(1, 2, 3, 4)):
+    rng = np.random.default_rng(seed)
+    sites = np.prod(shape)
+    operators = [
+        Operator(
+            f"{order} spins, {k}",
+            np.array([rng.choice(sites, order, replace=False) for _ in range(4)]),
+            rng.normal(),
+        )
+        for order in orders
+        for k in range(2)
+    ]
+    return SpinHamiltonian(shape, operators, temperature=1.5)
+
+
+def uniform(side, coupling=1.0):
+    pairs = np.array([(i, j) for i, row in enumerate(neighbours((side, side))) for j in row if i < j])
+    return SpinHamiltonian((side, side), [Operator("pair (0, 1)", pairs, coupling)], 2.0)
+
+
+def test_energy_is_the_sum_over_terms():
+    ours = random_hamiltonian()
+    states = all_configurations((3, 3), (-1, 1)).numpy()
+    expected = np.zeros(512)
+    for operator in ours.operators:
+        for term in operator.sites:
+            expected -= operator.coupling * np.prod([states.reshape(512, 9)[:, i] for i in term], axis=0)
+    np.testing.assert_allclose(ours.energy(states), expected)
+    energies = np.empty(512)
+    heat_bath._energies(states.reshape(512, 9).astype(np.int8), ours.moves(), energies)
+    np.testing.assert_allclose(energies, expected)
+
+
+@pytest.mark.parametrize(("orders", "even"), [((1, 2, 3, 4), False), ((2, 4), True)])
+def test_simulation_visits_states_by_their_weight(orders, even):
+    """Pearson's χ² over all 512 states, at a temperature where the ladder has several rungs."""
+    ours = random_hamiltonian(orders=orders)
+    assert ours.moves().even == even
+    assert len(heat_bath.temperatures_of_ladder(ours.moves(), 1.5)) > 5
+    states = all_configurations((3, 3), (-1, 1)).numpy()
+    p = np.exp(-ours.energy(states) / 1.5)
+    p /= p.sum()
+    run = ours.simulate(1.5, 40_000, seed=1)
+    assert all(tau.value < 1.2 for tau in run.tau.values())
+    index = (run.configurations.reshape(-1, 9) > 0) @ (2 ** np.arange(8, -1, -1))
+    found, expected = np.bincount(index, minlength=512), 40_000 * p
+    common = expected > 5
+    found = np.append(found[common], found[~common].sum())
+    expected = np.append(expected[common], expected[~common].sum())
+    chi2 = ((found - expected) ** 2 / expected).sum()
+    assert abs(chi2 - len(found)) < 6 * (2 * len(found)) ** 0.5
+
+
+def test_uniform_couplings_are_the_ising_model_at_any_temperature():
+    ours = uniform(8)
+    for temperature in (1.8, 2.4):
+        run = ours.simulate(temperature, 8000, seed=2)
+        energy = ours.energy(run.configurations) / 64
+        exact = kaufman.thermodynamics((8, 8), temperature).energy / 64
+        error = energy.std() * (2 * max(t.value for t in run.tau.values()) / 8000) ** 0.5
+        assert abs(energy.mean() - exact) < 4 * error
+
+
+def test_chains_side_by_side_at_temperatures_of_their_own():
+    ours = uniform(4)
+    spins = np.ones((4000, 16), np.int8)
+    temperatures = np.repeat([2.0, 4.0], 2000)
+    heat_bath.sweep(spins, ours.moves(), temperatures, 60, seed=3)
+    again = np.ones((4000, 16), np.int8)
+    heat_bath.sweep(again, ours.moves(), temperatures, 60, seed=3)
+    np.testing.assert_array_equal(spins, again)
+    for rows, temperature in zip(np.split(spins, 2), (2.0, 4.0), strict=True):
+        energy = ours.energy(rows.reshape(-1, 4, 4))
+        exact = kaufman.thermodynamics((4, 4), temperature).energy
+        assert abs(energy.mean() - exact) < 4 * energy.std() / 2000**0.5
+
+
+def test_file_gives_the_same_hamiltonian(tmp_path):
+    ours = random_hamiltonian()
+    (tmp_path / "h.json").write_text(ours.to_json())
+    read = SpinHamiltonian.load(tmp_path / "h.json")
+    states = all_configurations((3, 3), (-1, 1)).numpy()
+    np.testing.assert_array_equal(read.energy(states), ours.energy(states))
+    assert read.temperature == 1.5
+    assert [o.name for o in read.operators] == [o.name for o in ours.operators]
+
+
+def entry(**change):
+    return {"operators": [{"name": "x", "coupling": 1.0, "error": None, "sites": [[1, 2]]} | change]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 7}, "its format is 7"),
+        ({"temperature": 0}, "temperature is not positive"),
+        ({"lattice_shape": [2, 2]}, "names a site beyond the 4"),
+        (entry(sites=[[1, 1]]), "a site twice"),
+        (entry(coupling=None), "float"),
+        (entry(coupling=float("nan")), "not a finite number"),
+        (entry(sites=[1]), "no list of terms"),
+        ({"operators": [{"name": "x", "sites": [[1]]}]}, "it has no 'coupling'"),
+    ],
+)
+def test_damaged_files_are_named_with_their_fault(change, words, tmp_path):
+    path = tmp_path / "h.json"
+    path.write_text(json.dumps(json.loads(random_hamiltonian().to_json()) | change))
+    with pytest.raises(ValueError, match=rf"h.json is no Hamiltonian written by lightdan: .*{words}"):
+        SpinHamiltonian.load(path)

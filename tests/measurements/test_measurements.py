@@ -1,0 +1,253 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import CSVLogger
+from oracle import Oracle
+
+from lightdan import MADE, Ising, Measurement
+from lightdan.measurements.ensemble import Ensemble, Samples
+from lightdan.measurements.hamiltonian import Hamiltonian
+from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chain
+from lightdan.measurements.observables import Observables, two_point
+from lightdan.measurements.report import Result
+from lightdan.measurements.symmetry import Symmetry
+from lightdan.statistics import Estimate
+from lightdan.testing import MeasurementTests, all_configurations, randomize
+
+SHAPE, TEMPERATURE = (3, 3), 2.0
+
+
+class TestHamiltonian(MeasurementTests):
+    def make(self, **kwargs):
+        return Hamiltonian(num_samples=500, **kwargs)
+
+
+class TestObservables(MeasurementTests):
+    def make(self, **kwargs):
+        return Observables(num_samples=500, **kwargs)
+
+
+class TestImportanceSampling(MeasurementTests):
+    def make(self, **kwargs):
+        return ImportanceSampling(num_samples=500, **kwargs)
+
+
+class TestSymmetry(MeasurementTests):
+    def make(self, **kwargs):
+        return Symmetry(num_configurations=100, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    system = Ising(
+        shape=SHAPE,
+        temperature=TEMPERATURE,
+        num_configurations=8000,
+        splits=(0.1, 0.1, 0.8),
+        cache_dir=str(tmp_path_factory.mktemp("cache")),
+    )
+    system.setup()
+    return system
+
+
+def oracle(**options):
+    model = Oracle(**{"temperature": TEMPERATURE, "lattice_shape": SHAPE, **options})
+    return model.double().eval()
+
+
+def ensemble(system, **options):
+    return Ensemble(oracle(**options), system, TEMPERATURE)
+
+
+def within(estimate, value, errors=4.0):
+    assert abs(estimate.value - value) <= errors * estimate.error, (estimate, value)
+
+
+def test_oracle_has_the_true_hamiltonian(system):
+    estimates = Hamiltonian().measure(ensemble(system)).estimates
+    exact = system.exact(TEMPERATURE)
+    assert estimates["slope"].value == pytest.approx(1, abs=1e-9)
+    assert estimates["r2"].value == pytest.approx(1, abs=1e-9)
+    assert estimates["kl"].value == pytest.approx(0, abs=1e-9)
+    for name in ("ln_z", "intercept"):
+        assert estimates[name].value == pytest.approx(exact.log_partition, abs=1e-9)
+    within(estimates["nll"], exact.entropy)
+
+
+def test_divergence_of_a_wrong_model_against_enumeration(system):
+    ours = ensemble(system, distortion=0.3)
+    estimates = Hamiltonian().measure(ours).estimates
+    exact = system.exact(TEMPERATURE)
+    with torch.no_grad():
+        states = ours.model.states
+        log_q = ours.model.log_prob(states)
+    log_p = -system.energy(states) / TEMPERATURE - exact.log_partition
+    divergence = (log_p.exp() * (log_p - log_q)).sum().item()
+    within(estimates["kl"], divergence)
+    within(estimates["ln_z"], exact.log_partition)
+    assert 0 < estimates["kl"].error < 0.2 * divergence
+    p = log_p.exp()
+    x, y = -log_p - exact.log_partition, -log_q
+    mx, my = (p * x).sum(), (p * y).sum()
+    slope = (p * (x - mx) * (y - my)).sum() / (p * (x - mx) ** 2).sum()
+    within(estimates["slope"], slope.item())
+    within(estimates["intercept"], (my - slope * mx).item())
+
+
+def test_importance_sampling_of_a_wrong_model_is_exact(system):
+    ours = ensemble(system, distortion=0.3)
+    result = ImportanceSampling(num_samples=8000).measure(ours)
+    exact = system.exact(TEMPERATURE)
+    sites = system.num_sites
+    for name in ("energy", "metropolis_energy"):
+        within(result.estimates[name], exact.energy / sites)
+    within(result.estimates["free_energy"], exact.free_energy / sites)
+    within(result.estimates["specific_heat"], exact.specific_heat / sites)
+    assert result.estimates["variational_free_energy"].value > exact.free_energy / sites
+    with torch.no_grad():
+        log_q = ours.model.log_prob(ours.model.states)
+    w = (-system.energy(ours.model.states) / TEMPERATURE - log_q).exp()
+    q = log_q.exp()
+    within(result.estimates["ess"], ((q * w).sum() ** 2 / (q * w**2).sum()).item())
+    assert set(result.reference) >= {"energy", "free_energy"}
+    perfect = ImportanceSampling(num_samples=500).measure(ensemble(system)).estimates
+    assert perfect["ess"].value == pytest.approx(1)
+    assert perfect["acceptance"].value == pytest.approx(1)
+
+
+def test_intervals_cover_what_they_promise(system):
+    # 68 ± 7 % of the 68 % intervals of E and F over 200 seeds.
+    ours = ensemble(system, distortion=0.4)
+    states = ours.model.states
+    log_q = ours.evaluate(ours.model.log_prob, states)
+    exact = system.exact(TEMPERATURE)
+    truth = {"energy": exact.energy, "free_energy": exact.free_energy, "metropolis_energy": exact.energy}
+    hits = dict.fromkeys(truth, 0)
+    for seed in range(200):
+        drawn = np.random.default_rng([seed, 1]).choice(len(states), 1000, p=np.exp(log_q))
+        samples = Samples(ours, states[drawn])
+        samples.log_prob = log_q[drawn]
+        ours.keep(("samples", 1000, seed), lambda samples=samples: samples)
+        estimates = ImportanceSampling(num_samples=1000, seed=seed).measure(ours).estimates
+        for name, value in truth.items():
+            estimate = estimates[name]
+            hits[name] += abs(estimate.value - value / system.num_sites) < estimate.error
+    assert all(0.61 <= hit / 200 <= 0.75 for hit in hits.values()), hits
+
+
+def test_independence_chain_visits_by_weight():
+    log_weights = np.log(np.random.default_rng(0).choice([1.0, 3.0], 100_000))
+    visited, acceptance = independence_chain(log_weights, seed=1)
+    heavy = (log_weights[visited] > 1).mean()
+    assert heavy == pytest.approx(0.75, abs=0.01)
+    # Half of the chain's proposals are heavy; a light one is accepted from a heavy with 1/3.
+    assert acceptance.value == pytest.approx(0.25 * 1 + 0.75 * (0.5 + 0.5 / 3), abs=0.01)
+
+
+def test_observables_of_the_oracle_agree_with_data(system):
+    result = Observables(num_samples=4000).measure(ensemble(system))
+    for name, estimate in result.estimates.items():
+        if name.endswith("_z"):
+            assert abs(estimate.value) < 4, name
+    exact = system.exact(TEMPERATURE)
+    within(result.estimates["energy"], exact.energy / system.num_sites)
+    within(result.estimates["specific_heat"], exact.specific_heat / system.num_sites)
+    assert {"energy_data", "abs_magnetization", "susceptibility"} <= set(result.estimates)
+
+
+def test_fluctuations_equal_the_sum_over_all_states(system):
+    """Binder cumulant and susceptibility, of the model's samples and reweighted from a wrong model."""
+    states = all_configurations(SHAPE, (-1, 1))
+    p = (-system.energy(states) / TEMPERATURE).softmax(0)
+    m = states.flatten(1).mean(1).abs()
+    m1, m2, m4 = ((p * m**power).sum().item() for power in (1, 2, 4))
+    exact = {
+        "binder_cumulant": 1 - m4 / (3 * m2**2),
+        "susceptibility": system.num_sites * (m2 - m1**2) / TEMPERATURE,
+    }
+    plain = Observables(num_samples=8000).measure(ensemble(system)).estimates
+    weighted = ImportanceSampling(num_samples=8000).measure(ensemble(system, distortion=0.3)).estimates
+    for name, value in exact.items():
+        within(plain[name], value)
+        within(plain[f"{name}_data"], value)
+        within(weighted[name], value)
+        assert max(plain[name].error, weighted[name].error) < 0.05 * value
+
+
+def test_observables_see_a_wrong_model(system):
+    result = Observables(num_samples=4000).measure(ensemble(system, distortion=0.3))
+    assert result.estimates["magnetization_z"].value > 5
+
+
+def test_estimates_equal_the_sum_over_all_65536_states():
+    temperature = 6.0  # near enough to the random network for its weights
+    model = randomize(MADE(lattice_shape=(4, 4), width=2), scale=0.1)
+    system = Ising(shape=4, temperature=temperature)
+    states = all_configurations((4, 4), (-1, 1))
+    ours = Ensemble(model, system, temperature)
+    ours.configurations = states[::100]  # the data do not matter here
+    with torch.no_grad():
+        p = model.log_prob(states).exp()
+    found = Observables(num_samples=4000).measure(ours).estimates
+    for name, function in system.observables(1.0).items():
+        within(found[name], (p * function(states)).sum().item())
+    energy = system.energy(states)
+    variance = (p * energy**2).sum() - (p * energy).sum() ** 2
+    within(found["specific_heat"], variance.item() / (16 * temperature**2))
+    free_energy = (p * (energy + temperature * p.log())).sum().item() / 16
+    reweighted = ImportanceSampling(num_samples=4000).measure(ours).estimates
+    within(reweighted["variational_free_energy"], free_energy)
+    within(reweighted["energy"], system.exact(temperature).energy / 16)
+
+
+def test_two_point_function_by_hand(system):
+    s = torch.tensor([[[1, 1, -1], [1, -1, 1], [-1, 1, 1]]], dtype=torch.float64)
+    expected = sum((s.roll(-1, axis) * s).mean().item() for axis in (1, 2)) / 2
+    assert two_point(ensemble(system), s)[0, 0] == pytest.approx(expected)
+
+
+def test_symmetry_of_the_oracle_and_of_a_wrong_model(system):
+    exact = Symmetry(num_configurations=100).measure(ensemble(system)).estimates
+    assert set(system.symmetries) <= set(exact)
+    assert all(abs(estimate.value) < 1e-9 for estimate in exact.values())
+    wrong = Symmetry(num_configurations=100).measure(ensemble(system, distortion=0.3)).estimates
+    assert wrong["z2"].value > 0.1
+    assert 0 < wrong["z2"].error < wrong["z2"].value
+
+
+def test_symmetry_says_when_it_was_given(system):
+    ours = ensemble(system, distortion=0.3, symmetrize=["z2"], augment=["translation"])
+    result = Symmetry(num_configurations=50).measure(ours)
+    assert result.estimates["z2"].value < 1e-9
+    assert result.estimates["z2_bare"].value > 0.1
+    assert "z2" in result.notes[0]
+    assert "translation" in result.notes[0]
+
+
+class Broken(Measurement):
+    name = "broken"
+
+    def measure(self, ensemble):
+        raise RuntimeError("no such thing")
+
+
+class Constant(Measurement):
+    name = "constant"
+
+    def measure(self, ensemble):
+        return Result({"seven": Estimate(7.0, math.inf)}, notes=["seven is seven"])
+
+
+def test_one_failure_does_not_lose_the_others(system, tmp_path, capsys):
+    trainer = Trainer(
+        logger=CSVLogger(tmp_path), callbacks=[Broken(), Constant()], enable_progress_bar=False
+    )
+    with pytest.warns(UserWarning, match="broken: failed: RuntimeError: no such thing"):
+        trainer.test(oracle(), datamodule=system, verbose=False)
+    written = json.loads(next(tmp_path.rglob("constant.json")).read_text())
+    assert written["estimates"] == {"seven": {"value": 7.0, "error": None}}
+    assert "seven is seven" in capsys.readouterr().out

@@ -1,0 +1,91 @@
+"""What the design promises of the code itself: its floors, and that shapes are checked."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+import lightdan
+from lightdan import Bernoulli, Categorical, Ising
+from lightdan.lattices.groups import OPERATIONS
+
+ROOT = Path(lightdan.__file__).parent
+MODULES = {
+    ".".join(("lightdan", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+FLOORS = [
+    ["types", "version", "registry", "statistics", "progress", "lattices"],
+    ["provenance", "simulation", "data", "images"],
+    ["interactions", "conditionals", "objectives"],
+    ["systems", "architectures"],
+    ["checkpoints", "running"],
+    ["measurements"],
+    ["testing"],
+    ["cli", "__main__"],
+]
+"""From the ground; nothing is imported from above."""
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+
+def imported(path):
+    """Modules that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= full & set(MODULES) or {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+IMPORTS = {name: imported(path) & set(MODULES) - {name} for name, path in MODULES.items()}
+
+
+def test_no_cycle():
+    assert len([*TopologicalSorter(IMPORTS).static_order()]) == len(MODULES)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "lightdan"])
+def test_nothing_is_imported_from_above(name):
+    """The package's own `__init__` names everything, lazily, so that nothing may import it."""
+    assert "lightdan" not in IMPORTS[name]
+    part = name.split(".")[1]
+    for other in {found.split(".")[1] for found in IMPORTS[name]}:
+        assert FLOOR[other] <= FLOOR[part]
+        assert {other, part} != {"systems", "architectures"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if name.split(".")[1:2] in (["simulation"], ["images"])]
+)
+def test_simulation_and_images_know_neither_torch_nor_lightning(name):
+    roots = {found.partition(".")[0] for found in imported(MODULES[name])}
+    assert not roots & {"torch", "lightning"}
+
+
+SPINS = torch.ones(4, 3, 3)
+WRONG = {
+    "elements that are no integers": lambda: OPERATIONS["z2"]((3, 3)).act(SPINS, torch.rand(4)),
+    "one configuration without its dimension": lambda: Ising(shape=3).energy([1.0, 1.0]),
+    "parameters of other sites": lambda: Bernoulli().log_prob(SPINS, torch.ones(4, 3, 2, 1)),
+    "configurations that are booleans": lambda: Categorical().log_prob(SPINS > 0, SPINS[..., None]),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_shapes_and_types_are_checked_in_tests(call):
+    with pytest.raises(TypeCheckError):
+        call()
+
+
+def test_every_public_name_can_be_imported():
+    for name in lightdan.__all__:
+        assert getattr(lightdan, name) is not None
+    assert set(dir(lightdan)) == set(lightdan.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Isng'"):
+        lightdan.Isng  # noqa: B018
