@@ -13,6 +13,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
 from lightdan.data.cache import write_hdf5
+from lightdan.data.files import whole_file
 
 
 def run_directory(trainer: Trainer) -> Path:
@@ -33,8 +34,8 @@ class SaveConfig(SaveConfigCallback):
         if not self.already_saved and trainer.is_global_zero:
             directory = run_directory(trainer)
             directory.mkdir(parents=True, exist_ok=True)
-            path = directory / self.config_filename
-            self.parser.save(self.config, path, overwrite=True)
+            with whole_file(directory / self.config_filename) as temporary:
+                self.parser.save(self.config, temporary, multifile=False)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_hyperparams(self.config.as_dict())

@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightdan import registry
+from lightdan.data.files import whole_file, write_text
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.figures import EXACT, MODEL
-from lightdan.measurements.report import Summary, write_result, write_whole
+from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate
 
@@ -64,7 +65,7 @@ class Run:
 
     def start(self, threads: int) -> "subprocess.Popen[bytes]":
         """Begin, or go on from the last checkpoint."""
-        write_whole(self.directory / "settings.txt", self.settings.encode())
+        write_text(self.directory / "settings.txt", self.settings)
         last = self.directory / "run" / "checkpoints" / "last.ckpt"
         resume = [f"--ckpt_path={last}"] if last.exists() else []
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
@@ -197,7 +198,8 @@ def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
                     [run.value, name, estimate, numbers["value"], numbers["error"], reference]
                 )
         show(name, short, runs, contents)
-        figure(short, runs, contents).savefig(output / f"{name}.png", dpi=150)
+        with whole_file(output / f"{name}.png") as temporary:
+            figure(short, runs, contents).savefig(temporary, format="png", dpi=150)
         temperatures = [content["temperature"] for content in contents]
         single = all(isinstance(t, (int, float)) for t in temperatures)
         if name in classes and single and len(set(temperatures)) == len(temperatures) > 1:
@@ -207,7 +209,7 @@ def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
             if result is not None:
                 summary.add(name, result)
                 write_result(output, f"{name}-compared", result, {"temperature": temperatures})
-    write_whole(output / "scan.csv", table.getvalue().encode())
+    write_text(output / "scan.csv", table.getvalue())
     if summary.rows or summary.notes:
         summary.show(f"{len(runs)} values of {short} together", output)
     else:

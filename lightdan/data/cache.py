@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 from filelock import FileLock
 
+from lightdan.data.files import whole_file
 from lightdan.data.readers import Hdf5Rows, Rows
 
 
@@ -106,19 +106,14 @@ def write_hdf5(
     path: Path, arrays: Mapping[str, np.ndarray | Parts], attributes: Mapping[str, Any]
 ) -> None:
     """Write arrays and attributes to an HDF5 file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, array in arrays.items():
-                dataset = file.create_dataset(name, array.shape, array.dtype)
-                start = 0
-                for part in array.parts if isinstance(array, Parts) else [array]:
-                    dataset[start : start + len(part)] = part
-                    start += len(part)
-            file.attrs.update(attributes)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, array.shape, array.dtype)
+            start = 0
+            for part in array.parts if isinstance(array, Parts) else [array]:
+                dataset[start : start + len(part)] = part
+                start += len(part)
+        file.attrs.update(attributes)
 
 
 def _disk_message(directory: Path, error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightdan.architectures.base import Architecture
+from lightdan.data.files import whole_file, write_text
 from lightdan.interactions.fit import Undetermined
 from lightdan.measurements.ensemble import NotMeasurable
 from lightdan.running import run_directory
@@ -163,24 +163,17 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
         "unlisted": sorted(result.unlisted),
         "notes": result.notes,
     }
-    write_whole(directory / f"{stem}.json", json.dumps(content, indent=2).encode())
+    write_text(directory / f"{stem}.json", json.dumps(content, indent=2))
     for name, text in result.attachments.items():
         (directory / stem).mkdir(exist_ok=True)
-        write_whole(directory / stem / name, text.encode())
+        write_text(directory / stem / name, text)
     if result.arrays:
-        temporary = directory / f".{stem}.{os.getpid()}.npz"
-        np.savez_compressed(temporary, **result.arrays)  # type: ignore[arg-type]
-        os.replace(temporary, directory / f"{stem}.npz")
+        with whole_file(directory / f"{stem}.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **result.arrays)  # type: ignore[arg-type]
     if result.figure is not None:
         FigureCanvasAgg(result.figure)
-        result.figure.savefig(directory / f"{stem}.png", dpi=200)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+        with whole_file(directory / f"{stem}.png") as temporary:
+            result.figure.savefig(temporary, format="png", dpi=200)
 
 
 def _against(estimate: Estimate, reference: float | Estimate | None) -> tuple[str, str]:

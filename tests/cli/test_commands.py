@@ -169,7 +169,7 @@ def test_list_shows_every_family(capsys):
 
 
 def test_version_and_import_do_without_torch():
-    code = "import sys, lightdan; from lightdan.main import main; main(['--version']);"
+    code = "import sys, lightdan; from lightdan.cli.main import main; main(['--version']);"
     code += "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == [f"lightdan {lightdan.__version__}", "[]"]
