@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lightdan.measurements.phases.phase_structure import PhaseStructure
     from lightdan.measurements.report import Result
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
-    from lightdan.statistics import Estimate
+    from lightdan.statistics import Bound, Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
     from lightdan.systems.gaussian_field import GaussianField
@@ -67,6 +67,7 @@ _PUBLIC = {
     "Domains": "lightdan.measurements.images.domains",
     "DoubleWell": "lightdan.systems.path",
     "Ensemble": "lightdan.measurements.ensemble",
+    "Bound": "lightdan.statistics",
     "Estimate": "lightdan.statistics",
     "FreeEnergy": "lightdan.measurements.phases.free_energy",
     "GaussianField": "lightdan.systems.gaussian_field",

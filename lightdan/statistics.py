@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,26 @@ class Estimate(NamedTuple):
             decimals = max(decimals, 0)
             return f"{value:.{decimals}f}({error:.{decimals}f})"
         return f"{value:.{decimals}f}({round(error * 10.0**decimals)})"
+
+
+class Bound(NamedTuple):
+    """Bound on an estimate, which lies to one side of it instead of scattering about it.
+
+    Args:
+        value: The bound, in the units of the estimate.
+        side: ``≤`` if the estimate is at most the bound, ``≥`` if it is at least the bound.
+
+    Example:
+        >>> print(Bound(1.0, "≤"))
+        ≤ 1
+    """
+
+    value: float
+    side: Literal["≤", "≥"]
+
+    def __str__(self) -> str:
+        """Return the side and the value in six digits."""
+        return f"{self.side} {self.value:.6g}"
 
 
 def autocorrelation_time(x: ArrayLike) -> Estimate:
@@ -79,54 +99,32 @@ def mean(x: ArrayLike) -> Estimate:
 
 
 def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 32) -> Estimate:
-    """Estimate a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
+    """Value and error of a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
 
-    Let f be the function of all M samples, f_k the function without the m_k samples of block k, and
-    h = M/m_k. The value and its variance over the n blocks are
-
-        v = Σ_k [f − (1 − 1/h) f_k],
-        σ² = 1/n Σ_k (h f − (h−1) f_k − v)²/(h−1).
-
-    The value has no bias of order 1/M. For equal blocks these are the usual n f − (n−1) f̄_k and
+    With f the function of all M samples, f_k that without the m_k samples of block k and h = M/m_k,
+    the value is Σ_k [f − (1 − 1/h) f_k], free of the bias of order 1/M, and its variance the mean
+    of (h f − (h−1) f_k − value)²/(h−1). For n equal blocks these are the usual n f − (n−1) f̄_k and
     (n−1)/n Σ_k (f_k − f̄_k)².
 
     Args:
-        function: Function from one mean per array to a number.
+        function: Takes one mean for each array and returns a number.
         *arrays: Samples along the first axis, equally many in all; shape ``(samples, ...)``.
         blocks: Number n of consecutive blocks; each should last many autocorrelation times.
 
     Raises:
-        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
+        ValueError: the arrays differ in length, or there are fewer than 2 samples or blocks.
 
-    References:
-        F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
+    Source: F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=10_000)
         >>> print(jackknife(lambda first, second: second - first**2, x, x**2))
         0.996(14)
     """
-    (estimate,) = jackknife_each(lambda *means: [function(*means)], *arrays, blocks=blocks)
-    return estimate
-
-
-def jackknife_each(
-    function: Callable[..., ArrayLike], *arrays: ArrayLike, blocks: int = 32
-) -> list[Estimate]:
-    """Estimate several functions of the same means by the blocked jackknife.
-
-    Args:
-        function: Function from one mean per array to a list of numbers.
-        *arrays: Samples as in `jackknife`.
-        blocks: Number of consecutive blocks.
-
-    Raises:
-        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
-    """
     samples = [np.asarray(array, dtype=np.float64) for array in arrays]
     length = len(samples[0])
     if any(len(sample) != length for sample in samples) or min(length, blocks) < 2:
-        raise ValueError("Pass arrays of equal length, with at least 2 samples in at least 2 blocks.")
+        raise ValueError("arrays must be equally long, with at least 2 samples in at least 2 blocks.")
     num_blocks = min(length, blocks)
     starts = np.arange(num_blocks) * length // num_blocks
     sizes = np.diff(starts, append=length)
@@ -135,8 +133,11 @@ def jackknife_each(
         others = sample.sum(axis=0) - np.add.reduceat(sample, starts, axis=0)
         replicas.append((others.T / (length - sizes)).T)
     without = np.array([function(*means) for means in zip(*replicas, strict=True)])
-    full = np.array(function(*(sample.mean(axis=0) for sample in samples)))
-    return [_pseudo_values(*each, length / sizes) for each in zip(full, without.T.copy(), strict=True)]
+    full = function(*(sample.mean(axis=0) for sample in samples))
+    h = length / sizes
+    value = np.sum(full - (1.0 - 1.0 / h) * without)
+    variance = np.mean((h * full - (h - 1.0) * without - value) ** 2 / (h - 1.0))
+    return Estimate(float(value), math.sqrt(variance))
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Estimate:
@@ -281,13 +282,6 @@ def _window(rho: NDArray[np.float64], size: int) -> int:
         if math.exp(-t / decay) < decay / math.sqrt(t * size):
             return t
     return len(rho) - 1
-
-
-def _pseudo_values(full: float, without: NDArray[np.float64], h: NDArray[np.float64]) -> Estimate:
-    """Combine f, the f_k `(blocks,)` and h = M/m_k `(blocks,)` as `jackknife` says."""
-    value = np.sum(full - (1.0 - 1.0 / h) * without)
-    variance = np.mean((h * full - (h - 1.0) * without - value) ** 2 / (h - 1.0))
-    return Estimate(float(value), math.sqrt(variance))
 
 
 def _relative_weights(log_weights: ArrayLike) -> tuple[NDArray[np.float64], float]:

@@ -197,9 +197,10 @@ def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
                 writer.writerow(
                     [run.value, name, estimate, numbers["value"], numbers["error"], reference]
                 )
-        show(name, short, runs, contents)
-        with whole_file(output / f"{name}.png") as temporary:
-            figure(short, runs, contents).savefig(temporary, format="png", dpi=150)
+        if contents[0]["estimates"].keys() - {*contents[0]["unlisted"]}:
+            show(name, short, runs, contents)
+            with whole_file(output / f"{name}.png") as temporary:
+                figure(short, runs, contents).savefig(temporary, format="png", dpi=150)
         temperatures = [content["temperature"] for content in contents]
         single = all(isinstance(t, (int, float)) for t in temperatures)
         if name in classes and single and len(set(temperatures)) == len(temperatures) > 1:

@@ -1,5 +1,6 @@
-"""What a measurement is: a question put to a trained model, answered with numbers ± errors."""
+"""Base classes of measurements: questions about a trained model, answered with numbers ± errors."""
 
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,61 +13,74 @@ from torch import Tensor
 
 from lightdan.architectures.base import Architecture
 from lightdan.measurements.ensemble import Ensemble
-from lightdan.measurements.report import Report, Result
+from lightdan.measurements.report import Report, Result, seconds
 from lightdan.statistics import Estimate
 from lightdan.systems.base import System
 
 
 class Measurement(Callback, ABC):
-    """A question put to a trained model; a subclass implements `measure`.
+    """Question about a trained model; a subclass implements `measure`.
 
-    It runs after every test, in one process, once for each temperature of the system. The numbers go
-    to every logger, to ``<run>/measurements/<name>.json`` with the figure beside it, and into the
-    table that ends the run. What a measurement cannot answer for a system is said and left out.
+    A measurement runs after every test, in one process, once for each temperature of the system.
+    Its numbers go to every logger, to ``<run>/measurements/<name>.json`` with the figure beside it, and
+    into the table that ends the run. If it does not apply to a system, it is skipped and the reason is
+    printed.
 
     Args:
-        every_n_epochs: Measure on validation data too, after each such number of epochs.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
     name: str
-    """Of its files and rows."""
+    """Name in tables and of files."""
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
         self.every_n_epochs = every_n_epochs
+        self._start = (0.0, 0)
+        self._training = ""
 
     @abstractmethod
     def measure(self, ensemble: Ensemble) -> Result:
-        """The answer at one temperature.
+        """Measure at one temperature.
 
         Raises:
-            NotMeasurable: the system lacks what is needed.
+            NotMeasurable: The system lacks what the measurement needs.
         """
 
     def compare(
         self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
     ) -> Result | None:
-        """The answer that needs several temperatures, from those at each; none by default.
+        """Return a result that needs the estimates at several temperatures; by default None.
 
         Args:
-            temperatures: T, ascending.
-            estimates: Those of `measure` at each T.
+            temperatures: T in ascending order.
+            estimates: Estimates of `measure` at each T.
         """
         return None
 
     def survey(self, ensembles: Sequence[Ensemble]) -> Result | None:
-        """The answer that needs model and configurations at several temperatures; none by default.
+        """Return a result that needs model and data at several temperatures; by default None.
 
         Args:
-            ensembles: Those of a model that saw several temperatures, at each.
+            ensembles: One ensemble for each temperature, all of the same model.
         """
         return None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = (time.monotonic(), trainer.global_step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the duration of the training for the report."""
+        start, step = self._start
+        resumed = f" from step {step:,} on" if step else ""
+        self._training = f"training {seconds(time.monotonic() - start)}{resumed}"
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the test configurations."""
         self._run_all(trainer, pl_module, measurements_of(trainer), "test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the validation configurations, when due."""
+        """Measure on the validation configurations if the epoch asks for it."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             epoch = trainer.current_epoch + 1
             due = [
@@ -83,31 +97,30 @@ class Measurement(Callback, ABC):
         measurements: "list[Measurement]",
         split: str,
     ) -> None:
-        """Run the measurements together, for they share the samples: the first runs them all."""
+        """Run all measurements from the first of them, because they share the samples."""
         system = trainer.datamodule
         if not measurements or measurements[0] is not self or not isinstance(system, System):
             return
         if trainer.is_global_zero:
             assert isinstance(model, Architecture)
-            report = Report(trainer, model, split)
+            report = Report(trainer, model, split, self._training)
             known = _known_log_prob(trainer, model, split)
-            found: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
-            several = len(system.temperatures) > 1
+            estimates: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
             ensembles = [
                 Ensemble(model, system, temperature, known, split) for temperature in system.temperatures
             ]
             for ensemble in ensembles:
                 temperature = ensemble.temperature
-                suffix = f"@{system.label(temperature)}" if several else ""
                 for measurement in measurements:
-                    title = measurement.name + suffix
-                    result = report.add(title, partial(measurement.measure, ensemble), temperature)
+                    measure = partial(measurement.measure, ensemble)
+                    result = report.add(measurement.name, measure, temperature)
                     if result is not None:
-                        found[measurement][temperature] = result.estimates
-            for measurement, by_temperature in found.items() if several else ():
+                        estimates[measurement][temperature] = result.estimates
+            for measurement, by_temperature in estimates.items() if len(ensembles) > 1 else ():
                 temperatures = sorted(by_temperature)
-                estimates = [by_temperature[t] for t in temperatures]
-                compare = partial(measurement.compare, temperatures, estimates)
+                compare = partial(
+                    measurement.compare, temperatures, [by_temperature[t] for t in temperatures]
+                )
                 report.add(measurement.name, compare, temperatures)
                 report.add(measurement.name, partial(measurement.survey, ensembles), temperatures)
             report.show()
@@ -115,12 +128,12 @@ class Measurement(Callback, ABC):
 
 
 class SampledMeasurement(Measurement):
-    """A question for which configurations are drawn from the model, once for all that ask for the same.
+    """Measurement that needs samples of the model; measurements with the same arguments share them.
 
     Args:
-        num_samples: Configurations drawn from the model.
-        seed: Of the drawing.
-        every_n_epochs: Measure during training too.
+        num_samples: Number of configurations drawn from the model.
+        seed: Random seed for sampling.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
     def __init__(
@@ -132,13 +145,14 @@ class SampledMeasurement(Measurement):
 
 
 def measurements_of(trainer: Trainer) -> list[Measurement]:
-    """The measurements of a trainer, in their order."""
+    """Return the measurements of a trainer in their order."""
     return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]
 
 
 def _known_log_prob(trainer: Trainer, model: Architecture, split: str) -> Tensor | None:
+    """Return ln p_θ of the test configurations if the test has just computed it."""
     system = trainer.datamodule
     if split == "test" and trainer.world_size == 1 and len(system.temperatures) == 1:
-        terms = torch.cat(model.test_log_prob)
-        return terms if len(terms) == system.num_in("test") else None
+        log_prob = torch.cat(model.test_log_prob)
+        return log_prob if len(log_prob) == system.num_in("test") else None
     return None

@@ -1,4 +1,4 @@
-"""A trained model and its system at one temperature: what measurements share."""
+"""A trained model and its system at one temperature, shared by all measurements."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -17,19 +17,23 @@ T = TypeVar("T")
 
 
 class NotMeasurable(Exception):
-    """The system lacks what the measurement needs; the message says what."""
+    """The measurement does not apply to the system; the message is a sentence that says why.
+
+    The report prints it as ``<name>: skipped. <message>``.
+    """
 
 
 class Ensemble:
     """A trained model, its system and the configurations of both at one temperature.
 
-    Everything is computed when first asked for and kept, so that measurements share it.
+    Everything is computed on first use and cached, so that measurements share it.
 
     Args:
-        model: The architecture.
-        system: The system.
-        temperature: One of the system's temperatures.
-        log_prob: ln p_θ of the test configurations where it is known already.
+        model: Trained model.
+        system: System that the model was trained on.
+        temperature: T, one of the temperatures of the system.
+        log_prob: ln p_θ of the configurations `(M,)`, if it is known already.
+        split: Split of the configurations, ``test`` or ``validation``.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Ensemble:
     ) -> None:
         self.model, self.system, self.temperature = model, system, temperature
         self.split = split
-        self._kept: dict[Hashable, Any] = {}
+        self._cache: dict[Hashable, Any] = {}
         if log_prob is not None:
             self.log_prob = log_prob.double().cpu().numpy()
 
@@ -53,7 +57,7 @@ class Ensemble:
 
     @cached_property
     def log_prob(self) -> np.ndarray:
-        """Ln p_θ of the held-out configurations `(M,)`."""
+        """ln p_θ of the held-out configurations `(M,)`."""
         return self.evaluate(self.model.log_prob, self.configurations)
 
     @cached_property
@@ -61,37 +65,41 @@ class Ensemble:
         """S of the held-out configurations `(M,)`.
 
         Raises:
-            NotMeasurable: it is not known.
+            NotMeasurable: The Hamiltonian is not known.
         """
         return self.action_of(self.configurations)
 
     @cached_property
     def exact(self) -> dict[str, float]:
-        """Exact values by name, where they are known: some take seconds."""
+        """Known exact values by name; some take seconds to compute."""
         return self.system.exact_values(self.temperature)
 
     def action_of(self, configurations: Tensor) -> np.ndarray:
-        """S of configurations `(M,)`, with the constant that makes Z = ∫ e^{−S}."""
+        """Return S of configurations `(M,)`, with the constant for which Z = ∫ e^{−S}.
+
+        Raises:
+            NotMeasurable: The Hamiltonian is not known.
+        """
         if not self.system.has_action:
-            raise NotMeasurable(f"the Hamiltonian of {type(self.system).__name__} is not known")
+            raise NotMeasurable(f"The Hamiltonian of {type(self.system).__name__} is not known.")
         action = self.system.action(configurations.double(), self.temperature)
         return action.cpu().numpy() - self.system.log_measure(self.temperature)
 
     def keep(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, which is called once for all who ask by the same key."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        kept: T = self._kept[key]
-        return kept
+        """Return the cached value of a key; call `make` for it the first time."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value
 
     def samples(self, num: int, seed: int) -> "Samples":
-        """Independent configurations of the model, drawn once for all who ask."""
+        """Return independent configurations of the model, the same ones for the same arguments."""
 
         def draw() -> Samples:
             temperature = self.temperature if self.model.temperature_input else None
             with progress_bar("Sampling", num) as advance:
-                drawn = self.model.sample(num, seed, temperature, progress=advance)
-            return Samples(self, drawn)
+                configurations = self.model.sample(num, seed, temperature, progress=advance)
+            return Samples(self, configurations)
 
         return self.keep(("samples", num, seed), draw)
 
@@ -103,7 +111,7 @@ class Ensemble:
         title: str = "Evaluating",
         batch_size: int = 1000,
     ) -> np.ndarray:
-        """A function of configurations and temperatures, batch by batch, in double precision."""
+        """Evaluate a function of configurations and temperatures batch by batch, in double precision."""
         parts = []
         with progress_bar(title, len(configurations)) as advance:
             for part in configurations.split(batch_size):
@@ -115,14 +123,14 @@ class Ensemble:
 
 @dataclass
 class Samples:
-    """Independent configurations of the model `(M, *lattice)` with ln p_θ and S, when asked for."""
+    """Independent configurations of the model `(M, *lattice)`, with ln p_θ and S."""
 
     ensemble: Ensemble
     configurations: Tensor
 
     @cached_property
     def log_prob(self) -> np.ndarray:
-        """Ln p_θ `(M,)`."""
+        """ln p_θ `(M,)`."""
         return self.ensemble.evaluate(self.ensemble.model.log_prob, self.configurations)
 
     @cached_property
@@ -132,5 +140,5 @@ class Samples:
 
     @property
     def log_weights(self) -> np.ndarray:
-        """Ln of the unnormalised weights e^{−S}/p_θ `(M,)`."""
+        """ln w `(M,)` of the unnormalised weights w = e^{−S}/p_θ."""
         return -self.action - self.log_prob

@@ -1,4 +1,4 @@
-"""The look of all figures: panels across a page."""
+"""Common style of all figures: panels across a page."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ MODEL, DATA, EXACT = "#c03a2b", "#2c5f8a", "#222222"
 
 
 def panels(num: int) -> tuple[Figure, list[Axes]]:
-    """A figure of the width of a page with `num` panels side by side, labelled from (a) on."""
+    """Return a figure as wide as a page with `num` panels side by side, labelled from (a) on."""
     figure = Figure(figsize=(7.0, 1.2 + 3.6 / num), layout="constrained")
     row = list(figure.subplots(1, num, squeeze=False)[0])
     for label, axes in zip("abcdef", row, strict=False):
@@ -20,7 +20,7 @@ def panels(num: int) -> tuple[Figure, list[Axes]]:
 
 
 def dress(axes: Axes, title: str) -> None:
-    """Give a panel its title, and the sizes of all."""
+    """Set the title and the common text sizes of a panel."""
     axes.set_title(title, loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(which="both", labelsize=8)
@@ -29,7 +29,10 @@ def dress(axes: Axes, title: str) -> None:
 
 
 def bin_edges(values: np.ndarray, bins: int = 40) -> list[float]:
-    """Edges of about `bins` equal bins, each over as many of the values that a discrete system takes."""
+    """Return edges of about `bins` equal bins.
+
+    The values of a discrete system lie in the middle of the bins, equally many in each.
+    """
     unique = np.unique(values.round(9))
     low, span = unique[0], max(np.ptp(unique), 1e-9)
     step = np.diff(unique).min() if len(unique) > 1 else span
@@ -40,6 +43,6 @@ def bin_edges(values: np.ndarray, bins: int = 40) -> list[float]:
 
 
 def legends(axes: Iterable[Axes]) -> None:
-    """A small legend without a frame in each panel."""
+    """Draw a small legend without a frame in each panel."""
     for panel in axes:
         panel.legend(frameon=False, fontsize=8)

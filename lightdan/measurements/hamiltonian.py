@@ -1,4 +1,4 @@
-"""The learned Hamiltonian, or action, against the true one."""
+"""Comparison of the learned Hamiltonian, or action, with the true one."""
 
 import math
 
@@ -9,33 +9,39 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, bennett, jackknife, mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import Bound, Estimate, bennett, jackknife, mean
 
 
 class Hamiltonian(SampledMeasurement):
-    """Is −ln p_θ(s) = S(s) + ln Z on held-out configurations, S being H/T or the action of a field?
+    """Learned against true Hamiltonian on held-out configurations: slope, KL, ln Z and NLL.
 
-    Estimates, in nats a configuration:
+    A perfect network has
 
-    - `nll`: ⟨−ln p_θ⟩, never below the entropy but for the noise of the test set;
-    - `slope`, `intercept`, `r2`: of the straight line of −ln p_θ over S, ideally 1, ln Z and 1;
-    - `ln_z`: by Bennett's acceptance ratio between the configurations and samples of the model, right
-      whatever the fit, unlike the intercept, which extrapolates; angles in the measure dθ/2π, paths
-      in dx/√(2πa);
-    - `kl`: KL(data‖model) by the paired estimator ⟨ln p − ln p_θ⟩ with ln p = −S − ln Z, exact where
-      ln Z is known, else with `ln_z`; most of the test set's sampling noise cancels in it;
-    - `nll_bare`, `kl_bare`: of the network before symmetrisation, where there is one.
+        −ln p_θ(s) = S(s) + ln Z,
 
-    A system of unknown Hamiltonian has `nll` only.
+    S being H/T or the action of a field. Estimates, in nats per configuration:
+
+    - `slope`, `intercept`, `r2`: straight line of −ln p_θ against S, ideally 1, ln Z and 1.
+    - `ln_z`: ln Z by Bennett's acceptance ratio between the data and samples of the model. It is
+      unbiased by the fit, unlike the intercept, which extrapolates. The measure is dθ/2π for angles
+      and dx/√(2πa) for paths.
+    - `nll`: ⟨−ln p_θ⟩, at least the entropy, apart from the noise of the test set.
+    - `kl`: KL(data‖model) = ⟨ln p − ln p_θ⟩ with ln p = −S − ln Z and the exact ln Z, or `ln_z` if it
+      is not known. Most sampling noise of the test set cancels in the difference.
+    - `nll_bare`, `kl_bare`: the same before symmetrisation, if the model is symmetrised.
+
+    If the Hamiltonian is not known, `nll` is the only estimate.
     """
 
     name = "hamiltonian"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Slope, intercept, R², ln Z, KL and NLL with errors."""
+        """Measure slope, intercept, R², ln Z, KL and NLL."""
         nll = -ensemble.log_prob
         if not ensemble.system.has_action:
-            note = f"the Hamiltonian of {type(ensemble.system).__name__} is not known: NLL only."
+            name = type(ensemble.system).__name__
+            note = f"The Hamiltonian of {name} is not known, so NLL is the only estimate."
             return Result({"nll": mean(nll)}, {"nll": nll}, notes=[note])
         action = ensemble.action
         samples = ensemble.samples(self.num_samples, self.seed)
@@ -48,17 +54,19 @@ class Hamiltonian(SampledMeasurement):
             "nll": mean(nll),
             "kl": minus(mean(nll - action), constant),
         }
-        reference, notes = {"slope": 1.0, "r2": 1.0}, []
+        reference: dict[str, Reference] = {"slope": 1.0, "r2": Bound(1.0, "≤"), "kl": Bound(0.0, "≥")}
+        notes = []
         if exact is not None:
             reference |= {"ln_z": exact, "intercept": exact}
         else:
-            notes.append("ln Z is not known exactly; kl uses the estimate ln_z.")
+            notes.append("The exact ln Z is not known, so kl uses the estimate ln_z.")
         if "nll" in ensemble.exact:
-            reference["nll"] = ensemble.exact["nll"]
+            reference["nll"] = Bound(ensemble.exact["nll"], "≥")
         if ensemble.model.symmetrize:
             bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
             estimates["nll_bare"] = mean(bare)
             estimates["kl_bare"] = minus(mean(bare - action), constant)
+            reference |= {f"{name}_bare": reference[name] for name in ("nll", "kl") if name in reference}
         return Result(
             estimates,
             {"action": action, "nll": nll},
@@ -69,7 +77,7 @@ class Hamiltonian(SampledMeasurement):
 
     @staticmethod
     def figure(action: np.ndarray, learned: np.ndarray, estimates: dict[str, Estimate]) -> Figure:
-        """S_θ over S, and the difference."""
+        """Plot S_θ against S, and their difference."""
         figure, (left, right) = panels(2)
         ends = np.array([action.min(), action.max()])
         left.plot(action, learned, ".", ms=2, color=DATA, alpha=0.4, label="held-out", rasterized=True)
@@ -86,12 +94,12 @@ class Hamiltonian(SampledMeasurement):
 
 
 def minus(first: Estimate, second: Estimate) -> Estimate:
-    """The difference of two independent estimates."""
+    """Return the difference of two independent estimates."""
     return Estimate(first.value - second.value, math.hypot(first.error, second.error))
 
 
 def line(x: np.ndarray, y: np.ndarray) -> dict[str, Estimate]:
-    """Slope, intercept and R² of the least-squares line of y over x, with jackknife errors."""
+    """Fit y against x by least squares; return slope, intercept and R² with jackknife errors."""
     x0, y0 = x.mean(), y.mean()
     u, v = x - x0, y - y0
     moments = (u, v, u * u, u * v, v * v)

@@ -10,24 +10,35 @@ from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import EXACT, MODEL, bin_edges, legends, panels
 from lightdan.measurements.observables import series, summary
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, effective_sample_size, log_mean_exp, mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import Bound, Estimate, effective_sample_size, log_mean_exp, mean
 
 
 class ImportanceSampling(SampledMeasurement):
-    """Samples of p_θ with weights w = e^{−S}/p_θ give the true ensemble, whatever the fit.
+    """Exact expectation values from samples of the model, whatever its quality, by reweighting.
 
-    S is H/T or the action of a field. Estimates: `ess`, the effective sample size as a fraction,
-    (Σw)²/(M Σw²); `ln_z`, ln⟨w⟩; and the reweighted observables and
-    fluctuations of `Observables`. For a system with an energy also, a site, `free_energy`,
-    −T ln⟨w⟩/N, and `variational_free_energy`, F_q = ⟨H + T ln p_θ⟩/N ≥ F. The Metropolis
-    chain that proposes the same samples independently and accepts with min(1, w'/w) is exact as well:
-    `metropolis_<name>` and `acceptance`. (Nicoli et al., PRE 101, 023304.)
+    Samples of p_θ with weights
+
+        w = e^{−S}/p_θ
+
+    represent the true ensemble, S being H/T or the action of a field. Estimates:
+
+    - `ess`: effective sample size (Σw)²/(M Σw²), as a fraction.
+    - `ln_z`: ln⟨w⟩.
+    - `free_energy`: −T ln⟨w⟩/N per site, and `variational_free_energy`: F_q = ⟨H + T ln p_θ⟩/N, an upper
+      bound on F; both only for a system with an energy.
+    - The reweighted observables and fluctuations of `Observables`.
+    - `metropolis_<name>` and `acceptance`: observables of the Markov chain that proposes the same
+      samples and accepts them with min(1, w'/w), which is exact too.
+
+    References:
+        K. A. Nicoli et al., Phys. Rev. E 101, 023304 (2020).
     """
 
     name = "importance_sampling"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Effective sample size, free energies and reweighted observables."""
+        """Measure the effective sample size, free energies and reweighted observables."""
         samples = ensemble.samples(self.num_samples, self.seed)
         temperature, sites = ensemble.temperature, ensemble.system.num_sites
         log_weights = samples.log_weights
@@ -45,17 +56,18 @@ class ImportanceSampling(SampledMeasurement):
         estimates["acceptance"] = acceptance
         estimates |= {f"metropolis_{name}": mean(column[visited]) for name, column in values.items()}
         exact = ensemble.exact
-        reference = {name: exact[name] for name in estimates if name in exact}
+        reference: dict[str, Reference] = dict.fromkeys(("ess", "acceptance"), Bound(1.0, "≤"))
+        reference |= {name: exact[name] for name in estimates if name in exact}
         reference |= {f"metropolis_{name}": exact[name] for name in values if name in exact}
-        if "free_energy" in reference:
-            reference["variational_free_energy"] = reference["free_energy"]
+        if "free_energy" in exact and ensemble.system.has_energy:
+            reference["variational_free_energy"] = Bound(exact["free_energy"], "≥")
         name = next(iter(values))
         arrays = {"log_weights": log_weights, name: values[name]}
         return Result(estimates, arrays, self.figure(arrays, estimates), reference)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
-        """The weights' distribution, and the first observable's before and after reweighting."""
+        """Plot the distributions of the weights and of the first observable, plain and reweighted."""
         figure, (left, right) = panels(2)
         relative = arrays["log_weights"] - estimates["ln_z"].value
         left.hist(relative, 60, density=True, color=MODEL, alpha=0.7)
@@ -74,7 +86,11 @@ class ImportanceSampling(SampledMeasurement):
 
 
 def independence_chain(log_weights: np.ndarray, seed: int) -> tuple[np.ndarray, Estimate]:
-    """The chain that proposes sample t at step t: the sample it is at `(M,)`, and the acceptance."""
+    """Run the Markov chain that proposes sample t at step t.
+
+    Returns:
+        Number of the sample after each step `(M,)`, and the acceptance.
+    """
     thresholds = np.log(np.random.default_rng(seed).random(len(log_weights)))
     visited = np.zeros(len(log_weights), dtype=int)
     current = 0

@@ -1,4 +1,4 @@
-"""Observables of the model's samples against those of the data."""
+"""Observables of model samples against those of the data."""
 
 import math
 
@@ -15,19 +15,24 @@ from lightdan.statistics import Estimate, jackknife, mean, weighted_mean
 
 
 class Observables(SampledMeasurement):
-    """The system's observables, fluctuations and two-point function: model samples against data.
+    """Observables, fluctuations and two-point function of model samples against held-out data.
 
-    Estimates of the model, `<name>`, with the held-out data's as `<name>_data` and the difference in
-    standard errors as `<name>_z`: the system's own observables; `susceptibility`,
-    N (⟨m²⟩ − ⟨|m|⟩²)/T; `binder_cumulant`, 1 − ⟨m⁴⟩/3⟨m²⟩², but of angles; `specific_heat`,
-    (⟨H²⟩ − ⟨H⟩²)/(N T²); and `correlation_max_deviation`, the
-    largest |C_model(r) − C_data(r)| of C(r) = ⟨s_0 s_r⟩ along the axes with the error at that r.
+    For each quantity there are three estimates: `<name>` of the model, `<name>_data` of the held-out
+    data, and `<name>_z`, their difference in standard errors. The quantities are
+
+    - the observables of the system;
+    - `susceptibility`: N (⟨m²⟩ − ⟨|m|⟩²)/T;
+    - `binder_cumulant`: 1 − ⟨m⁴⟩/3⟨m²⟩², except for angles;
+    - `specific_heat`: (⟨H²⟩ − ⟨H⟩²)/(N T²).
+
+    `correlation_max_deviation` is the largest |C_model(r) − C_data(r)| of the two-point function
+    C(r) = ⟨s_0 s_r⟩ along the axes, with the error at that r.
     """
 
     name = "observables"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Means, fluctuations and C(r), with errors and z-scores."""
+        """Measure means, fluctuations and C(r), with errors and z-scores."""
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         model = series(ensemble, samples)
         data = series(ensemble, ensemble.configurations)
@@ -51,16 +56,16 @@ class Observables(SampledMeasurement):
             float(deviation[worst]), float(np.hypot(*errors[:, worst]))
         )
         reference = dict(summaries[1])
-        hidden = {name for name in estimates if name.endswith(("_data", "_z"))}
+        unlisted = {name for name in estimates if name.endswith(("_data", "_z"))}
         arrays = {"correlation": values, "correlation_error": errors}
         arrays |= {f"{name}_model": column for name, column in model.items()}
         arrays |= {f"{name}_data": column for name, column in data.items()}
         figure = self.figure(arrays, next(iter(model)))
-        return Result(estimates, arrays, figure, reference, hidden)
+        return Result(estimates, arrays, figure, reference, unlisted)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], name: str) -> Figure:
-        """C(r), and the distribution of the first observable."""
+        """Plot C(r), and the distribution of the first observable."""
         figure, (left, right) = panels(2)
         distance = np.arange(1, arrays["correlation"].shape[1] + 1)
         styles = (("model", MODEL, "o"), ("data", DATA, "s"))
@@ -93,7 +98,7 @@ class Observables(SampledMeasurement):
 
 
 def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
-    """Every observable of every configuration."""
+    """Return every observable of every configuration `(M,)`."""
     return {
         name: function(configurations).double().cpu().numpy()
         for name, function in ensemble.system.observables(ensemble.temperature).items()
@@ -103,28 +108,30 @@ def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
 def summary(
     ensemble: Ensemble, values: dict[str, np.ndarray], log_weights: np.ndarray | None = None
 ) -> dict[str, Estimate]:
-    """Means of the observables, and the fluctuations that follow from them, of weighted samples."""
+    """Return means and fluctuations of the observables, weighted if there are weights."""
     if log_weights is None:
-        found = {name: mean(column) for name, column in values.items()}
+        estimates = {name: mean(column) for name, column in values.items()}
         weights = np.ones(len(next(iter(values.values()))))
     else:
-        found = {name: weighted_mean(column, log_weights) for name, column in values.items()}
+        estimates = {name: weighted_mean(column, log_weights) for name, column in values.items()}
         weights = np.exp(log_weights - log_weights.max())
     sites, temperature = ensemble.system.num_sites, ensemble.temperature
     if "abs_magnetization" in values:
-        found["susceptibility"] = _variance(values["abs_magnetization"], weights, sites / temperature)
+        estimates["susceptibility"] = _variance(
+            values["abs_magnetization"], weights, sites / temperature
+        )
     if "magnetization" in values:
         square = values["magnetization"] ** 2
-        found["binder_cumulant"] = jackknife(
+        estimates["binder_cumulant"] = jackknife(
             lambda w, m2, m4: 1 - w * m4 / (3 * m2**2), weights, weights * square, weights * square**2
         )
     if "energy" in values:
-        found["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
-    return found
+        estimates["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
+    return estimates
 
 
 def _variance(column: np.ndarray, weights: np.ndarray, factor: float) -> Estimate:
-    """Factor × (⟨x²⟩ − ⟨x⟩²)."""
+    """Return factor × (⟨x²⟩ − ⟨x⟩²) with its error."""
     shifted = column - column.mean()
     return jackknife(
         lambda w, wx, wxx: factor * (wxx / w - (wx / w) ** 2),
@@ -135,9 +142,10 @@ def _variance(column: np.ndarray, weights: np.ndarray, factor: float) -> Estimat
 
 
 def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:
-    """C(r) of each configuration, mean over sites and axes, r from 1 to half the longest side `(M, R)`.
+    """Return C(r) of each configuration for r from 1 to half the longest side `(M, R)`.
 
-    The product of two spins, levels or fields, the cosine of the difference of two angles.
+    C(r) is the mean over sites and axes of the product of two spins, levels or fields, or of the cosine
+    of the difference of two angles.
     """
     periodic = ensemble.system.boundary == "periodic"
     shape = configurations.shape[1:]

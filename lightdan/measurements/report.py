@@ -1,7 +1,8 @@
-"""What becomes of the answers: files, loggers and the table."""
+"""Results of measurements, and where they go: files, loggers and the table that ends a run."""
 
 import json
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,27 +14,28 @@ from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from lightdan.architectures.base import Architecture
 from lightdan.data.files import whole_file, write_text
 from lightdan.interactions.fit import Undetermined
+from lightdan.measurements import table
 from lightdan.measurements.ensemble import NotMeasurable
+from lightdan.measurements.table import Reference, Row
 from lightdan.running import run_directory
-from lightdan.statistics import Estimate
+from lightdan.statistics import Bound, Estimate
+from lightdan.systems.base import SPLITS, System
 
 
 @dataclass
 class Result:
-    """The answer of a measurement at one temperature.
+    """Estimates of a measurement at one temperature, with their references, figure and notes.
 
     Args:
         estimates: Name → value ± standard error.
-        arrays: Name → the numbers behind the figure, kept in ``<name>.npz``.
+        arrays: Name → numbers behind the figure, saved in ``<name>.npz``.
         figure: One figure.
-        reference: Name → exact value, or that of the data with its error, for the table.
-        unlisted: Names of estimates that are kept in the file but not shown in tables and figures.
+        reference: Name → exact value, estimate from the data, or bound, shown beside the estimate.
+        unlisted: Names of estimates that are in the file but not in tables and figures.
         notes: Sentences that a reader of the numbers must know.
         attachments: File name → text of more files, in the folder ``<name>/``.
     """
@@ -41,84 +43,100 @@ class Result:
     estimates: dict[str, Estimate]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     figure: Figure | None = None
-    reference: Mapping[str, float | Estimate] = field(default_factory=dict)
+    reference: Mapping[str, Reference] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     attachments: dict[str, str] = field(default_factory=dict)
 
 
 class Summary:
-    """The table of results, with the notes below it."""
+    """Rows and notes of several results, printed as one table."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, str, Estimate, float | Estimate | None]] = []
-        self.notes: list[str] = []
+        self.rows: list[Row] = []
+        self.notes: dict[tuple[str, str], list[str]] = {}
 
-    def add(self, title: str, result: Result) -> None:
-        """Add the rows and notes of a result."""
+    def add(self, name: str, result: Result, label: str = "") -> None:
+        """Add a result.
+
+        Args:
+            name: Name of the measurement.
+            result: Result of the measurement.
+            label: Temperature, if there are several.
+        """
         self.rows += [
-            (title, key, estimate, result.reference.get(key))
+            Row(name, label, key, estimate, result.reference.get(key))
             for key, estimate in result.estimates.items()
             if key not in result.unlisted
         ]
-        self.notes += [f"{title}: {note}" for note in result.notes]
+        for text in result.notes:
+            self.note(name, text, label)
+
+    def note(self, name: str, text: str, label: str = "") -> None:
+        """Add a note; a note that is the same at several temperatures is printed once."""
+        self.notes.setdefault((name, text), []).append(label)
 
     def show(self, heading: str, directory: Path) -> None:
-        """Print all, and where the files are."""
-        table = Table(title=heading, title_justify="left")
-        table.add_column("measurement", no_wrap=True)
-        table.add_column("estimate", no_wrap=True)
-        for column in ("value", "reference", "deviation"):
-            table.add_column(column, justify="right", no_wrap=True)
-        last = None
-        for title, name, estimate, reference in self.rows:
-            if last not in (None, title):
-                table.add_section()
-            shown, deviation = _against(estimate, reference)
-            table.add_row(title if title != last else "", name, str(estimate), shown, deviation)
-            last = title
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=110)
-        console.print(table)
-        for note in self.notes:
-            console.print(f"[dim]•[/dim] {note}", highlight=False)
+        """Print the table, the notes and the directory of the files."""
+        console = table.terminal()
+        if rows := table.worst(self.rows):
+            console.print(table.estimates(rows, heading))
+        labels = {row.label for row in self.rows if row.label}
+        for (name, text), at in self.notes.items():
+            title = name if labels <= {*at} else f"{name} at {', '.join(at)}"
+            console.print(f"• {title}: {text}", markup=False, highlight=False)
         if self.rows:
-            console.print(f"Numbers and figures: {directory}", highlight=False)
+            console.print(f"Numbers and figures: {directory}", markup=False, highlight=False)
 
 
 class Report:
     """Files, loggers and table of a round of measurements.
 
     Args:
-        trainer: The trainer.
-        model: The model that is measured.
+        trainer: Trainer of the model and its system.
+        model: Model that is measured.
         split: ``test`` or ``validation``.
+        training: Duration of the training as text, if the model was trained in this process.
     """
 
-    def __init__(self, trainer: Trainer, model: Architecture, split: str) -> None:
-        self.trainer, self.model, self.split = trainer, model, split
+    def __init__(self, trainer: Trainer, model: Architecture, split: str, training: str = "") -> None:
+        self.trainer, self.model, self.split, self.training = trainer, model, split, training
+        self.system: System = trainer.datamodule
         self.directory = run_directory(trainer) / "measurements"
         self.summary = Summary()
+        self.start = time.monotonic()
 
     def add(
-        self, title: str, answer: Callable[[], Result | None], temperature: float | list[float]
+        self, name: str, answer: Callable[[], Result | None], temperature: float | list[float]
     ) -> Result | None:
-        """Measure, write and log; returns the answer, if there is one."""
+        """Measure, write and log.
+
+        Args:
+            name: Name of the measurement.
+            answer: Function that measures.
+            temperature: T, or all T of a result that needs several.
+
+        Returns:
+            The result, or None if there is none.
+        """
+        label = ""
+        if len(self.system.temperatures) > 1 and not isinstance(temperature, list):
+            label = self.system.label(temperature)
+        title = f"{name}@{label}" if label else name
         try:
             result = answer()
         except (NotMeasurable, Undetermined) as reason:
-            self.summary.notes.append(f"{title}: not measured, for {reason}.")
+            self.summary.note(name, f"skipped. {reason}", label)
             return None
         except Exception as error:
-            # The other measurements, and the trained model, are not to be lost with this one.
-            message = f"{title}: failed: {type(error).__name__}: {error}"
-            warnings.warn(message, stacklevel=2)
-            self.summary.notes.append(message)
+            # One failure must not lose the other measurements or the trained model.
+            message = f"failed: {type(error).__name__}: {error}"
+            warnings.warn(f"{title}: {message}", stacklevel=2)
+            self.summary.note(name, message, label)
             return None
         if result is None:
             return None
-        self.summary.add(title, result)
+        self.summary.add(name, result, label)
         self._log(title, result)
         stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
         context = {
@@ -142,13 +160,46 @@ class Report:
                 image = np.asarray(result.figure.canvas.buffer_rgba())
                 logger.log_image(f"{title}/figure", [image], step=self.trainer.global_step)
 
+    def facts(self) -> dict[str, str]:
+        """Return system, data, model and time in words."""
+        system, model = self.system, self.model
+        name, sides = type(system).__name__, " × ".join(map(str, system.lattice_shape))
+        labels = [system.label(temperature) for temperature in system.temperatures]
+        ends = f"{len(labels)} temperatures, {labels[0]} to {labels[-1]}"
+        numbers = [system.num_in(split) for split in SPLITS]
+        shares = ", ".join(
+            f"{number:,} {use}"
+            for number, use in zip(numbers, ("training", "validation", "test"), strict=True)
+        )
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        measuring = f"measurements {seconds(time.monotonic() - self.start)}"
+        return {
+            "System": f"{name}, {sides} sites, {system.boundary}, {ends if labels[1:] else labels[0]}",
+            "Data": f"{sum(numbers):,} configurations: {shares}",
+            "Model": f"{type(model).__name__}, {parameters:,} parameters",
+            "Time": ", ".join(filter(None, (self.training, measuring))),
+        }
+
     def show(self) -> None:
-        """Print the table."""
-        self.summary.show(f"Measured on {self.split} data", self.directory)
+        """Print system, data, model and time, the headline numbers and the table."""
+        console = table.terminal()
+        console.print(f"Measurements on the {self.split} configurations", style="bold")
+        console.print(table.pairs(self.facts()))
+        if block := table.headlines(self.summary.rows):
+            console.print(block)
+        heading = "Estimates"
+        if len(self.system.temperatures) > 1:
+            heading += ", each at the temperature where it is furthest from its reference"
+        self.summary.show(heading, self.directory)
+
+
+def seconds(duration: float) -> str:
+    """Return a duration in words."""
+    return f"{duration:,.{0 if duration >= 10 else 1}f} s"
 
 
 def write_result(directory: Path, stem: str, result: Result, context: Mapping[str, Any]) -> None:
-    """Write ``<stem>.json`` with the numbers and their context, ``.npz`` and ``.png``."""
+    """Write ``<stem>.json`` with the numbers and their context, ``<stem>.npz`` and ``<stem>.png``."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {
         "estimates": {
@@ -156,9 +207,10 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
             for name, estimate in result.estimates.items()
         },
         "reference": {
-            name: _finite(value.value if isinstance(value, Estimate) else value)
+            name: _finite(value.value if isinstance(value, Estimate | Bound) else value)
             for name, value in result.reference.items()
         },
+        "reference_kind": {name: _kind(value) for name, value in result.reference.items()},
         **context,
         "unlisted": sorted(result.unlisted),
         "notes": result.notes,
@@ -176,18 +228,13 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
             result.figure.savefig(temporary, format="png", dpi=200)
 
 
-def _against(estimate: Estimate, reference: float | Estimate | None) -> tuple[str, str]:
-    """A reference, and the deviation from it in standard errors, as the table shows them."""
-    if reference is None:
-        return "", ""
-    value, own_error = reference if isinstance(reference, Estimate) else (reference, 0.0)
-    error = math.hypot(estimate.error, own_error)
-    shown = str(reference) if isinstance(reference, Estimate) else f"{reference:.6g}"
-    if not 0 < error < math.inf:
-        return shown, ""
-    return shown, f"{(estimate.value - value) / error:+.1f} σ"
+def _kind(reference: Reference) -> str:
+    """Return ``exact``, ``estimate``, ``upper bound`` or ``lower bound``."""
+    if isinstance(reference, Bound):
+        return "upper bound" if reference.side == "≤" else "lower bound"
+    return "estimate" if isinstance(reference, Estimate) else "exact"
 
 
 def _finite(value: float) -> float | None:
-    """The number, or null where JSON has none for it."""
+    """Return the number, or None for what JSON cannot hold."""
     return float(value) if math.isfinite(value) else None

@@ -1,39 +1,47 @@
-"""Is the learned Hamiltonian invariant under the operations that the system declares?"""
+"""Invariance of the learned Hamiltonian under the symmetries that the system declares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lightdan.architectures.base import Architecture
 from lightdan.lattices import groups
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.statistics import Bound, Estimate, jackknife, mean
 from lightdan.systems.base import System
 
 MAX_ELEMENTS = 8
+"""Number of elements of a large group that are applied, besides the identity."""
 
 
 class Symmetry(Measurement):
-    """H_θ(g s) − H_θ(s) for the elements g of each declared operation, on held-out configurations.
+    """Change H_θ(g s) − H_θ(s) under the elements g of each symmetry, on held-out configurations.
 
-    Estimates for an operation, relative to the standard deviation of H_θ over the configurations:
-    `<operation>`, the root mean square of the difference, and `<operation>_spread`, the mean over
-    configurations of max − min over the elements (8 at random, besides the identity, of a larger
-    group). A model that was given the symmetry is said to have it by construction, and the network
-    before symmetrisation stands beside it as `<operation>_bare`.
+    Estimates for each symmetry, relative to the standard deviation of H_θ over the configurations:
 
-    Of angles also (max − min)/|mean| of H_θ over the global rotations by 0, 0.2, … 1 × 2π: `o2_spread`
-    of the mean of H_θ over the configurations, and `o2_spread_single`, the mean over single ones.
+    - `<symmetry>`: root mean square of the change.
+    - `<symmetry>_spread`: max − min over the elements, averaged over configurations. Of a large group,
+      the identity and 8 random elements are used.
+    - `<symmetry>_bare`, `<symmetry>_spread_bare`: the same before symmetrisation, if the model is
+      symmetrised.
+
+    For angles there is also (max − min)/|mean| of H_θ over the global rotations by 0, 0.2, … 1 × 2π:
+    `o2_spread` of the mean of H_θ over the configurations, and `o2_spread_single`, averaged over
+    single configurations.
+
+    A symmetry that the model was given (`augment`, `symmetrize`, `reference_frame`) tests no law of the
+    data. A note sums up these symmetries; their estimates are in the file only.
 
     Args:
-        num_configurations: At most so many held-out configurations.
-        seed: Of the choice of elements.
-        every_n_epochs: Measure during training too.
+        num_configurations: Largest number of held-out configurations.
+        seed: Random seed for the choice of elements.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
     name = "symmetry"
@@ -46,15 +54,17 @@ class Symmetry(Measurement):
         self.seed = seed
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Root mean square and spread for each operation."""
+        """Measure the root mean square and the spread for each symmetry."""
         model, system = ensemble.model, ensemble.system
         if not self.operations(system):
-            raise NotMeasurable(f"{type(system).__name__} declares no symmetry")
+            raise NotMeasurable(f"{type(system).__name__} declares no symmetry.")
         configurations = ensemble.configurations[: self.num_configurations]
         functions = {"": model.log_prob}
         if model.symmetrize:
             functions["_bare"] = model.bare_log_prob
+        given = given_symmetries(model)
         estimates: dict[str, Estimate] = {}
+        unlisted: set[str] = set()
         arrays: dict[str, np.ndarray] = {}
         for suffix, function in functions.items():
             identity = ensemble.evaluate(function, configurations)
@@ -63,31 +73,27 @@ class Symmetry(Measurement):
                 values = [ensemble.evaluate(function, image) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
-                estimates |= deviations(name, suffix, differences, identity)
+                ours = deviations(name, suffix, differences, identity)
                 if name == "spin_rotation":
                     table = self.rotation_table(ensemble, function, configurations)
                     arrays["o2_table" + suffix] = table
-                    estimates |= relative_spreads(table, suffix)
-        frame = ["spin_rotation"] if model.reference_frame else []
-        given = sorted({*model.augment, *model.symmetrize, *frame})
-        notes = []
-        if given:
-            notes.append(
-                f"the model was given {', '.join(given)} (augment: {', '.join(model.augment) or 'none'};"
-                f" symmetrize: {', '.join(model.symmetrize) or 'none'}"
-                f"{'; reference frame' if frame else ''}); this tests no law of the data."
-            )
-        return Result(estimates, arrays, self.figure(arrays, estimates), notes=notes)
+                    ours |= relative_spreads(table, suffix)
+                estimates |= ours
+                unlisted |= ours.keys() if name in given else set()
+        reference = dict.fromkeys(estimates, Bound(0.0, "≥"))
+        notes = [summary_of_given(given, estimates)] if given else []
+        figure = self.figure(arrays, estimates)
+        return Result(estimates, arrays, figure, reference, unlisted, notes)
 
     @staticmethod
     def operations(system: System) -> list[str]:
-        """The declared operations that do something: a single site has no rotation."""
+        """Return the symmetries that change something: a single site has no rotation."""
         return [
             name for name in system.symmetries if len(groups.OPERATIONS[name](system.lattice_shape)) > 1
         ]
 
     def images(self, name: str, configurations: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-        """The configurations under the elements of an operation other than the identity."""
+        """Return the configurations under elements of a symmetry other than the identity."""
         group = groups.OPERATIONS[name](shape)
         elements = 1 + torch.randperm(len(group) - 1, generator=torch.Generator().manual_seed(self.seed))
         chosen = elements[:MAX_ELEMENTS].to(configurations.device)
@@ -97,18 +103,18 @@ class Symmetry(Measurement):
     def rotation_table(
         ensemble: Ensemble, function: Callable[[Tensor, Tensor], Tensor], configurations: Tensor
     ) -> np.ndarray:
-        """H_θ of the configurations turned by 0, 0.2, … 1 × 2π `(M, 6)`."""
+        """Return H_θ of the configurations rotated by 0, 0.2, … 1 × 2π `(M, 6)`."""
         group = groups.spin_rotation(configurations.shape[1:])
-        turned = [
+        rotated = [
             group.act(configurations, torch.tensor(degrees, device=configurations.device))
             for degrees in (0, 72, 144, 216, 288)
         ]
-        columns = [-ensemble.temperature * ensemble.evaluate(function, s) for s in turned]
+        columns = [-ensemble.temperature * ensemble.evaluate(function, s) for s in rotated]
         return np.stack([*columns, columns[0]], axis=1)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
-        """The differences' distribution, and their root mean squares."""
+        """Plot the distribution of the differences, and their root mean squares."""
         figure, (left, right) = panels(2)
         names = [name for name in arrays if name in groups.OPERATIONS]
         bare = [f"{name}_bare" if f"{name}_bare" in arrays else name for name in names]
@@ -135,8 +141,31 @@ class Symmetry(Measurement):
         return figure
 
 
+def given_symmetries(model: Architecture) -> dict[str, str]:
+    """Return the symmetries that the model was given, each with the argument that names it."""
+    given = dict.fromkeys(model.augment, "augment")
+    given |= dict.fromkeys(model.symmetrize, "symmetrize")
+    return given | ({"spin_rotation": "reference_frame"} if model.reference_frame else {})
+
+
+def summary_of_given(given: Mapping[str, str], estimates: Mapping[str, Estimate]) -> str:
+    """Return a sentence on the symmetries that the model was given, with the largest deviations."""
+    names = [
+        f"{', '.join(name for name in given if given[name] == argument)} ({argument})"
+        for argument in dict.fromkeys(given.values())
+    ]
+    largest = []
+    for suffix, when in (("", ""), ("_bare", " before symmetrisation")):
+        rms = {name: estimates[name + suffix] for name in given if name + suffix in estimates}
+        if rms:
+            worst = max(rms, key=lambda name: rms[name].value)
+            largest.append(f"{rms[worst]}{when} ({worst})")
+    text = f"Given to the model, so no test of the data: {', '.join(names)}."
+    return f"{text} Largest rms deviation: {', '.join(largest)}." if largest else text
+
+
 def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:
-    """(max − min)/|mean| along the columns of `(M, elements)`: of the rows' mean, and of each row."""
+    """Return (max − min)/|mean| over the columns of `(M, elements)`, of the mean row and of each row."""
     singles = np.ptp(table, axis=1) / np.abs(table.mean(1))
     return {
         f"o2_spread{suffix}": jackknife(lambda h: np.ptp(h) / abs(h.mean()), table),
@@ -147,7 +176,7 @@ def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:
 def deviations(
     name: str, suffix: str, differences: np.ndarray, values: np.ndarray
 ) -> dict[str, Estimate]:
-    """Root mean square and spread of differences `(elements, M)` in units of the values' deviation."""
+    """Return rms and spread of differences `(elements, M)` over the standard deviation of the values."""
     shifted = values - values.mean()
     squares = (differences**2).mean(0)
     all_elements = np.concatenate([np.zeros_like(values)[None], differences])

@@ -1,4 +1,4 @@
-"""What every measurement owes."""
+"""Property tests for measurements."""
 
 import json
 import math
@@ -22,13 +22,14 @@ from lightdan.interactions.fit import Undetermined
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Result
+from lightdan.statistics import Bound
 from lightdan.systems.base import System
 from lightdan.systems.ising import Ising
 from lightdan.testing.states import random_configurations, randomize
 
 
 class _Unknown(System):
-    """Random configurations of any kind of site, of which nothing else is known."""
+    """Random configurations of any kind of site, without Hamiltonian or symmetries."""
 
     def __init__(self, shape: tuple[int, ...], site: Mapping[str, Any], boundary: str) -> None:
         super().__init__(num_configurations=200, splits=(0.25, 0.25, 0.5))
@@ -44,20 +45,20 @@ LATTICES = {"open chain": ((4,), "open"), "torus": ((3, 3), "periodic"), "window
 
 @contextmanager
 def no_failure() -> Iterator[None]:
-    """A measurement that fails, which a run would go on without, raises."""
+    """Raise an error if a measurement fails, which a run would only report."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*: failed: ")
         yield
 
 
 class MeasurementTests:
-    """What every measurement owes; a subclass gives `make`, small enough for a second.
+    """Property tests for measurements: subclass and implement `make`, small enough to run in a second.
 
-    It is put to a network with random weights: of spins by default, on an Ising torus of 3 × 3 at
-    T = 4. A measurement of something else names its system by `make_system`.
+    The measurement runs on a network with random weights. Its default system is an Ising model on a
+    periodic 3 × 3 lattice at T = 4; override `make_system` for a measurement of other systems.
 
     Example:
-        A file of tests for a measurement of your own::
+        Tests of your own measurement::
 
             class TestMine(MeasurementTests):
                 def make(self, **kwargs):
@@ -65,20 +66,20 @@ class MeasurementTests:
     """
 
     undefined: ClassVar[tuple[str, ...]] = ()
-    """Estimates that may lack a finite value or a positive error on so small a system, for a reason."""
+    """Names of estimates that may lack a finite value or a positive error on a system this small."""
     two_temperatures: ClassVar[dict[str, Any]] = {"temperature": [4.0, 5.0]}
-    """Arguments that give the system two temperatures; none where it can have one only."""
+    """Arguments with which the system has two temperatures; empty if it can only have one."""
 
     def make(self, **kwargs: Any) -> Measurement:
-        """The measurement, with the arguments of `Measurement` passed on to it."""
+        """Return the measurement; pass the arguments on to it."""
         raise NotImplementedError
 
     def make_system(self, **kwargs: Any) -> System:
-        """A small system that it can measure, with the arguments of `System` passed on to it."""
+        """Return a small system that the measurement applies to; pass the arguments on to it."""
         return Ising(shape=3, **{"temperature": 4.0, **kwargs})
 
     def make_model(self, system: System, **kwargs: Any) -> Architecture:
-        """A network with random weights for a system."""
+        """Return a network with random weights for a system."""
         torch.manual_seed(0)
         linked = {name: getattr(system, name) for name in ("site_kind", "levels", "symmetries")}
         model = MADE(lattice_shape=system.lattice_shape, width=2, **linked, **kwargs)
@@ -86,7 +87,7 @@ class MeasurementTests:
 
     @pytest.fixture
     def system(self, tmp_path: Path) -> System:
-        """800 configurations, in a cache of their own."""
+        """Provide a system of 800 configurations with its own cache."""
         return self._system(tmp_path)
 
     def _system(self, folder: Path, **kwargs: Any) -> System:
@@ -123,8 +124,8 @@ class MeasurementTests:
             assert math.isfinite(value), name
             assert 0 < error < math.inf, name
 
-    def test_name_is_that_of_its_files_alone(self) -> None:
-        """Lower case, digits, underscores; and no other measurement has it."""
+    def test_name_is_unique(self) -> None:
+        """Require a name of lower case, digits and underscores that no other measurement has."""
         ours = type(self.make())
         assert re.fullmatch(r"[a-z][a-z0-9_]*", ours.name)
         registry.load_plugins()
@@ -133,15 +134,20 @@ class MeasurementTests:
             assert related or getattr(other, "name", None) != ours.name, other
 
     def test_every_estimate_has_an_error(self, system: System) -> None:
-        """Finite, and positive; references and unlisted names are those of estimates."""
+        """Require finite values and positive errors, bounds that hold, and names of estimates only."""
         result = self._measure(system)
         self._check({name: estimate._asdict() for name, estimate in result.estimates.items()})
         assert {*result.reference, *result.unlisted} <= {*result.estimates}
+        for name, reference in result.reference.items():
+            if isinstance(reference, Bound):
+                excess = result.estimates[name].value - reference.value
+                beyond = excess if reference.side == "≤" else -excess
+                assert beyond <= 5 * result.estimates[name].error + 1e-9, (name, str(reference))
         assert all(isinstance(array, np.ndarray) for array in result.arrays.values())
         assert all(note.strip() for note in result.notes)
 
     def test_same_seed_same_numbers(self, system: System) -> None:
-        """To the last bit, whatever ran before."""
+        """Require identical numbers from the same seed, whatever ran before."""
         first = self._measure(system)
         np.random.seed(1)
         torch.rand(5)
@@ -150,7 +156,7 @@ class MeasurementTests:
         np.testing.assert_equal(again.arrays, first.arrays)
 
     def test_files_are_written(self, system: System, tmp_path: Path) -> None:
-        """By the test of a Trainer: the numbers, the arrays and the figure, as far as there are any."""
+        """Require files of numbers, arrays and figure after `Trainer.test`, as far as they exist."""
         result, name = self._measure(system), self.make().name
         folder = self._test(tmp_path, system, self.make_model(system))
         written = json.loads((folder / f"{name}.json").read_text())
@@ -161,28 +167,25 @@ class MeasurementTests:
         assert {path.name for path in folder.glob(f"{name}/*")} == {*result.attachments}
 
     def test_measures_during_training(self, system: System, tmp_path: Path) -> None:
-        """With `every_n_epochs`, on the validation configurations."""
+        """Require a file from validation configurations with `every_n_epochs`."""
         trainer = self._trainer(tmp_path, every_n_epochs=1)
         with no_failure():
             trainer.fit(self.make_model(system).train(), datamodule=system)
         assert (tmp_path / "run" / "measurements" / f"{self.make().name}-epoch0.json").exists()
 
     def test_measures_at_several_temperatures(self, tmp_path: Path) -> None:
-        """At each that the network saw, in files of their own."""
+        """Require a file for each temperature."""
         if not self.two_temperatures:
-            pytest.skip("a system of one temperature")
+            pytest.skip("The system can have only one temperature.")
         system = self._system(tmp_path, **self.two_temperatures)
         folder = self._test(tmp_path, system, self.make_model(system, temperature_input=True))
-        found = {path.name for path in folder.glob("*.json")}
-        assert found >= {f"{self.make().name}@{system.label(t)}.json" for t in system.temperatures}
+        files = {path.name for path in folder.glob("*.json")}
+        assert files >= {f"{self.make().name}@{system.label(t)}.json" for t in system.temperatures}
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("lattice", LATTICES)
     def test_says_what_it_cannot_measure(self, kind: str, lattice: str) -> None:
-        """Of configurations of which nothing is known it has an answer, or a reason why it has none.
-
-        The reason is half a sentence, between “not measured, for” and a full stop.
-        """
+        """Require a result, or a sentence with the reason, for configurations without Hamiltonian."""
         shape, boundary = LATTICES[lattice]
         system = _Unknown(shape, {"site_kind": kind, "levels": KINDS[kind]}, boundary)
         try:
@@ -191,6 +194,5 @@ class MeasurementTests:
             answer = str(reason)
         if isinstance(answer, str):
             assert answer
-            assert not answer.endswith(".")
         else:
             assert answer.estimates

@@ -387,7 +387,7 @@ def test_two_processes_train_as_one(arguments, tmp_path):
     process = start(tmp_path, "fit", *arguments, "two", "--trainer.devices=2", "--trainer.strategy=ddp")
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output[-2000:]
-    assert output.count("Measured on test data") == 1
+    assert output.count("Measurements on the test configurations") == 1
     one, two = (estimates(f"runs/{name}/version_0") for name in ("one", "two"))
     nll = [found["hamiltonian"]["nll"] for found in (one, two)]
     assert nll[0]["value"] == pytest.approx(nll[1]["value"], abs=nll[0]["error"])

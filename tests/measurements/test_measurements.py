@@ -9,13 +9,13 @@ from lightning.pytorch.loggers import CSVLogger
 from oracle import Oracle
 
 from lightdan import MADE, Ising, Measurement
-from lightdan.measurements.ensemble import Ensemble, Samples
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable, Samples
 from lightdan.measurements.hamiltonian import Hamiltonian
 from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chain
 from lightdan.measurements.observables import Observables, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.symmetry import Symmetry
-from lightdan.statistics import Estimate
+from lightdan.statistics import Bound, Estimate
 from lightdan.testing import MeasurementTests, all_configurations, randomize
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
@@ -224,8 +224,23 @@ def test_symmetry_says_when_it_was_given(system):
     result = Symmetry(num_configurations=50).measure(ours)
     assert result.estimates["z2"].value < 1e-9
     assert result.estimates["z2_bare"].value > 0.1
-    assert "z2" in result.notes[0]
-    assert "translation" in result.notes[0]
+    assert "z2 (symmetrize)" in result.notes[0]
+    assert "translation (augment)" in result.notes[0]
+    assert "before symmetrisation" in result.notes[0]
+    assert {"z2", "z2_bare", "translation_spread"} <= result.unlisted
+    assert "rotation" not in result.unlisted
+
+
+def test_bounds_are_no_references_to_scatter_about(system):
+    ours = ensemble(system, distortion=0.3)
+    learned = Hamiltonian(num_samples=500).measure(ours)
+    assert learned.reference["r2"] == Bound(1.0, "≤")
+    assert learned.reference["kl"] == Bound(0.0, "≥")
+    assert learned.reference["slope"] == 1.0
+    weighted = ImportanceSampling(num_samples=500).measure(ours)
+    free_energy = weighted.reference["free_energy"]
+    assert weighted.reference["variational_free_energy"] == Bound(free_energy, "≥")
+    assert weighted.reference["ess"] == Bound(1.0, "≤")
 
 
 class Broken(Measurement):
@@ -239,15 +254,33 @@ class Constant(Measurement):
     name = "constant"
 
     def measure(self, ensemble):
-        return Result({"seven": Estimate(7.0, math.inf)}, notes=["seven is seven"])
+        estimates = {"seven": Estimate(7.0, math.inf), "eight": Estimate(8.0, 1.0)}
+        reference = {"seven": Bound(math.inf, "≤"), "eight": 8.0}
+        return Result(estimates, reference=reference, notes=["seven is seven"])
+
+
+class BadLuck(Measurement):
+    name = "bad_luck"
+
+    def measure(self, ensemble):
+        raise NotMeasurable("The system has no luck.")
 
 
 def test_one_failure_does_not_lose_the_others(system, tmp_path, capsys):
     trainer = Trainer(
-        logger=CSVLogger(tmp_path), callbacks=[Broken(), Constant()], enable_progress_bar=False
+        logger=CSVLogger(tmp_path),
+        callbacks=[Broken(), Constant(), BadLuck()],
+        enable_progress_bar=False,
     )
     with pytest.warns(UserWarning, match="broken: failed: RuntimeError: no such thing"):
         trainer.test(oracle(), datamodule=system, verbose=False)
     written = json.loads(next(tmp_path.rglob("constant.json")).read_text())
-    assert written["estimates"] == {"seven": {"value": 7.0, "error": None}}
-    assert "seven is seven" in capsys.readouterr().out
+    assert written["estimates"]["seven"] == {"value": 7.0, "error": None}
+    assert written["reference"] == {"seven": None, "eight": 8.0}
+    assert written["reference_kind"] == {"seven": "upper bound", "eight": "exact"}
+    output = capsys.readouterr().out
+    assert "constant: seven is seven" in output
+    assert "broken: failed: RuntimeError: no such thing" in output
+    assert "bad_luck: skipped. The system has no luck." in output
+    assert "Ising, 3 × 3 sites, periodic, T=2" in output
+    assert "800 training, 800 validation, 6,400 test" in output
