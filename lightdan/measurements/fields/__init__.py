@@ -1,1 +1,1 @@
-"""Angles and fields: vortices, actions, kinks, correlators, predictions."""
+"""Measurements on angles and fields: vortices, actions, kinks, correlators, predictions."""

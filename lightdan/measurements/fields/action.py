@@ -1,4 +1,4 @@
-"""The learned action of a path, and its kinetic and potential parts."""
+"""Learned action of a path, and its kinetic and potential parts."""
 
 import numpy as np
 
@@ -10,19 +10,21 @@ from lightdan.systems.path import Path
 
 
 class Action(Hamiltonian):
-    """Is −ln p_θ(x) = S(x) + ln Z on held-out paths, and is it so for both parts of S?
+    """Learned against true action on held-out paths: slope, KL, ln Z, kinetic and potential part.
 
-    The estimates of `Hamiltonian`, and `kinetic` and `potential`: the coefficients of the least-squares
-    plane −ln p_θ = k Σ (x_{i+1} − x_i)²/2a + v Σ a V(x_i) + c, ideally both 1.
+    Estimates are those of `Hamiltonian`, and `kinetic` k and `potential` v, ideally both 1, of the
+    least-squares plane
+
+        −ln p_θ = k Σ_i (x_{i+1} − x_i)²/2a + v Σ_i a V(x_i) + c.
     """
 
     name = "action"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Slope, intercept, R², ln Z, KL, NLL and the coefficients of the parts."""
+        """Measure slope, intercept, R², ln Z, KL, NLL and the coefficients of both parts."""
         system = ensemble.system
         if not isinstance(system, Path):
-            raise NotMeasurable(f"{type(system).__name__} has no kinetic and potential action")
+            raise NotMeasurable(f"{type(system).__name__} has no kinetic and potential action.")
         result = super().measure(ensemble)
         paths = ensemble.configurations.double()
         parts = [
@@ -37,7 +39,7 @@ class Action(Hamiltonian):
 
 
 def plane(columns: list[np.ndarray], y: np.ndarray) -> list[Estimate]:
-    """Coefficients of the least-squares fit of y by the columns and a constant, jackknife errors."""
+    """Fit y by the columns and a constant; return the coefficients with jackknife errors."""
     design = np.stack([np.ones_like(y), *(column - column.mean() for column in columns)], axis=1)
     outer = design[:, :, None] * design[:, None, :]
     products = design * (y - y.mean())[:, None]

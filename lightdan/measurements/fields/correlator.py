@@ -1,4 +1,4 @@
-"""The two-point function in imaginary time, and the energy gap that it decays with."""
+"""Two-point function in imaginary time, and the energy gap from its decay."""
 
 import math
 from typing import Any
@@ -19,17 +19,21 @@ from lightdan.systems.path import Path
 
 
 class Correlator(SampledMeasurement):
-    """C(t) = ⟨x_0 x_t⟩ and the gap E_1 − E_0 by which it decays, of samples, reweighted ones and data.
+    """Two-point function C(t) = ⟨x_0 x_t⟩ of paths, and the energy gap E_1 − E_0.
 
-    Two levels give C(t) ∝ cosh((E_1 − E_0)(t − N/2) a). The gap is the solution of
-    C(t_1)/C(t_2) = cosh(…)/cosh(…) with t_1 a = `start`, where the higher levels have died out, and
-    t_2 = 3 t_1, before the noise takes over. Estimates: `gap`, `gap_reweighted`, `gap_data`, at the
-    lattice spacing a; and `gap_continuum`, that of the samples times the exact ratio of the gaps at
-    a → 0 and at a.
+    The lowest two levels alone have
+
+        C(t) ∝ cosh((E_1 − E_0)(t − N/2) a).
+
+    The gap solves this for C(t_1)/C(t_2). At t_1 the higher levels have died out, and t_2 = 3 t_1 is
+    short enough for the noise. Estimates, at the lattice spacing a:
+
+    - `gap`, `gap_reweighted`, `gap_data`: gap of samples, reweighted samples and held-out data.
+    - `gap_continuum`: `gap` times the exact ratio of the gaps at a → 0 and at a.
 
     Args:
-        start: Imaginary time t_1 a, by default that by which the second excitation lost e^−5.
-        kwargs: Of `SampledMeasurement`: num_samples, seed, every_n_epochs.
+        start: Imaginary time t_1 a; by default the second excitation has decayed to e^−5 there.
+        kwargs: Arguments of `SampledMeasurement`: num_samples, seed, every_n_epochs.
     """
 
     name = "correlator"
@@ -39,10 +43,10 @@ class Correlator(SampledMeasurement):
         self.start = start
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """C(t) and the gaps."""
+        """Measure C(t) and the gaps."""
         system = ensemble.system
         if not isinstance(system, Path):
-            raise NotMeasurable(f"{type(system).__name__} is no path")
+            raise NotMeasurable(f"{type(system).__name__} is not a system of paths.")
         solved = system.solution(ensemble.temperature)
         energies, continuum = solved.energies, solved.continuum_energies()
         exact_gap = float(energies[1] - energies[0])
@@ -65,7 +69,7 @@ class Correlator(SampledMeasurement):
             arrays[name.replace("gap", "correlator")] = np.array(curve)
             estimates[name] = gap(products, weights, first, system.num_sites, spacing)
             if not math.isfinite(estimates[name].value):
-                notes.append(f"{name}: C(t) does not decay as a cosh from {first} slices on.")
+                notes.append(f"{name} is undefined because C(t) is not a cosh from {first} slices on.")
         ratio = float(continuum[1] - continuum[0]) / exact_gap
         estimates["gap_continuum"] = Estimate(
             ratio * estimates["gap"].value, ratio * estimates["gap"].error
@@ -77,7 +81,7 @@ class Correlator(SampledMeasurement):
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], spacing: float) -> Figure:
-        """C(τ), and its deviation from the exact one."""
+        """Plot C(τ), and its deviation from the exact one."""
         figure, (left, right) = panels(2)
         exact = arrays["exact"]
         times = spacing * np.arange(len(exact))
@@ -98,25 +102,25 @@ class Correlator(SampledMeasurement):
 
 
 def two_levels_from(solved: TransferMatrix, start: float | None = None) -> int:
-    """Slices after which the lowest two levels are left, by default where e^−5 of the third is."""
+    """Return the number of slices after which two levels are left; by default e^−5 of the third."""
     if start is None:
         start = 5.0 / float(solved.energies[2] - solved.energies[0])
     return min(max(1, round(start / solved.spacing)), solved.num_slices // 2 - 1)
 
 
 def correlations(paths: Tensor) -> np.ndarray:
-    """Mean of x_i x_{i+t} over i, of each path, for t = 0, …, N/2 `(M, N/2 + 1)`."""
+    """Return the mean of x_i x_{i+t} over i for each path and t = 0, …, N/2 `(M, N/2 + 1)`."""
     power = torch.fft.rfft(paths.double(), dim=1).abs().square()
     products = torch.fft.irfft(power, n=paths.shape[1], dim=1) / paths.shape[1]
     return products[:, : paths.shape[1] // 2 + 1].cpu().numpy()
 
 
 def gap(products: np.ndarray, weights: np.ndarray, first: int, sites: int, spacing: float) -> Estimate:
-    """The gap from C at `first` slices and at three times that; not a number where there is none."""
+    """Return the gap from C at `first` and 3 × `first` slices; NaN if there is no solution."""
     last = min(3 * first, products.shape[1] - 1)
 
     def solve(ratio: float) -> float:
-        """ΔE from C(first)/C(last)."""
+        """Return ΔE from C(first)/C(last)."""
 
         def excess(energy: float) -> float:
             arguments = [energy * spacing * (sites / 2 - t) for t in (first, last)]

@@ -1,4 +1,4 @@
-"""Kinks of the double well: their number, their shape and what one costs."""
+"""Kinks of the double well: number, profile and action."""
 
 import math
 
@@ -15,27 +15,31 @@ from lightdan.statistics import Estimate, mean, weighted_mean
 from lightdan.systems.path import DoubleWell, count_kinks
 
 HALF_WIDTH = 3.0
-"""Imaginary time on either side of a kink, in units of √2/μ, over which its profile is taken."""
+"""Imaginary time on either side of a kink in its profile, in units of √2/μ."""
+SOURCES = {"model": "model samples", "data": "held-out data"}
 
 
 class Kinks(SampledMeasurement):
-    """Tunnelling events x = ±v tanh(μ(τ − τ_0)/√2): number, mean profile and action.
+    """Tunnelling events x = ±v tanh(μ(τ − τ_0)/√2) of paths: number, mean profile and action.
 
-    Estimates: `kinks`, the number in a path, by sign changes with hysteresis ±v/2, of the samples,
-    `kinks_reweighted` with weights e^{−S}/p_θ and `kinks_data`; `profile_rms`, the root mean square
-    deviation of the samples' mean profile from that of the data, both centred at the crossing of zero;
-    and `kink_action`, half of what a kink and an antikink, half a period apart, add to −ln p_θ when
-    laid over held-out paths that have none: [S_θ(x t) − S_θ(x)]/2 with t = tanh tanh. Its reference is
-    the same of the true S; a single kink on the classical path costs √(8/9) μ³/λ.
+    Estimates:
+
+    - `kinks`, `kinks_reweighted`, `kinks_data`: kinks per path in samples, in samples with weights
+      e^{−S}/p_θ, and in held-out data, counted as sign changes with hysteresis ±v/2.
+    - `profile_rms`: root mean square difference between the mean profiles in samples and data, both
+      centred at the crossing of zero.
+    - `kink_action`: increase [S_θ(x t) − S_θ(x)]/2 per kink, when a factor t = tanh tanh puts a kink and
+      an antikink, half a period apart, into held-out paths without kinks. The reference is the same
+      increase of the true S. A single kink on the classical path costs √(8/9) μ³/λ.
     """
 
     name = "kinks"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Numbers, profiles and the action of a kink."""
+        """Measure numbers, profiles and the action of a kink."""
         system = ensemble.system
         if not isinstance(system, DoubleWell):
-            raise NotMeasurable(f"{type(system).__name__} has no kinks")
+            raise NotMeasurable(f"{type(system).__name__} has no kinks.")
         samples = ensemble.samples(self.num_samples, self.seed)
         data = ensemble.configurations
         model, held_out = (
@@ -52,7 +56,7 @@ class Kinks(SampledMeasurement):
         beta, sites = 1 / ensemble.temperature, system.num_sites
         rate = system.minimum * math.sqrt(system.strength / 2)
         width = min(sites // 4, round(HALF_WIDTH / rate * sites / beta) + 1)
-        # The zero lies between two slices, on average in the middle.
+        # The zero lies between two slices, in the middle on average.
         offsets = beta / sites * (np.arange(-width, width + 1) - 0.5)
         arrays = {"kinks_model": model, "kinks_data": held_out, "time": offsets}
         arrays["tanh"] = system.minimum * np.tanh(rate * offsets)
@@ -60,7 +64,7 @@ class Kinks(SampledMeasurement):
         for name, paths in (("model", samples.configurations), ("data", data)):
             values, num = profile(paths, width, system.minimum / 2)
             if num < 10:
-                notes.append(f"{num} kinks in the {name} are too few for a profile.")
+                notes.append(f"{num} kinks in the {SOURCES[name]} are too few for a profile.")
                 continue
             profiles[name] = arrays[f"profile_{name}"] = values
         if len(profiles) == 2:
@@ -79,13 +83,13 @@ class Kinks(SampledMeasurement):
             estimates["kink_action"] = mean((learned[0] - learned[1]) / 2)
             reference["kink_action"] = mean((true[0] - true[1]) / 2)
         else:
-            notes.append("no held-out path is without kinks: kink_action is not measured.")
+            notes.append("Too few held-out paths are without kinks to measure kink_action.")
         figure = self.figure(arrays)
         return Result(estimates, arrays, figure, reference, {"kinks_data"}, notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray]) -> Figure:
-        """The distribution of the number of kinks, and the profiles with the classical one."""
+        """Plot the distribution of the number of kinks, and the profiles with the classical one."""
         figure, (left, right) = panels(2)
         both = np.concatenate([arrays["kinks_model"], arrays["kinks_data"]])
         edges = bin_edges(both)
@@ -101,22 +105,22 @@ class Kinks(SampledMeasurement):
         right.plot(
             arrays["time"], arrays["tanh"], "-", lw=1, color=EXACT, label=r"$v\,\tanh(\mu\tau/\sqrt{2})$"
         )
-        left.set(xlabel="kinks in a path", ylabel="density")
+        left.set(xlabel="kinks per path", ylabel="density")
         right.set(xlabel=r"$\tau-\tau_0$", ylabel="$x$")
         legends((left, right))
         return figure
 
 
 def profile(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, int]:
-    """Mean of a path about its rising kinks and of its negative about the falling ones.
+    """Average paths around their rising kinks, and the negative of paths around falling ones.
 
-    A kink is centred at the last change of sign before the path is beyond the other threshold; where
-    it stays there for a moment only, it is not counted.
+    A kink is a change of sign with the path beyond one threshold before it and beyond the other after
+    it, at both ends of the window.
 
     Args:
-        paths: `(M, N)`.
-        width: Slices on either side.
-        threshold: Of the hysteresis.
+        paths: Paths `(M, N)`.
+        width: Number of slices on either side of a kink.
+        threshold: Threshold of the hysteresis, in units of x.
 
     Returns:
         Mean and standard error `(2, 2 width + 1)`, and the number of kinks.
@@ -126,10 +130,9 @@ def profile(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, in
     index = torch.arange(-width, width + 1, device=paths.device)
     for sign, crossing in ((1, rising), (-1, ((paths > 0) & (paths.roll(-1, 1) <= 0)))):
         row, column = crossing.nonzero(as_tuple=True)
-        found = sign * paths[row[:, None], (column[:, None] + index) % paths.shape[1]]
-        before, after = found[:, :width], found[:, width + 1 :]
-        stays = (before[:, 0] < -threshold) & (after[:, -1] > threshold)
-        windows.append(found[stays])
+        window = sign * paths[row[:, None], (column[:, None] + index) % paths.shape[1]]
+        stays = (window[:, 0] < -threshold) & (window[:, -1] > threshold)
+        windows.append(window[stays])
     chosen = torch.cat(windows).double().cpu().numpy()
     if len(chosen) < 2:
         return np.zeros((2, 2 * width + 1)), len(chosen)

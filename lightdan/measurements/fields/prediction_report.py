@@ -1,4 +1,4 @@
-"""A predicted action put to the test: what ``lightdan predict-action`` measures."""
+"""Test of a predicted action against the exact one, for ``lightdan predict-action``."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,11 +17,12 @@ from lightdan.measurements.fields.prediction import PredictedAction, Trained, pr
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.hamiltonian import line
 from lightdan.measurements.report import Result, Summary, write_result
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import Bound, Estimate, jackknife, mean
 from lightdan.systems.path import Path
 
 HELD_OUT = 4000
-"""Exact paths that the predicted action is compared on."""
+"""Number of exact paths on which the predicted action is compared with the true one."""
 
 
 def predict_action(
@@ -32,10 +33,18 @@ def predict_action(
     seed: int = 0,
     output: str = "runs/predict-action",
 ) -> None:
-    """Predict S at β_3, draw from it, and compare both with the truth where it is known.
+    """Predict S at β_3, sample from it, and compare both with the exact results if they are known.
+
+    Args:
+        ckpt_paths: Checkpoints of two models of one β each, or of one model trained at two β.
+        beta: Inverse temperature β_3 of the prediction.
+        conditioned: Checkpoint of a model with temperature_input, to be evaluated at β_3 for comparison.
+        trajectories: Number of recorded trajectories of hybrid Monte Carlo per chain.
+        seed: Random seed.
+        output: Directory of numbers and figures.
 
     Raises:
-        ValueError: the models do not make a prediction; the sentence says why.
+        ValueError: The models do not allow a prediction.
     """
     trained = [Trained.load(path) for path in ckpt_paths]
     predicted = predicted_action(trained, beta)
@@ -44,7 +53,10 @@ def predict_action(
         network = Trained.load(conditioned).model
         sites = predicted.models[0].lattice_shape
         if not network.temperature_input or network.lattice_shape != sites:
-            raise ValueError(f"The model {conditioned} must see the temperature and have {sites} sites.")
+            raise ValueError(
+                f"The model {conditioned} does not match; pass one with temperature_input and {sites} "
+                "sites."
+            )
     system = trained[0].system_at(beta)
     results = {
         "predicted_action": by_algebra(predicted, system, trajectories, seed, trained[0].system_at)
@@ -68,17 +80,23 @@ def by_algebra(
     seed: int,
     system_at: Callable[[float], Path | None],
 ) -> Result:
-    """The predicted S_3 against the true one, and its ensemble against the direct simulation.
+    """Compare the predicted S_3 with the true one, and its ensemble with exact results.
 
-    Estimates: on exact paths at β_3 the `slope` and `r2` of S_3 over the true S, `kinetic_r2`,
-    `potential_r2` of its parts, `residual`, the standard deviation of the difference, and
-    `residual_expected`, √(c_1² r_1² + c_2² r_2²) of the residuals r_i of the models at their own β;
-    of the ensemble drawn from S_3 the moments `x2`, `x4`, the number of `kinks`, the `gap` and
-    `correlator_max_deviation`, the largest |C(τ) − C_exact(τ)| with the error at that τ. A note tells
-    what the paths of both models would be worth by weights alone.
+    Estimates on exact paths at β_3:
+
+    - `slope`, `r2`: straight line of S_3 against the true S; `kinetic_r2`, `potential_r2` of its parts.
+    - `residual`: standard deviation of S_3 − S.
+    - `residual_expected`: √(c_1² r_1² + c_2² r_2²), r_i the residual of model i at β_i.
+
+    Estimates on paths sampled from S_3:
+
+    - `x2`, `x4`, `kinks`, `gap`: moments, kinks per path and energy gap.
+    - `correlator_max_deviation`: largest |C(τ) − C_exact(τ)| with the error at that τ.
+
+    A note states the effective sample size that reweighting paths of both models would have.
     """
     estimates: dict[str, Estimate] = {}
-    reference: dict[str, float | Estimate] = {}
+    reference: dict[str, Reference] = {}
     arrays: dict[str, np.ndarray] = {}
     c1, c2 = predicted.coefficients
     notes = [f"S_3 = {c1:.6g} S_1 + {c2:.6g} S_2 + C."]
@@ -87,7 +105,7 @@ def by_algebra(
         true = true_action(system, paths)
         learned = evaluate(predicted, paths, predicted.models[0])
         estimates |= against(true, learned)
-        reference |= {"slope": 1.0, "r2": 1.0}
+        reference |= {"slope": 1.0, "r2": Bound(1.0, "≤")}
         parts = evaluate(lambda x: torch.stack(predicted.parts(x)), paths, predicted.models[0])
         temperature = 1 / predicted.beta
         for name, part, exact in zip(
@@ -97,7 +115,7 @@ def by_algebra(
             strict=True,
         ):
             estimates[name] = line(exact.numpy(), part)["r2"]
-            reference[name] = 1.0
+            reference[name] = Bound(1.0, "≤")
         estimates["residual_expected"] = expected_residual(predicted, system_at, seed)
         arrays |= {"action": true, "predicted": learned}
     rows, numbers = predicted.sample(trajectories, seed)
@@ -105,63 +123,63 @@ def by_algebra(
     estimates |= ensemble
     reference |= reference_of_ensemble
     notes.append(
-        f"{len(rows)} chains of {trajectories} trajectories, acceptance {numbers['acceptance']:.2f}; by "
-        "weights alone the paths of both models would have an effective sample size of "
+        f"{len(rows)} chains of {trajectories} trajectories, acceptance {numbers['acceptance']:.2f}; "
+        "reweighting the paths of both models instead would have an effective sample size of "
         f"{100 * numbers['ess_of_reweighting']:.2g} %."
     )
     return Result(estimates, arrays, figure(arrays), reference, notes=notes)
 
 
 def by_network(model: Architecture, system: Path | None, temperature: float, seed: int) -> Result:
-    """The same of a network that sees the temperature, asked at β_3: its −ln p, its own samples."""
+    """Compare −ln p and samples of a network with temperature_input, at β_3, with exact results."""
     estimates: dict[str, Estimate] = {}
-    reference: dict[str, float | Estimate] = {}
+    reference: dict[str, Reference] = {}
     arrays: dict[str, np.ndarray] = {}
     if system is not None:
         paths = exact_paths(system, seed)
         true = true_action(system, paths)
         learned = -evaluate(partial(log_prob, model, temperature), paths, model)
         estimates |= against(true, learned)
-        reference |= {"slope": 1.0, "r2": 1.0}
+        reference |= {"slope": 1.0, "r2": Bound(1.0, "≤")}
         arrays |= {"action": true, "predicted": learned}
-    drawn = model.sample(10_000, seed, temperature).cpu().numpy()
-    ensemble, reference_of_ensemble = describe(drawn[:, None], system, seed, arrays)
+    samples = model.sample(10_000, seed, temperature).cpu().numpy()
+    ensemble, reference_of_ensemble = describe(samples[:, None], system, seed, arrays)
     return Result(estimates | ensemble, arrays, figure(arrays), reference | reference_of_ensemble)
 
 
 def exact_paths(system: Path, seed: int) -> Tensor:
-    """Independent paths of the system `(M, N)`, in float64."""
-    drawn = system.solution(system.temperatures[0]).sample(HELD_OUT, seed + 1)
-    return torch.from_numpy(np.concatenate(list(drawn)))
+    """Return independent paths of the system `(M, N)` in float64."""
+    parts = system.solution(system.temperatures[0]).sample(HELD_OUT, seed + 1)
+    return torch.from_numpy(np.concatenate(list(parts)))
 
 
 def true_action(system: Path, paths: Tensor) -> np.ndarray:
-    """S of paths `(M,)`."""
+    """Return S of paths `(M,)`."""
     return system.action(paths, system.temperatures[0]).numpy()
 
 
 def log_prob(model: Architecture, temperature: float, paths: Tensor) -> Tensor:
-    """Ln p of the model at a temperature `(B,)`."""
+    """Return ln p of paths `(B,)` at a temperature."""
     return model.log_prob(paths, paths.new_full((len(paths),), temperature))
 
 
 @torch.no_grad()
 def evaluate(function: Callable[[Tensor], Tensor], paths: Tensor, model: Architecture) -> np.ndarray:
-    """A function of paths `(..., M)` in the precision of the model, 1,000 at a time."""
+    """Evaluate a function of paths, 1,000 at a time, in the precision of the model: `(..., M)`."""
     device, dtype = model.device, next(model.parameters()).dtype
     parts = [function(part.to(device, dtype)).double().cpu() for part in paths.split(1000)]
     return torch.cat(parts, dim=-1).numpy()
 
 
 def against(true: np.ndarray, learned: np.ndarray) -> dict[str, Estimate]:
-    """Slope and R² of the line, and the standard deviation of the difference."""
+    """Return slope and R² of the line, and the standard deviation of the difference."""
     fit = line(true, learned)
     difference = learned - true
     return {"slope": fit["slope"], "r2": fit["r2"], "residual": deviation(difference)}
 
 
 def deviation(values: np.ndarray) -> Estimate:
-    """Standard deviation."""
+    """Return the standard deviation with its error."""
     shifted = values - values.mean()
     return jackknife(lambda x, xx: math.sqrt(max(xx - x * x, 0.0)), shifted, shifted**2)
 
@@ -169,28 +187,31 @@ def deviation(values: np.ndarray) -> Estimate:
 def expected_residual(
     predicted: PredictedAction, system_at: Callable[[float], Path | None], seed: int
 ) -> Estimate:
-    """√(c_1² r_1² + c_2² r_2²), r_i the residual of model i on exact paths at its own β."""
+    """Return √(c_1² r_1² + c_2² r_2²), r_i the residual of model i on exact paths at β_i."""
     squares, errors = 0.0, 0.0
     for model, beta, c in zip(predicted.models, predicted.betas, predicted.coefficients, strict=True):
         system = system_at(beta)
         assert system is not None
         paths = exact_paths(system, seed)
         learned = -evaluate(partial(log_prob, model, 1 / beta), paths, model)
-        own = deviation(learned - true_action(system, paths))
-        squares += (c * own.value) ** 2
-        errors += (c**2 * own.value * own.error) ** 2
+        residual = deviation(learned - true_action(system, paths))
+        squares += (c * residual.value) ** 2
+        errors += (c**2 * residual.value * residual.error) ** 2
     total = math.sqrt(squares)
     return Estimate(total, math.sqrt(errors) / total)
 
 
 def describe(
     rows: np.ndarray, system: Path | None, seed: int, arrays: dict[str, np.ndarray]
-) -> tuple[dict[str, Estimate], dict[str, float | Estimate]]:
-    """Moments, kinks, correlator and gap of paths `(chains, rows, N)`; the exact values beside them."""
+) -> tuple[dict[str, Estimate], dict[str, Reference]]:
+    """Return moments, kinks and gap of paths `(chains, rows, N)`, and their exact values.
+
+    The correlator and the density are added to the arrays.
+    """
     chains, length, sites = rows.shape
     paths = torch.from_numpy(rows.reshape(-1, sites).astype(np.float64))
     functions: dict[str, Any] = {"x2": lambda x: x.square().mean(1), "x4": lambda x: x.pow(4).mean(1)}
-    reference: dict[str, float | Estimate] = {}
+    reference: dict[str, Reference] = {}
     if system is not None:
         temperature = system.temperatures[0]
         exact, observables = system.exact_values(temperature), system.observables(temperature)
@@ -210,7 +231,7 @@ def describe(
         return estimates, reference
     solved = system.solution(temperature)
     first = two_levels_from(solved)
-    # Of one row a chain its rows are independent; else its chains are.
+    # Chains of one row are independent samples; otherwise the chains are independent.
     blocks = products if length == 1 else products.reshape(chains, length, -1).mean(1)
     estimates["gap"] = gap(blocks, np.ones(len(blocks)), first, sites, solved.spacing)
     arrays["correlator_exact"] = solved.correlator()[: len(curve)]
@@ -223,10 +244,10 @@ def describe(
 
 
 def figure(arrays: dict[str, np.ndarray]) -> Figure | None:
-    """S_3 over the true S, P(x) and C(τ)."""
+    """Plot S_3 against the true S, P(x) and C(τ)."""
     if "action" not in arrays:
         return None
-    drawn, (left, middle, right) = panels(3)
+    plot, (left, middle, right) = panels(3)
     action, learned = arrays["action"], arrays["predicted"]
     shifted = learned - learned.mean() + action.mean()
     left.plot(action, shifted, ".", ms=1.5, color=DATA, alpha=0.4, rasterized=True)
@@ -251,4 +272,4 @@ def figure(arrays: dict[str, np.ndarray]) -> Figure | None:
     right.plot(arrays["time"], arrays["correlator_exact"], "-", lw=1, color=EXACT, label="exact")
     right.set(xlabel=r"$\tau$", ylabel=r"$C(\tau)$")
     legends((middle, right))
-    return drawn
+    return plot

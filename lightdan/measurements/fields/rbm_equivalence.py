@@ -1,4 +1,4 @@
-"""The kernel of a Gaussian field, as the network has it and as restricted Boltzmann machines do."""
+"""Kernel of a Gaussian field, as learned by the network and by restricted Boltzmann machines."""
 
 import math
 from collections.abc import Sequence
@@ -16,47 +16,54 @@ from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, dress, legends
 from lightdan.measurements.report import Result
+from lightdan.measurements.table import Reference
 from lightdan.simulation import gaussian_field
-from lightdan.statistics import Estimate, mean
+from lightdan.statistics import Bound, Estimate, mean
 from lightdan.systems.gaussian_field import GaussianField
 
 CONFIGURATIONS, BLOCKS = 1000, 20
-"""Over which the curvature is averaged, and in how many parts for its error."""
+"""Number of held-out fields for the curvature, and of their blocks for its error."""
 
 
 class RBMEquivalence(Measurement):
-    """K of S = ½ φᵀ K φ from the network, mode by mode, beside what restricted Boltzmann machines have.
+    """Kernel K of the action S = ½ φᵀ K φ, mode by mode, compared with Gaussian RBMs.
 
-    K_θ = ⟨∂²(−ln p_θ)/∂φ∂φ⟩ over held-out fields, by autograd: of a linear-Gaussian network exactly
-    (1 − B)ᵀ D⁻¹ (1 − B), whatever the field. Estimates: `mode_<n>`, its mode at k = 2πn/L, for each
-    pair ±k; `largest_deviation`, of the mode that is furthest from the exact one, relative to it, with
-    the error of that mode; and `kl`, KL(data‖model) as in `Hamiltonian`.
+    The kernel of the network is its mean curvature over held-out fields, by autograd:
 
-    The error of a mode has two parts: that of the average over fields, and that of learning from M of
-    them. The latter is at least K_k/√M, that of maximum likelihood (√2 times it where k = −k), and at
-    least what the rows of K_θ, which symmetry makes alike, tell of it by how they differ.
+        K_θ = ⟨∂²(−ln p_θ)/∂φ∂φ⟩.
 
-    A Gaussian machine with as many hidden units has the precision μ² − σ² W Wᵀ, W by Cholesky
-    factorisation, symmetric root or any rotation of them, and of the modes above μ² it has μ² instead.
-    The figure shows those of the exact K with μ² = m² + d, m² + 3d and m² + 5d, the last of which is
-    above all modes, and its W. The network has no such cut-off; its triangular matrix makes the same K
-    of other numbers.
+    For a linear-Gaussian network this is exactly (1 − B)ᵀ D⁻¹ (1 − B), whatever the field. Estimates:
 
-    Source: G. Aarts, B. Lucini and C. Park, Phys. Rev. D 109, 034521, arXiv:2309.15002.
+    - `mode_<n>`: eigenvalue of K_θ at k = 2πn/L, for each pair ±k.
+    - `largest_deviation`: relative deviation of the mode that is furthest from its exact value, with the
+      error of that mode.
+    - `kl`: KL(data‖model) as in `Hamiltonian`.
+
+    The error of a mode combines two errors: of the average over fields, and of learning from M fields.
+    The latter is at least the error K_k/√M of maximum likelihood, and √2 times that if k = −k. It is
+    also at least the error estimated from the spread of the rows of K_θ, which symmetry makes equal.
+
+    A Gaussian RBM with as many hidden as visible units has the precision μ² − σ² W Wᵀ, with W from a
+    Cholesky factorisation, a symmetric root or any rotation of them. It replaces modes above μ² by μ².
+    The figure shows RBMs for the exact K with μ² = m² + d, m² + 3d and m² + 5d; the last is above all
+    modes, and its W is shown. The network has no cut-off, and its triangular matrix yields the same K.
+
+    References:
+        G. Aarts, B. Lucini and C. Park, Phys. Rev. D 109, 034521, arXiv:2309.15002.
     """
 
     name = "rbm_equivalence"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """K_θ mode by mode, and the machines'."""
+        """Measure K_θ mode by mode, and compare it with the RBMs."""
         system = ensemble.system
         if not isinstance(system, GaussianField):
-            raise NotMeasurable(f"{type(system).__name__} is no Gaussian field")
+            raise NotMeasurable(f"{type(system).__name__} is not a Gaussian field.")
         shape, exact = system.lattice_shape, system.spectrum
         parts = curvatures(ensemble)
         learned = parts.mean(0)
         if np.linalg.eigvalsh(learned)[0] <= 0:
-            raise NotMeasurable("the mean curvature of −ln p_θ is not positive in all directions")
+            raise NotMeasurable("The mean curvature of −ln p_θ is not positive in all directions.")
         modes, errors = modes_with_errors(parts, shape, system.num_in("train"))
         names = {"mode_" + "_".join(map(str, k)): k for k in independent(shape)}
         estimates = {name: Estimate(float(modes[k]), float(errors[k])) for name, k in names.items()}
@@ -82,16 +89,17 @@ class RBMEquivalence(Measurement):
             number = gaussian_field.kept(exact, square).sum()
             divergence = gaussian_field.machine_divergence(exact, square)
             notes.append(
-                f"a restricted Boltzmann machine with μ² = {square:g} keeps {number} of the "
-                f"{exact.size} modes; its KL is {divergence:.3g} nats."
+                f"A Gaussian RBM with μ² = {square:g} keeps {number} of the {exact.size} modes; "
+                f"its KL is {divergence:.3g} nats."
             )
-        reference = {name: float(exact[k]) for name, k in names.items()}
+        reference: dict[str, Reference] = {name: float(exact[k]) for name, k in names.items()}
+        reference["kl"] = Bound(0.0, "≥")
         figure = self.figure(arrays, estimates["kl"])
         return Result(estimates, arrays, figure, reference, set(names), notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], kl: Estimate) -> Figure:
-        """The modes and their deviations; the matrices that make them."""
+        """Plot the modes and their deviations, and the matrices of RBMs and network."""
         figure = Figure(figsize=(7.0, 5.2), layout="constrained")
         mosaic = figure.subplot_mosaic("aaabbb;ccddee", height_ratios=[1.15, 1])
         left, right, *images = mosaic.values()
@@ -123,7 +131,7 @@ class RBMEquivalence(Measurement):
 
 
 def draw_modes(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
-    """All modes in ascending order, and where each machine cuts them off."""
+    """Plot all modes in ascending order, and the cut-off of each RBM."""
     exact = np.sort(arrays["exact"], axis=None)
     modes, errors = arrays["modes"].reshape(2, -1)[:, np.argsort(arrays["exact"], axis=None)]
     number = np.arange(1, len(exact) + 1)
@@ -132,12 +140,12 @@ def draw_modes(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     axes.plot(number, exact, "_", ms=2.4 * size, color=EXACT, label="exact")
     axes.errorbar(number, modes, errors, fmt="o", ms=size, mfc="none", color=MODEL, label="network")
     for square, marker in zip(arrays["mu2"], "xx ", strict=True):
-        kept = gaussian_field.kept(exact, square)
+        below = gaussian_field.kept(exact, square)
         axes.axhline(square, lw=0.7, ls=":", color=DATA)
         label = "RBM, cut off" if square == arrays["mu2"][0] else None
-        cut = np.full((~kept).sum(), square)
-        axes.plot(number[~kept], cut, marker, ms=size, color=DATA, label=label)
-        text = rf"RBM, $\mu^2={square:g}$: {kept.sum()} of {len(kept)} kept"
+        cut = np.full((~below).sum(), square)
+        axes.plot(number[~below], cut, marker, ms=size, color=DATA, label=label)
+        text = rf"RBM, $\mu^2={square:g}$: {below.sum()} of {len(below)} kept"
         place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right"}
         axes.annotate(text, (number[-1] + 0.4, square), fontsize=7, color=DATA, **place)
     span = arrays["mu2"][-1] - exact[0]
@@ -147,7 +155,7 @@ def draw_modes(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
 
 
 def draw_deviations(axes: Axes, arrays: dict[str, np.ndarray], kl: Estimate) -> None:
-    """Those of the independent modes of the network, with their errors."""
+    """Plot the relative deviations of the independent modes of the network, with errors."""
     exact, (modes, errors) = arrays["exact"], arrays["modes"]
     x, y, error = np.array([(exact[k], modes[k], errors[k]) for k in independent(exact.shape)]).T
     dress(axes, f"(b) network against exact; KL {kl} nats")
@@ -157,13 +165,13 @@ def draw_deviations(axes: Axes, arrays: dict[str, np.ndarray], kl: Estimate) -> 
 
 
 def independent(shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """One of each pair of opposite wave numbers."""
+    """Return one of each pair of opposite wave numbers."""
     numbers = list(np.ndindex(*shape))
     return [k for k in numbers if k <= tuple(-n % side for n, side in zip(k, shape, strict=True))]
 
 
 def curvatures(ensemble: Ensemble) -> np.ndarray:
-    """∂²(−ln p_θ)/∂φ∂φ, its means over parts of the held-out fields `(parts, N, N)`."""
+    """Return the mean of ∂²(−ln p_θ)/∂φ∂φ over each block of held-out fields `(blocks, N, N)`."""
     fields = ensemble.configurations[:CONFIGURATIONS]
     return np.stack(
         [mean_hessian(ensemble, part) for part in fields.split(math.ceil(len(fields) / BLOCKS))]
@@ -171,7 +179,7 @@ def curvatures(ensemble: Ensemble) -> np.ndarray:
 
 
 def mean_hessian(ensemble: Ensemble, fields: Tensor) -> np.ndarray:
-    """The mean of ∂²(−ln p_θ)/∂φ∂φ over fields `(N, N)`."""
+    """Return the mean of ∂²(−ln p_θ)/∂φ∂φ over fields `(N, N)`."""
     # The trainer tests in inference mode, whose tensors autograd cannot use.
     with torch.inference_mode(False), torch.enable_grad():
         flat = fields.clone().flatten(1).requires_grad_()
@@ -191,14 +199,14 @@ def mean_hessian(ensemble: Ensemble, fields: Tensor) -> np.ndarray:
 def modes_with_errors(
     parts: np.ndarray, shape: tuple[int, ...], num_train: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """e_k† K_θ e_k and its error `(*lattice)`, from the means over parts of the fields."""
+    """Return e_k† K_θ e_k and its error `(*lattice)` from the means over blocks of fields."""
     rows = gaussian_field.modes(parts.mean(0), shape)
     modes = rows.mean(0)
-    of_part = np.stack([gaussian_field.modes(part, shape).mean(0) for part in parts])
-    own_opposite = np.all(
+    by_block = np.stack([gaussian_field.modes(part, shape).mean(0) for part in parts])
+    self_conjugate = np.all(
         [2 * n % side == 0 for n, side in zip(np.indices(shape), shape, strict=True)], 0
     )
-    statistical = np.abs(modes) * np.sqrt(np.where(own_opposite, 2, 1) / num_train)
+    statistical = np.abs(modes) * np.sqrt(np.where(self_conjugate, 2, 1) / num_train)
     spread = rows.std(0) / math.sqrt(len(rows))
-    averaging = of_part.std(0) / math.sqrt(max(1, len(parts) - 1))
+    averaging = by_block.std(0) / math.sqrt(max(1, len(parts) - 1))
     return modes, np.hypot(np.maximum(statistical, spread), averaging)

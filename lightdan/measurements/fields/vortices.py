@@ -1,4 +1,4 @@
-"""Vortices in the data, in the model's samples, and in the model's conditional probabilities."""
+"""Vortices in data, in model samples, and in the conditional probabilities of the model."""
 
 from typing import Any
 
@@ -16,39 +16,43 @@ from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate, jackknife, mean
 
 BINS = 1000
+"""Number of bins of the scores."""
 
 
 class Vortices(SampledMeasurement):
-    """Winding numbers, and whether the conditional probabilities q_θ(s_i | s_<i) show the vortices.
+    """Density of vortices, and their detection from the conditional probabilities q_θ(s_i | s_<i).
 
-    Estimates: `vortices` and `antivortices`, the fractions of plaquettes with winding number +1 and −1
-    in the model's samples, against those of the held-out configurations; and for two maps of the
-    plaquettes of held-out configurations the area under the ROC curve (1/2 is chance, 1 perfect)
-    with which each tells vortices of either sign from the rest:
+    Estimates:
 
-    - `auc_surprise`: Σ −ln q_θ over the four corners;
-    - `auc_difference`: −δq, where δq is the sum of the differences of q_θ along the four bonds, each
-      in the positive direction of its axis (around the loop they would cancel).
+    - `vortices`, `antivortices`: fractions of plaquettes with winding number +1 and −1 in model samples;
+      the references are the fractions in held-out data.
+    - `auc_surprise`, `auc_difference`: areas under the ROC curve for finding the vortices of held-out
+      data by a score of each plaquette; 1/2 is chance and 1 is perfect.
+
+    The first score is Σ −ln q_θ over the four corners. The second is −δq, the sum of the differences
+    of q_θ along the four bonds, each in the positive direction of its axis: around the loop they would
+    cancel.
     """
 
     name = "vortices"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Densities of vortices, the maps and the areas under their ROC curves."""
+        """Measure the densities of vortices, and the areas under the ROC curves of both scores."""
         system = ensemble.system
         if (
             system.site_kind != "angle"
             or len(system.lattice_shape) != 2
             or min(system.lattice_shape) < 2
         ):
-            raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles")
+            raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles.")
         data = ensemble.configurations
         winding = vorticity(data, system.boundary)
-        drawn = vorticity(ensemble.samples(self.num_samples, self.seed).configurations, system.boundary)
+        samples = ensemble.samples(self.num_samples, self.seed).configurations
+        of_samples = vorticity(samples, system.boundary)
         estimates: dict[str, Estimate] = {}
         reference: dict[str, Estimate] = {}
         for name, sign in (("vortices", 1), ("antivortices", -1)):
-            estimates[name] = fraction(drawn == sign)
+            estimates[name] = fraction(of_samples == sign)
             reference[name] = fraction(winding == sign)
         log_q = torch.from_numpy(ensemble.evaluate(ensemble.model.conditionals, data))
         maps = {
@@ -61,14 +65,14 @@ class Vortices(SampledMeasurement):
         if len(with_vortex) and with_vortex[-1] - with_vortex[0] > len(true) // 16:
             estimates |= {f"auc_{name}": area_under_roc(x, true) for name, x in maps.items()}
         else:
-            notes.append(f"{len(with_vortex)} configurations with a vortex are too few for ROC curves.")
+            notes.append(f"{len(with_vortex)} configurations with a vortex are too few for a ROC curve.")
         arrays = {name: values.numpy() for name, values in maps.items()}
         arrays |= {"vorticity": winding.cpu().numpy(), "configurations": data.cpu().numpy()}
         return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
-        """A configuration with a typical number of vortices, if there are any, and its maps."""
+        """Plot a configuration with a typical number of vortices, if there are any, and its scores."""
         counts = np.abs(arrays["vorticity"]).sum((1, 2))
         ranked = np.argsort(counts, kind="stable")
         chosen = ranked[len(ranked) - (np.count_nonzero(counts) + 1) // 2 - (not counts.any())]
@@ -99,7 +103,7 @@ class Vortices(SampledMeasurement):
 
 
 def _mark(axes: Axes, winding: np.ndarray) -> None:
-    """Circles around vortices, squares around antivortices, in the middle of their plaquettes."""
+    """Draw circles around vortices and squares around antivortices."""
     for sign, marker, colour in ((1, "o", MODEL), (-1, "s", DATA)):
         rows, columns = np.nonzero(winding == sign)
         style: dict[str, Any] = {"mfc": "none", "mec": colour, "ls": "none", "ms": 8}
@@ -107,29 +111,29 @@ def _mark(axes: Axes, winding: np.ndarray) -> None:
 
 
 def corners(values: Tensor, boundary: str) -> list[Tensor]:
-    """Values at the corners of each plaquette, counterclockwise from its first `(B, rows, columns)`."""
-    turned = [values, values.roll(-1, 2), values.roll((-1, -1), (1, 2)), values.roll(-1, 1)]
-    return turned if boundary == "periodic" else [corner[:, :-1, :-1] for corner in turned]
+    """Return the values `(M, rows, columns)` at each corner of all plaquettes, counterclockwise."""
+    shifted = [values, values.roll(-1, 2), values.roll((-1, -1), (1, 2)), values.roll(-1, 1)]
+    return shifted if boundary == "periodic" else [corner[:, :-1, :-1] for corner in shifted]
 
 
 def surprise(log_q: Tensor, boundary: str) -> Tensor:
-    """Σ −ln q over the corners of each plaquette."""
+    """Return Σ −ln q over the corners of each plaquette."""
     return -torch.stack(corners(log_q, boundary)).sum(0)
 
 
 def difference(q: Tensor, boundary: str) -> Tensor:
-    """δq = (q_1 − q_0) + (q_2 − q_1) + (q_2 − q_3) + (q_3 − q_0), each along its axis: 2 (q_2 − q_0)."""
+    """Return δq = (q_1 − q_0) + (q_2 − q_1) + (q_2 − q_3) + (q_3 − q_0) = 2 (q_2 − q_0)."""
     first, _, opposite, _ = corners(q, boundary)
     return 2 * (opposite - first)
 
 
-def fraction(found: Tensor) -> Estimate:
-    """Of the plaquettes."""
-    return mean(found.flatten(1).double().mean(1).cpu().numpy())
+def fraction(marked: Tensor) -> Estimate:
+    """Return the fraction of plaquettes that are marked."""
+    return mean(marked.flatten(1).double().mean(1).cpu().numpy())
 
 
 def area_under_roc(scores: Tensor, true: Tensor) -> Estimate:
-    """Probability that a true plaquette scores above another, ties counting half; by blocks of rows."""
+    """Return the probability that a true plaquette scores above another; ties count half."""
     edges = np.unique(np.quantile(scores.numpy(), np.linspace(0, 1, BINS + 1)[1:-1]))
     bins = torch.bucketize(scores, torch.from_numpy(edges)).flatten(1)
     histograms = [

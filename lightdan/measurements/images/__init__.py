@@ -1,1 +1,1 @@
-"""Microscope images: preparation, structure factor, domains."""
+"""Measurements on microscope images: preparation, structure factor, domains."""

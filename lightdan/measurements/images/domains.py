@@ -1,4 +1,4 @@
-"""Domains of model samples against those of held-out configurations, side by side."""
+"""Domains in model samples and in held-out configurations."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,25 +10,30 @@ from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate, jackknife, mean
 
 SHOWN = 8
+"""Number of configurations of each in the figure."""
 
 
 class Domains(SampledMeasurement):
-    """Domains, connected sites of one value, in model samples and in held-out configurations.
+    """Area and perimeter of domains, which are connected sites of one value.
 
-    Estimates of the model, with those of the data for reference: `domain_area`, sites over
-    domains; `wall_length`, bonds between different values a site, half the perimeter of all domains; and
-    `area_fraction` of the largest value. The figure has eight configurations of each.
+    Estimates from model samples; the references are the same quantities of held-out data:
+
+    - `domain_area`: number of sites over number of domains.
+    - `wall_length`: bonds between different values per site, half the perimeter of all domains.
+    - `area_fraction`: fraction of sites with the largest value.
+
+    The figure shows eight configurations of each.
     """
 
     name = "domains"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Areas and perimeters."""
+        """Measure areas and perimeters."""
         system = ensemble.system
         if system.site_kind not in ("spin", "level") or len(system.lattice_shape) != 2:
-            raise NotMeasurable("domains are those of spins or levels on two axes")
+            raise NotMeasurable("Domains need spins or levels on a two-dimensional lattice.")
         samples = ensemble.samples(self.num_samples, self.seed).configurations
-        found = []
+        of_each = []
         rows = [x[: self.num_samples].cpu().numpy() for x in (samples, ensemble.configurations)]
         for configurations in rows:
             number, walls = texture.domains(configurations)
@@ -38,16 +43,16 @@ class Domains(SampledMeasurement):
                 "wall_length": mean(walls),
                 "area_fraction": mean(top.mean((1, 2))),
             }
-            found.append(estimates)
+            of_each.append(estimates)
         shown = {
             name: x[:: max(1, len(x) // SHOWN)][:SHOWN]
             for name, x in zip(("model", "data"), rows, strict=True)
         }
-        return Result(found[0], shown, self.figure(shown, system.levels), found[1])
+        return Result(of_each[0], shown, self.figure(shown, system.levels), of_each[1])
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], levels: tuple[int, ...]) -> Figure:
-        """The data's configurations above those of the model."""
+        """Plot configurations of the data above those of the model."""
         figure = Figure(figsize=(7.0, 2.1), layout="constrained")
         panels = figure.subplots(2, SHOWN, squeeze=False)
         for row, name in zip(panels, ("data", "model"), strict=True):

@@ -1,4 +1,4 @@
-"""What becomes of an image on its way to spins."""
+"""Steps from a microscope image to spins, in one figure."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,19 +12,20 @@ from lightdan.systems.kerr_images import KerrImages
 
 
 class ImageSteps(Measurement):
-    """The first image as it is, without background, by sites and as spins with a patch, in a figure.
+    """Steps from the first image to spins: raw, without background, averaged over sites, and spins.
 
-    Estimates are those that `KerrImages` reports, lengths in the unit of `site_size`: `area_fraction`,
-    and `correlation_length` and `domain_period` where a patch is larger than they are.
+    Estimates are those of `KerrImages`, lengths in the unit of `site_size`: `area_fraction`, and
+    `correlation_length` and `domain_period` if they are smaller than a patch. The figure marks one
+    patch.
     """
 
     name = "image_steps"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """The numbers and the figure."""
+        """Return the estimates of the images, and the figure."""
         system = ensemble.system
         if not isinstance(system, KerrImages):
-            raise NotMeasurable(f"{type(system).__name__} has no images")
+            raise NotMeasurable(f"{type(system).__name__} has no images.")
         stack = system.stack
         page = stack.usable[0]
         arrays = {
@@ -40,7 +41,7 @@ class ImageSteps(Measurement):
     def figure(
         arrays: dict[str, np.ndarray], patch: tuple[int, ...], thresholds: np.ndarray | None
     ) -> Figure:
-        """Four images and the greys of the sites."""
+        """Plot the four images, and the histogram of the grey values of the sites."""
         figure, row = panels(5)
         for axes, (name, image) in zip(row, arrays.items(), strict=False):
             low, high = np.quantile(image, [0.005, 0.995])

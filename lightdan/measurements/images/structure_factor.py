@@ -1,4 +1,4 @@
-"""The structure factor of a texture: its peak, and whether a direction is preferred."""
+"""Structure factor of a texture: peak, width and preferred direction."""
 
 import math
 from typing import Any
@@ -16,36 +16,44 @@ from lightdan.statistics import Estimate, jackknife, mean
 
 
 class StructureFactor(SampledMeasurement):
-    """S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w² of model samples against held-out configurations.
+    """Structure factor of model samples and held-out data: peak, width and anisotropy.
 
-    w is Hann's window, without which the edges of an open lattice look like structure. Estimates of
-    the model, with those of the data for reference: `structure_factor_peak`, the |k| in radians a
-    site at which S(k), averaged over directions, is largest; `structure_factor_width`, its half width at
-    half maximum, and `domain_period`, 2π/k of it, both left out where S falls from the smallest k on;
-    `anisotropy`, |Σ S e^{2iφ}|/Σ S of the direction φ of k; and `structure_factor_max_deviation`, the
-    largest difference of S(k) from the data's, over the largest S. Errors by the jackknife.
+        S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ_x w_x²
+
+    w is a Hann window, because the edges of an open lattice would otherwise look like structure.
+    Estimates from model samples, with jackknife errors; the references are the same quantities of
+    held-out data:
+
+    - `structure_factor_peak`: |k|, in radians per site, of the largest S(k) averaged over directions.
+    - `structure_factor_width`: half width at half maximum of the peak, in radians per site.
+    - `domain_period`: 2π/|k| of the peak, in sites. Width and period are left out if S falls from the
+      smallest k on.
+    - `anisotropy`: |Σ S e^{2iφ}|/Σ S, with φ the direction of k.
+    - `structure_factor_max_deviation`: largest difference of S(k) from the data over the largest S(k).
     """
 
     name = "structure_factor"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Peak, width and anisotropy."""
+        """Measure peak, width and anisotropy."""
         system = ensemble.system
         if (
             len(system.lattice_shape) != 2
             or min(system.lattice_shape) < 4
             or system.site_kind == "angle"
         ):
-            raise NotMeasurable("S(k) needs spins, levels or fields on two axes of at least 4 sites")
+            raise NotMeasurable(
+                "S(k) needs spins, levels or fields on a two-dimensional lattice of at least 4 × 4."
+            )
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         arrays: dict[str, np.ndarray] = {}
-        found = []
+        of_each = []
         for source, configurations in (("model", samples), ("data", ensemble.configurations)):
             k, s, numbers = self.numbers(configurations[: self.num_samples])
             values, errors = np.array([mean(column) for column in s.T]).T
             arrays |= {"k": k, source: values, f"{source}_error": errors}
-            found.append(numbers)
-        estimates, reference = found
+            of_each.append(numbers)
+        estimates, reference = of_each
         worst = int(np.abs(arrays["model"] - arrays["data"]).argmax())
         error = math.hypot(arrays["model_error"][worst], arrays["data_error"][worst])
         highest = arrays["data"].max()
@@ -56,19 +64,19 @@ class StructureFactor(SampledMeasurement):
 
     @staticmethod
     def numbers(configurations: Tensor) -> tuple[np.ndarray, np.ndarray, dict[str, Estimate]]:
-        """K, S(k) of each configuration, and the estimates."""
+        """Return k, S(k) of each configuration, and the estimates."""
         k, s, quadrupole = texture.structure_factor(configurations.cpu().numpy())
         peak = jackknife(lambda s: texture.peak(k, s)[0], s)
-        found = {"anisotropy": jackknife(texture.anisotropy, quadrupole)}
+        others = {"anisotropy": jackknife(texture.anisotropy, quadrupole)}
         if math.isnan(texture.peak(k, s.mean(axis=0))[1]):
-            return k, s, {"structure_factor_peak": Estimate(peak.value, float(k[1] - k[0]) / 2)} | found
-        found["structure_factor_width"] = jackknife(lambda s: texture.peak(k, s)[1], s)
-        found["domain_period"] = jackknife(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
-        return k, s, {"structure_factor_peak": peak} | found
+            return k, s, {"structure_factor_peak": Estimate(peak.value, float(k[1] - k[0]) / 2)} | others
+        others["structure_factor_width"] = jackknife(lambda s: texture.peak(k, s)[1], s)
+        others["domain_period"] = jackknife(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
+        return k, s, {"structure_factor_peak": peak} | others
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray]) -> Figure:
-        """S(k), linear and logarithmic."""
+        """Plot S(k) on a linear and on a logarithmic scale."""
         figure, row = panels(2)
         for axes in row:
             for source, colour, marker in (("model", MODEL, "o"), ("data", DATA, "s")):
@@ -81,7 +89,7 @@ class StructureFactor(SampledMeasurement):
                     "label": source,
                 }
                 axes.errorbar(arrays["k"], values, errors, **style)
-            axes.set(xlabel="$k$ (radians a site)", ylabel="$S(k)$")
+            axes.set(xlabel="$k$ (radians per site)", ylabel="$S(k)$")
         row[1].set_yscale("log")
         legends(row)
         return figure

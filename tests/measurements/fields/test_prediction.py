@@ -97,7 +97,7 @@ def test_errors_of_a_chain_are_those_of_its_correlation():
 @pytest.mark.parametrize(
     ("betas", "said"),
     [
-        ((2.0, 2.0, 3.0), "Both actions are at β = 2"),
+        ((2.0, 2.0, 3.0), "Both models were trained at β = 2"),
         ((2.0, 4.0, 0.0), "β must be positive"),
         ((2.0, 4.0, math.nan), "β must be positive"),
     ],
@@ -117,11 +117,11 @@ def trained(system, **options):
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ([DoubleWell(beta=4.0, num_slices=8)], "the same N"),
-        ([Ising(shape=(6,), temperature=2.0)], "paths of reals"),
+        ([DoubleWell(beta=4.0, num_slices=8)], "models of the same lattice"),
+        ([Ising(shape=(6,), temperature=2.0)], "pass models of paths"),
         ([DoubleWell(beta=4.0, num_slices=6, minimum=1.0)], "different potentials"),
         ([], "at 1 β together"),
-        ([DoubleWell(beta=2.0, num_slices=6)], "Both actions are at β = 2"),
+        ([DoubleWell(beta=2.0, num_slices=6)], "Both models were trained at β = 2"),
     ],
 )
 def test_models_that_do_not_belong_together(others, said):
@@ -157,7 +157,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     for wrong, said in (
         (["--beta", "-1"], "β must be positive"),
         (["--beta", "3", "--trajectories", "1"], "--trajectories must be at least 2"),
-        (["--beta", "3", "--conditioned", "first.ckpt"], "must see the temperature"),
+        (["--beta", "3", "--conditioned", "first.ckpt"], "pass one with temperature_input"),
         (["--beta", "3", "--conditioned", "no.ckpt"], "There is no checkpoint at no.ckpt"),
     ):
         assert main(["predict-action", *pair, *wrong]) == 2
@@ -169,5 +169,5 @@ def test_a_function_as_potential_is_no_plain_data(tmp_path):
         potential=lambda x: x**4, beta=2.0, num_slices=5, num_configurations=300, cache_dir=str(tmp_path)
     )
     save(system, tmp_path / "model.ckpt")
-    with pytest.raises(ValueError, match="give a potential by its coefficients"):
+    with pytest.raises(ValueError, match="train with the coefficients of the potential"):
         Trained.load(tmp_path / "model.ckpt")
