@@ -99,32 +99,54 @@ def mean(x: ArrayLike) -> Estimate:
 
 
 def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 32) -> Estimate:
-    """Value and error of a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
+    """Estimate a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
 
-    With f the function of all M samples, f_k that without the m_k samples of block k and h = M/m_k,
-    the value is Σ_k [f − (1 − 1/h) f_k], free of the bias of order 1/M, and its variance the mean
-    of (h f − (h−1) f_k − value)²/(h−1). For n equal blocks these are the usual n f − (n−1) f̄_k and
+    Let f be the function of all M samples, f_k the function without the m_k samples of block k, and
+    h = M/m_k. The value and its variance over the n blocks are
+
+        v = Σ_k [f − (1 − 1/h) f_k],
+        σ² = 1/n Σ_k (h f − (h−1) f_k − v)²/(h−1).
+
+    The value has no bias of order 1/M. For equal blocks these are the usual n f − (n−1) f̄_k and
     (n−1)/n Σ_k (f_k − f̄_k)².
 
     Args:
-        function: Takes one mean for each array and returns a number.
+        function: Function from one mean per array to a number.
         *arrays: Samples along the first axis, equally many in all; shape ``(samples, ...)``.
         blocks: Number n of consecutive blocks; each should last many autocorrelation times.
 
     Raises:
-        ValueError: the arrays differ in length, or there are fewer than 2 samples or blocks.
+        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
 
-    Source: F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
+    References:
+        F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=10_000)
         >>> print(jackknife(lambda first, second: second - first**2, x, x**2))
         0.996(14)
     """
+    (estimate,) = jackknife_each(lambda *means: [function(*means)], *arrays, blocks=blocks)
+    return estimate
+
+
+def jackknife_each(
+    function: Callable[..., ArrayLike], *arrays: ArrayLike, blocks: int = 32
+) -> list[Estimate]:
+    """Estimate several functions of the same means by the blocked jackknife.
+
+    Args:
+        function: Function from one mean per array to a list of numbers.
+        *arrays: Samples as in `jackknife`.
+        blocks: Number of consecutive blocks.
+
+    Raises:
+        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
+    """
     samples = [np.asarray(array, dtype=np.float64) for array in arrays]
     length = len(samples[0])
     if any(len(sample) != length for sample in samples) or min(length, blocks) < 2:
-        raise ValueError("arrays must be equally long, with at least 2 samples in at least 2 blocks.")
+        raise ValueError("Pass arrays of equal length, with at least 2 samples in at least 2 blocks.")
     num_blocks = min(length, blocks)
     starts = np.arange(num_blocks) * length // num_blocks
     sizes = np.diff(starts, append=length)
@@ -133,11 +155,8 @@ def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 
         others = sample.sum(axis=0) - np.add.reduceat(sample, starts, axis=0)
         replicas.append((others.T / (length - sizes)).T)
     without = np.array([function(*means) for means in zip(*replicas, strict=True)])
-    full = function(*(sample.mean(axis=0) for sample in samples))
-    h = length / sizes
-    value = np.sum(full - (1.0 - 1.0 / h) * without)
-    variance = np.mean((h * full - (h - 1.0) * without - value) ** 2 / (h - 1.0))
-    return Estimate(float(value), math.sqrt(variance))
+    full = np.array(function(*(sample.mean(axis=0) for sample in samples)))
+    return [_pseudo_values(*each, length / sizes) for each in zip(full, without.T.copy(), strict=True)]
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Estimate:
@@ -282,6 +301,13 @@ def _window(rho: NDArray[np.float64], size: int) -> int:
         if math.exp(-t / decay) < decay / math.sqrt(t * size):
             return t
     return len(rho) - 1
+
+
+def _pseudo_values(full: float, without: NDArray[np.float64], h: NDArray[np.float64]) -> Estimate:
+    """Combine f, the f_k `(blocks,)` and h = M/m_k `(blocks,)` as `jackknife` says."""
+    value = np.sum(full - (1.0 - 1.0 / h) * without)
+    variance = np.mean((h * full - (h - 1.0) * without - value) ** 2 / (h - 1.0))
+    return Estimate(float(value), math.sqrt(variance))
 
 
 def _relative_weights(log_weights: ArrayLike) -> tuple[NDArray[np.float64], float]:

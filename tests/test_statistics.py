@@ -164,7 +164,7 @@ def test_jackknife_takes_means_of_arrays(rng):
 
 @pytest.mark.parametrize("arrays", [([1.0],), ([1.0, 2.0], [1.0, 2.0, 3.0])])
 def test_jackknife_refuses_short_or_unequal_arrays(arrays):
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="equal length"):
         jackknife(lambda *means: means[0], *arrays)
 
 

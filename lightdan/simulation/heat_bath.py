@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
+from lightdan.simulation.replica_exchange import exchange, num_pairs
 
 HOTTEST = 2.0
 """The ladder of temperatures ends where T exceeds this times the mean local field."""
@@ -224,20 +225,15 @@ def _advance(rows: Any, ladder: Any, interactions: Any, spacing: int) -> None:
     """Fill `rows` with the coldest replica after every `spacing` sweeps and exchanges."""
     spins, temperatures, rng = ladder
     num = len(temperatures)
-    energies = np.empty(num)
+    betas = 1.0 / temperatures
+    energies = np.empty((1, num))
     for row in rows:
         for update in range(spacing):
             for k in range(num):
                 _sweeps(spins[k], interactions, temperatures[k], 1, rng)
-                energies[k] = _energy(spins[k], interactions)
-            for k in range(update % 2, num - 1, 2):
-                gain = (1.0 / temperatures[k] - 1.0 / temperatures[k + 1]) * (
-                    energies[k] - energies[k + 1]
-                )
-                if gain >= 0.0 or rng.random() < math.exp(gain):
-                    for site in range(row.size):
-                        spins[k, site], spins[k + 1, site] = spins[k + 1, site], spins[k, site]
-                    energies[k], energies[k + 1] = energies[k + 1], energies[k]
+                energies[0, k] = _energy(spins[k], interactions)
+            uniforms = rng.random((1, num_pairs(num, update)))
+            spins[:] = spins[exchange(energies, betas, update, uniforms)]
         sign = -1 if interactions.even and rng.random() < 0.5 else 1
         for site in range(row.size):
             row[site] = sign * spins[0, site]

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import heat_bath
-
-BURN_IN = 0.2
-"""Fraction of the steps before the first that counts."""
+from lightdan.simulation.replica_exchange import ReplicaExchange
 
 
 def temper(
@@ -21,38 +19,58 @@ def temper(
     sweeps: int = 10,
     progress: Callable[[int], None] = lambda n: None,
 ) -> NDArray[np.float64]:
-    """Observables of e^{−H/T}/Z at several T, by heat bath and exchange from random spins on.
+    """Simulate e^{−H/T}/Z at several T by heat bath and replica exchange, from random spins.
 
     Args:
-        moves: H.
-        temperatures: T, ascending.
-        num_ladders: Independent sets of chains, each with one at every T.
-        num_steps: Of each chain; the first fifth does not count.
-        observe: Of spins `(B, N)`: `(observables, B)`.
-        seed: Of all random numbers.
-        sweeps: Heat-bath sweeps of a step, which ends with one round of exchanges.
-        progress: Told how many more steps are done.
+        moves: Hamiltonian H.
+        temperatures: Temperatures T, ascending.
+        num_ladders: Number of independent ladders, each with one chain at every T.
+        num_steps: Number of steps of each chain; the first fifth is discarded.
+        observe: Function from spins `(B, N)` to observables `(observables, B)`.
+        seed: Random seed.
+        sweeps: Number of heat-bath sweeps per step; a step ends with one round of exchanges.
+        progress: Callback that receives the number of finished steps since its last call.
 
     Returns:
         The observables `(observables, T, ladders, steps)`.
     """
-    num = len(temperatures)
-    rng = np.random.default_rng([seed, 1])
-    spins = rng.choice(np.array([-1, 1], np.int8), (num_ladders * num, len(moves.starts) - 1))
-    beta = 1 / np.asarray(temperatures, dtype=np.float64)
-    order = np.arange(len(spins)).reshape(num_ladders, num)
-    series = []
-    for step in range(num_steps):
-        heat_bath.sweep(spins, moves, np.tile(1 / beta, num_ladders), sweeps, seed * 1_000_003 + step)
-        energies = heat_bath.energies(spins, moves).reshape(order.shape)
-        lower = np.arange(step % 2, num - 1, 2)
-        gain = (beta[lower] - beta[lower + 1]) * (energies[:, lower] - energies[:, lower + 1])
-        where = rng.random(gain.shape) < np.exp(np.minimum(gain, 0.0))
-        swapped = order.copy()
-        swapped[:, lower] = np.where(where, order[:, lower + 1], order[:, lower])
-        swapped[:, lower + 1] = np.where(where, order[:, lower], order[:, lower + 1])
-        spins = spins[swapped.ravel()]
-        if step >= BURN_IN * num_steps:
-            series.append(observe(spins).reshape(-1, num_ladders, num))
-        progress(1)
-    return np.stack(series, axis=-1).transpose(0, 2, 1, 3)
+    chains = _SpinLadders(moves, temperatures, num_ladders, observe, seed, sweeps)
+    return chains.run(num_steps, progress)
+
+
+class _SpinLadders(ReplicaExchange):
+    """Ladders of spins that move by heat-bath sweeps; the arguments are those of `temper`."""
+
+    def __init__(
+        self,
+        moves: heat_bath.Interactions,
+        temperatures: Sequence[float],
+        num_ladders: int,
+        observe: Callable[[NDArray[np.int8]], NDArray[np.float64]],
+        seed: int,
+        sweeps: int,
+    ) -> None:
+        super().__init__([1 / temperature for temperature in temperatures], num_ladders)
+        self.moves, self.observables, self.seed, self.sweeps = moves, observe, seed, sweeps
+        self.temperatures = np.tile(1 / self.betas, num_ladders)
+        self.rng = np.random.default_rng([seed, 1])
+        shape = len(self.temperatures), len(moves.starts) - 1
+        self.spins = self.rng.choice(np.array([-1, 1], np.int8), shape)
+
+    def move(self, step: int, burn_in: bool) -> NDArray[np.float64]:
+        """Sweep every chain and return H `(B,)`."""
+        seed = self.seed * 1_000_003 + step
+        heat_bath.sweep(self.spins, self.moves, self.temperatures, self.sweeps, seed)
+        return heat_bath.energies(self.spins, self.moves)
+
+    def uniforms(self, num: int) -> NDArray[np.float64]:
+        """Draw random numbers in [0, 1) `(num,)`."""
+        return self.rng.random(num)
+
+    def reorder(self, order: NDArray[np.intp]) -> None:
+        """Put the spins of chain `order[b]` into chain b."""
+        self.spins = self.spins[order]
+
+    def observe(self) -> NDArray[np.float64]:
+        """Return the observables of the present spins `(observables, B)`."""
+        return self.observables(self.spins)

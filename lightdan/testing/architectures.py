@@ -43,8 +43,8 @@ class ArchitectureTests:
                     return Mine(hidden=8, **kwargs)
     """
 
-    lattices: ClassVar[list[Shape]] = [(1,), (5,), (2, 3), (3, 3), (4, 4)]
-    """Small lattices, odd ones among them."""
+    lattices: ClassVar[list[Shape]] = [(1,), (2, 3), (5,), (3, 3), (3, 4)]
+    """Small lattices: the first two are met by every kind of site, the others by the first kind."""
     sites: ClassVar[dict[str, Site]] = {
         "spins": {"site_kind": "spin", "levels": (-1, 1)},
         "levels": {"site_kind": "level", "levels": (-4, -1, 0)},
@@ -72,26 +72,39 @@ class ArchitectureTests:
         torch.manual_seed(0)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Every test on every lattice and kind of site that it asks for."""
+        """Run each test on every kind of site, and on every lattice or in every order that it takes."""
         if "shape" in metafunc.fixturenames:
-            metafunc.parametrize("shape", self.lattices, ids=str)
-        if "site" in metafunc.fixturenames:
+            pairs = [(shape, name) for shape in self.lattices[:2] for name in self.sites]
+            pairs += [(shape, next(iter(self.sites))) for shape in self.lattices[2:]]
+            metafunc.parametrize(
+                ("shape", "site"),
+                [pytest.param(shape, self.sites[name], id=f"{shape}-{name}") for shape, name in pairs],
+            )
+        elif "ordering" in metafunc.fixturenames:
+            given = [4, 0, 5, 1, 3, 2]
+            chosen = [(ordering, next(iter(self.sites))) for ordering in ORDERINGS]
+            chosen += [(given, name) for name in self.sites]
+            metafunc.parametrize(
+                ("ordering", "site"),
+                [pytest.param(order, self.sites[name], id=f"{order}-{name}") for order, name in chosen],
+            )
+        elif "site" in metafunc.fixturenames:
             metafunc.parametrize("site", self.sites.values(), ids=self.sites)
 
     def test_probabilities_sum_to_one(self, shape: Shape, site: Site) -> None:
-        """Σ_s p(s) = 1 over all states, 65,536 for spins on 4 × 4, with random weights.
+        """Σ_s p(s) = 1 over all states, 4,096 for spins on 3 × 4, with random weights.
 
         For one angle or real ∫ p(s) ds = 1 by the midpoint rule, fine enough for the peaks of a spline.
         """
         continuous = not site["levels"]
-        if len(site["levels"]) ** math.prod(shape) > 2**16 or (continuous and math.prod(shape) > 1):
+        if len(site["levels"]) ** math.prod(shape) > 2**12 or (continuous and math.prod(shape) > 1):
             pytest.skip("too many states")
         scale = 0.2 if site["site_kind"] == "real" else 0.5  # for the grid to resolve the peaks
         model = randomize(self.make(lattice_shape=shape, **site), scale)
         if continuous:
-            states, volume = grid(site, shape, 1_000_000)
+            states, volume = grid(site, shape, 100_000)
             total = (probabilities_of(model, states) * volume).mean()
-            assert total.item() == pytest.approx(1, abs=1e-5)
+            assert total.item() == pytest.approx(1, abs=1e-4)
         else:
             total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
             assert total.item() == pytest.approx(1, abs=1e-10)
@@ -109,9 +122,7 @@ class ArchitectureTests:
         slopes = jacobian.reshape(model.num_sites, -1, model.num_sites).abs().sum(1)
         assert slopes.triu().max() < 1e-12
 
-    @pytest.mark.parametrize(
-        "options", [{}, {"temperature_input": True}, {"symmetrize": ["translation"]}]
-    )
+    @pytest.mark.parametrize("options", [{}, {"temperature_input": True, "symmetrize": ["translation"]}])
     def test_single_site_changes_equal_a_full_evaluation(
         self, shape: Shape, site: Site, options: dict[str, Any]
     ) -> None:
@@ -120,18 +131,19 @@ class ArchitectureTests:
         given, others = (random_configurations(site, shape, 8, seed) for seed in (1, 2))
         temperature = torch.linspace(1, 2, 8, dtype=torch.float64)
         walkers = model.walkers(given, temperature)
+        log_probs, configurations = [], []
         for step, values in enumerate([*others.flatten(1).T, *given.flatten(1).T]):
             index = (5 * step + 2) % model.num_sites
-            proposed = walkers.propose(index, values)
+            log_probs.append(walkers.propose(index, values))
             changed = walkers.configurations.flatten(1).clone()
             changed[:, index] = values
-            with torch.no_grad():
-                full = model.log_prob(changed.reshape(given.shape), temperature)
-            torch.testing.assert_close(proposed, full, rtol=1e-10, atol=1e-10)
+            configurations.append(changed.reshape(given.shape))
             walkers.accept(torch.arange(8) % 3 != step % 3)
+        log_probs.append(walkers.log_prob)
+        configurations.append(walkers.configurations)
         with torch.no_grad():
-            full = model.log_prob(walkers.configurations, temperature)
-        torch.testing.assert_close(walkers.log_prob, full, rtol=1e-10, atol=1e-10)
+            full = model.log_prob(torch.cat(configurations), temperature.repeat(len(configurations)))
+        torch.testing.assert_close(torch.cat(log_probs), full, rtol=1e-10, atol=1e-10)
 
     @pytest.mark.parametrize("temperature_input", [False, True])
     def test_cached_sampling_equals_slow_sampling(
@@ -163,7 +175,6 @@ class ArchitectureTests:
         features = model.conditional.features
         torch.testing.assert_close(features(slow), features(drawn), rtol=1e-10, atol=1e-7)
 
-    @pytest.mark.parametrize("ordering", [*ORDERINGS, [4, 0, 5, 1, 3, 2]], ids=str)
     def test_any_ordering(
         self, site: Site, ordering: str | list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -208,8 +219,8 @@ class ArchitectureTests:
             probabilities = probabilities_of(model, states)
         else:
             states = all_configurations(shape, range(8))
-            fine, volume = grid(site, shape, 512)
-            density = (probabilities_of(model, fine) * volume).reshape(8, 64, 8, 64)
+            fine, volume = grid(site, shape, 128)
+            density = (probabilities_of(model, fine) * volume).reshape(8, 16, 8, 16)
             probabilities = density.mean((1, 3)).flatten() / 64
             drawn = cells(site, drawn, 8)
         assert_frequencies(drawn, states, probabilities)
@@ -223,8 +234,8 @@ class ArchitectureTests:
         p = probabilities_of(model, states)
         assert p.sum().item() == pytest.approx(1, abs=1e-10)
         for index in range(len(elements)):
-            image = probabilities_of(model, elements.act(states, torch.tensor(index)))
-            torch.testing.assert_close(image, p, rtol=1e-10, atol=0)
+            image = probabilities_of(model, elements.act(states[::20], torch.tensor(index)))
+            torch.testing.assert_close(image, p[::20], rtol=1e-10, atol=0)
 
     def test_temperature_input_is_seen_and_normalized(self) -> None:
         """Σ_s p(s, T) = 1 at every T, and p depends on T; sampling sees it too."""

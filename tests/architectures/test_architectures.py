@@ -45,6 +45,13 @@ class TestEvery(ArchitectureTests):
         return self.cls(**kwargs)
 
 
+@pytest.mark.slow
+@every_architecture
+def test_probabilities_of_65536_states_sum_to_one(cls):
+    model = randomize(cls(lattice_shape=(4, 4)))
+    assert probabilities_of(model, all_configurations((4, 4), (-1, 1))).sum().item() == pytest.approx(1)
+
+
 @pytest.fixture
 def system(tmp_path):
     """In a field, so that the distribution is not even near the uniform one."""
@@ -59,8 +66,13 @@ def divergence(model, system, temperature=3.0):
     return (p @ (p / probabilities_of(model, states, temperature)).log()).item()
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": ["translation"], "symmetrize": ["rotation"]}])
-@pytest.mark.parametrize("objective", [MaximumLikelihood, VariationalFreeEnergy])
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [
+        (MaximumLikelihood, {"augment": ["translation"], "symmetrize": ["rotation"]}),
+        (VariationalFreeEnergy, {}),
+    ],
+)
 @every_architecture
 def test_training_approaches_the_distribution(cls, objective, options, system):
     torch.manual_seed(0)
@@ -71,7 +83,7 @@ def test_training_approaches_the_distribution(cls, objective, options, system):
         **options,
     )
     before = divergence(model, system)
-    Trainer(**QUIET, max_epochs=3).fit(model, datamodule=system)
+    Trainer(**QUIET, max_epochs=2).fit(model, datamodule=system)
     assert divergence(model, system) < 0.5 * before
 
 

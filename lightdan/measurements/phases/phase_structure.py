@@ -7,65 +7,75 @@ from typing import Literal
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from torch import Tensor
 
 from lightdan.interactions.fit import Undetermined
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings.couplings import uniform_hamiltonian
 from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, legends, panels
-from lightdan.measurements.phases.replica_exchange import ReplicaExchange
+from lightdan.measurements.phases import ladders
+from lightdan.measurements.phases.ladders import Ladders, with_errors
+from lightdan.measurements.phases.network_chains import NetworkChains
 from lightdan.measurements.report import Result
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, effective_sample_size, jackknife, log_mean_exp, mean
+from lightdan.statistics import Estimate, effective_sample_size, jackknife_each, log_mean_exp, mean
 from lightdan.systems.base import check_temperatures
 
 SEEN = 0.5
-"""Share of the configurations visited that must look like data for the network to be trusted."""
+"""Fraction of the visited configurations that must resemble data for the network to be trusted."""
 REFUSED = 0.1
-"""Acceptance below which the surrogate is given up."""
+"""Acceptance below which the chains no longer use the surrogate."""
+MAX_DISTANCE = 4.0
+"""Largest distance of the pairs of the explicit Hamiltonian."""
 SAMPLES = 3_000
-"""Of the network."""
+"""Number of samples of the network."""
 VARIATIONS = 16
-"""Draws of the couplings from their errors."""
+"""Number of draws of the couplings from their errors."""
 
 
 class PhaseStructure(Measurement):
-    """Observables of e^{−H/T'}/Z(T') at other T' than the one of training, by `ReplicaExchange`.
+    """Observables of e^{−H/T'}/Z(T') at temperatures T' other than that of training.
 
-    H is H_θ; of uniform spins the Hamiltonian of `Couplings` instead, where `nll_gain`, the nats a
-    configuration by which it explains held-out configurations better than H_θ does, is above twice its
-    error: it is then nearer to the truth, and simulated natively. Under H_θ spins are moved by that
-    Hamiltonian, corrected by H_θ, or one at a time where that is refused nearly always or there is no
-    such Hamiltonian; other sites one at a time.
+    H is H_θ or, for uniform spins, the explicit Hamiltonian of `Couplings`, whichever has the higher
+    held-out likelihood. `nll_gain` is the gain of the explicit Hamiltonian in nats per configuration; it
+    is chosen where the gain exceeds twice its error.
 
-    Estimates at each T', named like `energy@2.5`: `energy`, that of the system where its H is known,
-    else the learned one, a site; `specific_heat`, its variance over N T'²; `abs_magnetization`;
-    `susceptibility`, N (⟨m²⟩ − ⟨|m|⟩²)/T'; `binder_cumulant`, but of angles; `acceptance`; `seen`, the
-    share of the configurations whose H lies in the range of 99.8 % of the held-out data; and `ess`, the
-    effective sample size by which samples at T could be reweighted to T'. Where `seen` is below one
-    half, the model is asked about what it never saw, and a note says so. `specific_heat_peak` is the T'
-    of the largest C between the temperatures, `specific_heat_maximum` its value, by multiple-histogram
-    reweighting of all chains. Errors are by the jackknife over the ladders, which are independent, and
-    those of the couplings propagated by reweighting; what H_θ itself errs is not in them.
+    `NetworkChains` simulate all T' with replica exchange. Under H_θ spins move by the explicit
+    Hamiltonian, corrected by H_θ. They move one at a time if nearly all those moves are rejected, or
+    if there is no explicit Hamiltonian. Other kinds of sites always move one at a time.
+
+    Estimates at each T', with names like `energy@2.5`:
+
+    - `energy`: energy per site, of the system if its H is known, else of the learned H;
+    - `specific_heat`: variance of the energy over N T'²;
+    - `abs_magnetization`, `susceptibility` N (⟨m²⟩ − ⟨|m|⟩²)/T' and, except for angles,
+      `binder_cumulant`;
+    - `acceptance`: fraction of accepted proposals;
+    - `seen`: fraction of the configurations with H in the range of 99.8 % of the held-out data. Below
+      one half the model is extrapolating, and a note says so;
+    - `ess`: effective sample size of reweighting samples from T to T'.
+
+    `specific_heat_peak` is the T' of the largest C between the temperatures, `specific_heat_maximum` its
+    value, by multiple-histogram reweighting of all chains. Errors come from the jackknife over
+    independent ladders and from the errors of the couplings; they do not include the error of H_θ.
 
     Args:
-        temperatures: T', by default 11 from 0.85 T to 1.35 T.
-        hamiltonian: ``network`` is H_θ, ``couplings`` that of `Couplings`, ``best`` that which explains
-            held-out configurations better.
-        num_ladders: Independent ladders, each with one chain at every T'.
-        num_steps: Of each chain; the first fifth does not count.
-        seed: Of all random numbers.
-        every_n_epochs: Measure during training too.
+        temperatures: Temperatures T'; by default 11 from 0.85 T to 1.35 T.
+        hamiltonian: Hamiltonian to simulate: ``network`` for H_θ, ``couplings`` for the explicit one,
+            ``best`` for the one with the higher held-out likelihood.
+        num_ladders: Number of independent ladders, each with one chain at every T'.
+        num_steps: Number of steps of each chain; the first fifth is discarded.
+        seed: Random seed.
+        every_n_epochs: Number of epochs between measurements during training; by default none.
 
     Raises:
-        ValueError: a T' that is not positive, one given twice, fewer than two ladders, or five steps.
+        ValueError: A T' is not positive or given twice, or there are fewer than 2 ladders or 5 steps.
 
-    Source: arXiv:2007.01037; A. Ferrenberg and R. Swendsen, Phys. Rev. Lett. 63, 1195 (1989).
+    References:
+        N. Walker et al., arXiv:2007.01037.
     """
 
     name = "phase_structure"
@@ -94,111 +104,185 @@ class PhaseStructure(Measurement):
         self.num_ladders, self.num_steps, self.seed = num_ladders, num_steps, seed
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Observables against T', and the peak of the specific heat."""
-        system, own = ensemble.system, ensemble.temperature
-        observables = system.observables(own)
-        if "abs_magnetization" not in observables:
-            raise NotMeasurable(f"{type(system).__name__} has no observable abs_magnetization")
-        temperatures = self.temperatures or [float(x) for x in own * np.linspace(0.85, 1.35, 11)]
-        names = ["abs_magnetization"] + [name for name in ("magnetization",) if name in observables]
-        notes: list[str] = []
-        summary: dict[str, Estimate] = {}
-        effective: EffectiveHamiltonian | None = None
-        explicit = False
-        if system.site_kind == "spin" or self.hamiltonian == "couplings":
-            try:
-                effective = uniform_hamiltonian(ensemble, 4.0, SAMPLES, self.seed)
-                summary["nll_gain"] = gain = nll_gain(effective)
-                better = gain.value > 2 * gain.error
-                explicit = self.hamiltonian == "couplings" or (self.hamiltonian == "best" and better)
-            except (NotMeasurable, Undetermined) as reason:
-                if self.hamiltonian == "couplings":
-                    raise
-                effective = None
-                notes.append(f"there is no Hamiltonian of Couplings, for {reason}")
-            chosen = "the Hamiltonian of Couplings" if explicit else "H_θ"
-            notes.append(f"the chains are those of {chosen}")
+        """Measure the observables against T', and the peak of the specific heat."""
+        system, temperature = ensemble.system, ensemble.temperature
+        if "abs_magnetization" not in system.observables(temperature):
+            raise NotMeasurable(f"{type(system).__name__} has no observable abs_magnetization.")
+        temperatures = self.temperatures or (temperature * np.linspace(0.85, 1.35, 11)).tolist()
+        result = Result({})
+        effective = self.explicit_hamiltonian(ensemble, result)
+        explicit = effective is not None and self.is_explicit(result.estimates["nll_gain"])
+        if effective is not None:
+            name = "the Hamiltonian of Couplings" if explicit else "H_θ"
+            result.notes.append(f"The chains sample {name}.")
+        log_prob, acceptance, series = self.simulate(ensemble, temperatures, effective, explicit)
+        chains = self.gather(ensemble, temperatures, log_prob, series, effective if explicit else None)
+        columns = self.moments(ensemble, chains)
+        columns["acceptance"] = jackknife_each(lambda a: a, acceptance.mean(axis=2).T)
+        columns |= self.coverage(ensemble, temperatures, log_prob, effective if explicit else None)
+        result.notes += extrapolation_notes(temperatures, columns["seen"])
+        self.add_peak(result, chains)
+        self.add_columns(result, ensemble, temperatures, columns)
+        result.figure = self.figure(result.arrays, temperature, explicit)
+        return result
+
+    def explicit_hamiltonian(self, ensemble: Ensemble, result: Result) -> EffectiveHamiltonian | None:
+        """Return the Hamiltonian of `Couplings` and add its `nll_gain`, or return None.
+
+        Raises:
+            NotMeasurable: There is none, and ``hamiltonian`` is ``couplings``.
+            Undetermined: The data leave one of its couplings undetermined, likewise.
+        """
+        if ensemble.system.site_kind != "spin" and self.hamiltonian != "couplings":
+            return None
+        try:
+            effective = uniform_hamiltonian(ensemble, MAX_DISTANCE, SAMPLES, self.seed)
+            result.estimates["nll_gain"] = nll_gain(effective)
+        except (NotMeasurable, Undetermined) as reason:
+            if self.hamiltonian == "couplings":
+                raise
+            result.notes.append(f"The chains sample H_θ, without a Hamiltonian of Couplings: {reason}")
+            return None
+        return effective
+
+    def is_explicit(self, gain: Estimate) -> bool:
+        """Return whether the explicit Hamiltonian is to be simulated instead of H_θ."""
+        better = gain.value > 2 * gain.error
+        return self.hamiltonian == "couplings" or (self.hamiltonian == "best" and better)
+
+    def simulate(
+        self,
+        ensemble: Ensemble,
+        temperatures: Sequence[float],
+        effective: EffectiveHamiltonian | None,
+        explicit: bool,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Simulate the chains at all T'.
+
+        Returns:
+            ln p_θ `(K, ladders, steps)` (or −H/T of the explicit Hamiltonian), the acceptance and the
+            observables `(observables, K, ladders, steps)` of `observables`.
+        """
         operators = effective.operators if effective is not None and explicit else []
+        observe = observables(ensemble, operators)
 
-        def observe(configurations: Tensor) -> Tensor:
-            columns = [observables[name](configurations).double() for name in names]
-            if system.has_energy:
-                columns.append(system.energy(configurations.double()))
-            spins = configurations.cpu().numpy().astype(np.int8)
-            columns += [torch.as_tensor(o.value(spins)).to(columns[0]) for o in operators]
-            return torch.stack(columns)
-
-        def run(surrogate: SpinHamiltonian | None) -> list[np.ndarray]:
-            chains = ReplicaExchange(
+        def run(surrogate: SpinHamiltonian | None) -> np.ndarray:
+            chains = NetworkChains(
                 ensemble.model,
-                own,
+                ensemble.temperature,
                 temperatures,
                 self.num_ladders,
+                observe,
                 self.seed,
                 surrogate,
                 corrected=not explicit,
             )
             with progress_bar("Chains at other temperatures", self.num_steps) as advance:
-                return [x.cpu().numpy() for x in chains.run(self.num_steps, observe, advance)]
+                return chains.run(self.num_steps, advance)
 
-        log_prob, values, acceptance = run(effective.hamiltonian if effective is not None else None)
-        if effective is not None and acceptance.mean() < REFUSED:
-            log_prob, values, acceptance = run(None)
-        energy = values[len(names)] if system.has_energy else -own * log_prob
-        held_out, trained = ensemble.log_prob, ensemble.samples(SAMPLES, self.seed).log_prob
-        variations = np.zeros((0, *log_prob.shape))
-        if effective is not None and explicit:
-            hamiltonian = effective.hamiltonian
-            held_out, trained = (
-                -hamiltonian.energy(s.cpu().numpy()) / own
-                for s in (ensemble.configurations, effective.samples)
+        series = run(effective.hamiltonian if effective is not None else None)
+        if effective is not None and series[1].mean() < REFUSED:
+            series = run(None)
+        return series[0], series[1], series[2:]
+
+    def gather(
+        self,
+        ensemble: Ensemble,
+        temperatures: Sequence[float],
+        log_prob: np.ndarray,
+        series: np.ndarray,
+        explicit: EffectiveHamiltonian | None,
+    ) -> Ladders:
+        """Gather the series of the chains, with draws of the couplings if H is explicit."""
+        system, temperature = ensemble.system, ensemble.temperature
+        variations = np.empty(0)
+        if explicit is not None:
+            draws = np.random.default_rng(self.seed).multivariate_normal(
+                np.zeros(len(explicit.operators)), explicit.covariance, VARIATIONS
             )
-            drawn = np.random.default_rng(self.seed).multivariate_normal(
-                np.zeros(len(operators)), effective.covariance, VARIATIONS
-            )
-            variations = np.tensordot(drawn, values[-len(operators) :], 1)
-        estimates: dict[str, Estimate] = {}
-        reference: dict[str, float | Estimate] = {}
-        low, high = np.quantile(held_out, [0.001, 0.999])
-        for k, temperature in enumerate(temperatures):
-            logs = own / temperature * variations[:, k]
-            found = moments(energy[k], values[:, k], names, temperature, system.num_sites, logs)
-            found["acceptance"] = over_ladders(lambda a: a, acceptance[k])
-            seen = over_ladders(lambda a: a, (log_prob[k] >= low) & (log_prob[k] <= high))
-            found["seen"] = seen
-            found["ess"] = effective_sample_size((own / temperature - 1) * trained)
-            if seen.value < SEEN:
-                notes.append(
-                    f"T' = {temperature:g}: only {100 * seen.value:.0f} % of the configurations have "
-                    "an H that the data reach; the model was hardly trained on such."
-                )
-            estimates |= {f"{name}@{temperature:g}": estimate for name, estimate in found.items()}
-            exact = system.exact_values(temperature)
-            reference |= {
-                f"{name}@{temperature:g}": exact[name]
-                for name in ("energy", "specific_heat")
-                if name in exact and system.has_energy
-            }
-        hidden = {name for name in estimates if not name.startswith(("energy", "specific_heat"))}
-        peak = specific_heat_peak(
-            energy, -own * log_prob, np.array(temperatures), system.num_sites, own * variations
-        )
-        if not math.isfinite(peak[0].error):
-            notes.append("The specific heat has its largest value at an end of the temperatures.")
-        summary |= {"specific_heat_peak": peak[0], "specific_heat_maximum": peak[1]}
-        arrays = {"temperature": np.array(temperatures)}
-        for name in sorted({name.partition("@")[0] for name in estimates}):
-            arrays[name] = np.array([estimates[f"{name}@{t:g}"] for t in temperatures])
-        for name in ("energy", "specific_heat"):
-            if f"{name}@{temperatures[0]:g}" in reference:
-                arrays[f"{name}_exact"] = np.array([reference[f"{name}@{t:g}"] for t in temperatures])
-        return Result(
-            summary | estimates, arrays, self.figure(arrays, own, explicit), reference, hidden, notes
+            variations = -temperature * np.tensordot(draws, series[-len(explicit.operators) :], 1)
+        return Ladders(
+            np.array(temperatures),
+            system.num_sites,
+            hamiltonian=-temperature * log_prob,
+            abs_magnetization=series[0],
+            energy=series[1] if system.has_energy else None,
+            variations=list(variations),
         )
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], own: float, explicit: bool) -> Figure:
-        """Energy, specific heat and magnetisation against T'."""
+    def moments(ensemble: Ensemble, chains: Ladders) -> dict[str, list[Estimate]]:
+        """Estimate the means and fluctuations at each T'."""
+        functions: list[Callable[[Ladders], np.ndarray]] = [
+            ladders.energy,
+            ladders.specific_heat,
+            ladders.abs_magnetization,
+            ladders.susceptibility,
+        ]
+        if "magnetization" in ensemble.system.observables(ensemble.temperature):
+            functions.append(ladders.binder_cumulant)
+        return {function.__name__: with_errors(function, chains) for function in functions}
+
+    def coverage(
+        self,
+        ensemble: Ensemble,
+        temperatures: Sequence[float],
+        log_prob: np.ndarray,
+        explicit: EffectiveHamiltonian | None,
+    ) -> dict[str, list[Estimate]]:
+        """Estimate `seen` and `ess` at each T': how far the data reach."""
+        held_out, samples = ensemble.log_prob, ensemble.samples(SAMPLES, self.seed).log_prob
+        if explicit is not None:
+            held_out, samples = (
+                -explicit.hamiltonian.energy(s.cpu().numpy()) / ensemble.temperature
+                for s in (ensemble.configurations, explicit.samples)
+            )
+        low, high = np.quantile(held_out, [0.001, 0.999])
+        seen = (log_prob >= low) & (log_prob <= high)
+        powers = [ensemble.temperature / temperature for temperature in temperatures]
+        return {
+            "seen": jackknife_each(lambda a: a, seen.mean(axis=2).T),
+            "ess": [effective_sample_size((power - 1) * samples) for power in powers],
+        }
+
+    @staticmethod
+    def add_peak(result: Result, chains: Ladders) -> None:
+        """Add the peak of the specific heat; the error of its T' is infinite at an end."""
+        peak, maximum = with_errors(ladders.specific_heat_maximum, chains, bias_corrected=False)
+        if peak.value in (chains.temperatures[0], chains.temperatures[-1]):
+            peak = Estimate(peak.value, math.inf)
+            result.notes.append("The specific heat is largest at an end of the temperatures.")
+        result.estimates |= {"specific_heat_peak": peak, "specific_heat_maximum": maximum}
+
+    @staticmethod
+    def add_columns(
+        result: Result,
+        ensemble: Ensemble,
+        temperatures: Sequence[float],
+        columns: dict[str, list[Estimate]],
+    ) -> None:
+        """Add the estimates at each T' with exact values beside them."""
+        system = ensemble.system
+        result.arrays["temperature"] = np.array(temperatures)
+        result.arrays |= {name: np.array(column) for name, column in columns.items()}
+        exact = [system.exact_values(t) if system.has_energy else {} for t in temperatures]
+        reference: dict[str, float | Estimate] = {}
+        for name in ("energy", "specific_heat"):
+            if name in exact[0]:
+                result.arrays[f"{name}_exact"] = np.array([values[name] for values in exact])
+        for k, temperature in enumerate(temperatures):
+            for name, column in columns.items():
+                title = f"{name}@{temperature:g}"
+                result.estimates[title] = column[k]
+                if f"{name}_exact" in result.arrays:
+                    reference[title] = exact[k][name]
+                if name not in ("energy", "specific_heat"):
+                    result.unlisted.add(title)
+        result.reference = reference
+
+    @staticmethod
+    def figure(arrays: dict[str, np.ndarray], temperature: float, explicit: bool) -> Figure:
+        """Draw the energy, the specific heat and the magnetisation against T'."""
         figure, row = panels(3)
         chains = "$H$ of the couplings" if explicit else r"$H_\theta$"
         temperatures = arrays["temperature"]
@@ -221,16 +305,43 @@ class PhaseStructure(Measurement):
                 color=MODEL,
                 label=chains,
             )
-            axes.axvline(own, lw=0.7, ls=":", color=EXACT)
+            axes.axvline(temperature, lw=0.7, ls=":", color=EXACT)
             axes.set(xlabel="$T'$", ylabel=text)
         legends(row)
         return figure
 
 
-def nll_gain(effective: EffectiveHamiltonian) -> Estimate:
-    """⟨−ln p_θ⟩ − ⟨−ln p⟩ of held-out configurations, p = e^{−H/T}/Z of the explicit Hamiltonian.
+def observables(ensemble: Ensemble, operators: Sequence[Operator]) -> Callable[[Tensor], Tensor]:
+    """Return a function from configurations `(B, *lattice)` to |m|, E if known, and the operators."""
+    system = ensemble.system
+    abs_magnetization = system.observables(ensemble.temperature)["abs_magnetization"]
 
-    Z = ⟨e^{−H/T}/p_θ⟩ over samples of the network.
+    def observe(configurations: Tensor) -> Tensor:
+        rows = [abs_magnetization(configurations).double()]
+        if system.has_energy:
+            rows.append(system.energy(configurations.double()))
+        if operators:
+            spins = configurations.cpu().numpy().astype(np.int8)
+            rows += [torch.as_tensor(operator.value(spins)).to(rows[0]) for operator in operators]
+        return torch.stack(rows)
+
+    return observe
+
+
+def extrapolation_notes(temperatures: Sequence[float], seen: Sequence[Estimate]) -> list[str]:
+    """Return a warning for each T' at which most configurations lie outside the range of the data."""
+    return [
+        f"At T' = {temperature:g} only {100 * fraction.value:.0f} % of the configurations have an H "
+        "within the range of the data; the model is extrapolating."
+        for temperature, fraction in zip(temperatures, seen, strict=True)
+        if fraction.value < SEEN
+    ]
+
+
+def nll_gain(effective: EffectiveHamiltonian) -> Estimate:
+    """Estimate the gain of an explicit Hamiltonian over H_θ, in nats per held-out configuration.
+
+    It is ⟨−ln p_θ⟩ − ⟨−ln p⟩ with p = e^{−H/T}/Z and Z = ⟨e^{−H/T}/p_θ⟩ over samples of the network.
     """
     ensemble, hamiltonian = effective.ensemble, effective.hamiltonian
     samples = ensemble.samples(effective.num_samples, effective.seed)
@@ -241,125 +352,3 @@ def nll_gain(effective: EffectiveHamiltonian) -> Estimate:
     log_z = log_mean_exp(-action(samples.configurations) - samples.log_prob)
     data = mean(-ensemble.log_prob - action(ensemble.configurations))
     return Estimate(data.value - log_z.value, math.hypot(data.error, log_z.error))
-
-
-def over_ladders(function: Callable[..., float], *series: np.ndarray) -> Estimate:
-    """A function of means of series `(ladders, steps)`, with the jackknife error over ladders."""
-    return jackknife(function, *(x.mean(axis=1) for x in series))
-
-
-def moments(
-    energy: np.ndarray,
-    values: np.ndarray,
-    names: Sequence[str],
-    temperature: float,
-    sites: int,
-    variations: np.ndarray,
-) -> dict[str, Estimate]:
-    """Means and fluctuations at one T' of series `(ladders, steps)`.
-
-    Args:
-        energy: E.
-        values: |m|, and m where it is named.
-        names: Of the values.
-        temperature: T'.
-        sites: N.
-        variations: Ln of weights `(draws, ladders, steps)` that the errors of the couplings make.
-    """
-    shifted, centre = energy - energy.mean(), energy.mean()
-    size = values[0]
-    wanted: dict[str, tuple[Callable[..., float], tuple[np.ndarray, ...]]] = {
-        "energy": (lambda e: (centre + e) / sites, (shifted,)),
-        "specific_heat": (
-            lambda e, ee: (ee - e * e) / (sites * temperature**2),
-            (shifted, shifted**2),
-        ),
-        "abs_magnetization": (lambda m: m, (size,)),
-        "susceptibility": (lambda m, mm: sites * (mm - m * m) / temperature, (size, size**2)),
-    }
-    if "magnetization" in names:
-        wanted["binder_cumulant"] = (lambda m2, m4: 1 - m4 / (3 * m2 * m2), (size**2, size**4))
-    weights = [np.exp(logs - logs.max()) for logs in variations]
-    found = {}
-    for name, (function, series) in wanted.items():
-        estimate = over_ladders(function, *series)
-        varied = [function(*(np.average(x, weights=w) for x in series)) for w in weights]
-        found[name] = Estimate(estimate.value, math.hypot(estimate.error, spread(varied)))
-    return found
-
-
-def spread(varied: Sequence[float]) -> float:
-    """Standard deviation, 0 of none."""
-    return float(np.std(varied, ddof=1)) if len(varied) else 0.0
-
-
-def specific_heat_peak(
-    energy: np.ndarray,
-    hamiltonian: np.ndarray,
-    temperatures: np.ndarray,
-    sites: int,
-    variations: np.ndarray,
-) -> tuple[Estimate, Estimate]:
-    """T' and value of the largest C between the temperatures, by multiple-histogram reweighting.
-
-    Args:
-        energy: E `(T', ladders, steps)`.
-        hamiltonian: H of the same, by which the chains are weighted.
-        temperatures: T'.
-        sites: N.
-        variations: What the errors of the couplings make of −H `(draws, T', ladders, steps)`.
-
-    Returns:
-        Both with the jackknife error over ladders and that of the couplings; the error of T' is infinite
-        at an end.
-    """
-    start = np.zeros(len(temperatures))
-
-    def peak(ladders: np.ndarray, change: np.ndarray | None = None) -> tuple[float, float]:
-        nonlocal start
-        e, h = energy[:, ladders].ravel(), hamiltonian[:, ladders].ravel()
-        reduced = h[None] / temperatures[:, None]
-        log_number = math.log(len(h) / len(temperatures))
-        free = start
-        for _ in range(2000):
-            mixture = logsumexp(log_number + free[:, None] - reduced, axis=0)
-            new = -logsumexp(-reduced - mixture, axis=1)
-            new -= new[0]
-            done = np.abs(new - free).max() < 1e-6
-            free = new
-            if done:
-                break
-        start = free
-        mixture = logsumexp(log_number + free[:, None] - reduced, axis=0)
-
-        wanted = h if change is None else h - change.ravel()
-
-        def heat(temperature: float) -> float:
-            log_weights = -wanted / temperature - mixture
-            weights = np.exp(log_weights - log_weights.max())
-            weights /= weights.sum()
-            centre = weights @ e
-            return float(weights @ (e - centre) ** 2) / (sites * temperature**2)
-
-        grid = np.linspace(temperatures[0], temperatures[-1], 101)
-        best = int(np.argmax([heat(t) for t in grid]))
-        if best in (0, len(grid) - 1):
-            return float(grid[best]), heat(grid[best])
-        bounds = (grid[best - 1], grid[best + 1])
-        found = minimize_scalar(lambda t: -heat(t), bounds=bounds, method="bounded")
-        return float(found.x), float(-found.fun)
-
-    number = energy.shape[1]
-    everything = np.arange(number)
-    full = np.array(peak(everything))
-    blocks = np.array_split(everything, min(number, 16))
-    left_out = np.array([peak(np.setdiff1d(everything, block)) for block in blocks])
-    n = len(blocks)
-    errors = np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
-    varied = np.array([peak(everything, change) for change in variations]).reshape(-1, 2)
-    errors = np.hypot(errors, [spread(column) for column in varied.T.tolist()])
-    inside = temperatures[0] < full[0] < temperatures[-1]
-    return (
-        Estimate(float(full[0]), float(errors[0]) if inside else math.inf),
-        Estimate(float(full[1]), float(errors[1])),
-    )

@@ -23,7 +23,7 @@ from lightdan.interactions.fit import LocalFields, fit
 from lightdan.interactions.operators import uniform_operators
 from lightdan.measurements.couplings.couplings import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
-from lightdan.measurements.phases.replica_exchange import ReplicaExchange
+from lightdan.measurements.phases.network_chains import NetworkChains
 from lightdan.testing import all_configurations, randomize
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
@@ -260,7 +260,7 @@ def test_phase_structure_goes_on_where_there_are_no_couplings(tmp_path):
     system = Ising(SHAPE, temperature=2.0, num_configurations=60, cache_dir=str(tmp_path))
     measured = Ensemble(oracle(), system, 2.0)
     result = PhaseStructure([1.8, 2.0, 2.5], num_ladders=4, num_steps=5).measure(measured)
-    assert "there is no Hamiltonian of Couplings, for 3 held-out" in result.notes[0]
+    assert "without a Hamiltonian of Couplings: 3 held-out" in result.notes[0]
     assert "nll_gain" not in result.estimates
     with pytest.raises(NotMeasurable, match="3 held-out configurations are too few"):
         PhaseStructure([1.8, 2.0], "couplings").measure(measured)
@@ -301,8 +301,8 @@ def test_single_site_chains_are_in_equilibrium(site):
     shape = (2, 2)
     model = randomize(MADE(lattice_shape=shape, width=2, **site), 0.7)
     temperatures = [1.0, 1.6] if model.levels else [1.0]
-    chains = ReplicaExchange(model, 1.0, temperatures, 400, seed=1)
-    log_prob, _, acceptance = chains.run(60, lambda s: s.flatten(1).mean(1)[None])
+    chains = NetworkChains(model, 1.0, temperatures, 400, lambda s: s.flatten(1).mean(1)[None], seed=1)
+    log_prob, acceptance, _ = torch.from_numpy(chains.run(60))
     assert 0.05 < acceptance.mean() <= 1
     for k, t in enumerate(temperatures):
         found = log_prob[k].mean(1)
@@ -320,15 +320,23 @@ def test_single_site_chains_are_in_equilibrium(site):
 
 def test_exchange_permutes_the_configurations_of_a_ladder():
     model = randomize(MADE(lattice_shape=(2, 3), width=2), 0.7)
-    chains = ReplicaExchange(model, 1.0, [0.8, 1.0, 1.5, 2.5], 50, seed=1)
-    for _ in range(3):
+    chains = NetworkChains(model, 1.0, [0.8, 1.0, 1.5, 2.5], 50, lambda s: s.flatten(1), seed=1)
+    before = {}
+    move = chains.move
+
+    def remember(step, burn_in):
+        energies = move(step, burn_in)
+        before["log_prob"] = -energies.reshape(50, 4)
+        return energies
+
+    chains.move = remember
+    for step in range(3):
+        chains.step(step)
         with torch.no_grad():
-            before = model.log_prob(chains.configurations)
-            after = chains.exchange(before)
-            torch.testing.assert_close(after, model.log_prob(chains.configurations))
-        ladders = [x.reshape(50, 4) for x in (before, after)]
-        assert not torch.equal(*ladders)
-        assert torch.equal(*(x.sort(1).values for x in ladders))
+            torch.testing.assert_close(chains.log_probs, model.log_prob(chains.configurations))
+        after = chains.log_probs.double().numpy().reshape(50, 4)
+        assert not np.array_equal(before["log_prob"], after)
+        np.testing.assert_array_equal(np.sort(before["log_prob"]), np.sort(after))
 
 
 def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):

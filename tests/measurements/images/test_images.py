@@ -142,7 +142,7 @@ def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch, measured):
     monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: known)
     found = CriticalTemperature(size=8, num_ladders=8, num_steps=60).measure(measured)
     assert "critical_temperature" not in found.estimates
-    assert "no T_C" in found.notes[0]
+    assert "do not cross" in found.notes[0]
     weak = effective([0, 0.02, 0, 0, 0], [1e-5] * 5)
     monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: weak)
     with pytest.raises(NotMeasurable, match="has no peak between"):

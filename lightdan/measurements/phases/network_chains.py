@@ -1,0 +1,161 @@
+"""Markov chains of a learned Hamiltonian at temperatures other than its own."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightdan.architectures.base import Architecture
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.lattices.angles import TWO_PI, wrap
+from lightdan.simulation import heat_bath
+from lightdan.simulation.replica_exchange import ReplicaExchange
+
+SURROGATE_SWEEPS = 20
+"""Heat-bath sweeps of the surrogate in one proposal."""
+
+
+class NetworkChains(ReplicaExchange):
+    """Chains of p(s) ∝ p_θ(s)^{T/T'} = e^{−H_θ(s)/T'} at several T', with replica exchange.
+
+    Every chain starts from an independent sample of the network, which is in equilibrium at T' = T.
+    There are three kinds of steps:
+
+    - Without a surrogate, a step proposes a new value at one site after another. It accepts with
+      probability min(1, (p_θ(s')/p_θ(s))^{T/T'}). A discrete site is offered any other level. A
+      continuous site is offered a move whose width is tuned during the burn-in.
+    - With a surrogate H_s, a step proposes the result of 20 heat-bath sweeps of H_s at T'. It accepts
+      with probability min(1, e^{−Δ(H_θ − H_s)/T'}), which is exact and costs one evaluation of H_θ.
+    - With a surrogate and `corrected` false, every proposal is accepted. The chains then sample H_s,
+      and −H_s/T takes the place of ln p_θ.
+
+    Args:
+        model: The network.
+        temperature: Temperature T at which the network was trained.
+        temperatures: Temperatures T', ascending.
+        num_ladders: Number of independent ladders, each with one chain at every T'.
+        observables: Function from configurations `(B, *lattice)` to observables `(observables, B)`.
+        seed: Random seed.
+        surrogate: Explicit Hamiltonian H_s that makes the proposals.
+        corrected: Whether H_θ accepts or rejects what the surrogate proposes.
+    """
+
+    def __init__(
+        self,
+        model: Architecture,
+        temperature: float,
+        temperatures: Sequence[float],
+        num_ladders: int,
+        observables: Callable[[Tensor], Tensor],
+        seed: int = 0,
+        surrogate: SpinHamiltonian | None = None,
+        corrected: bool = True,
+    ) -> None:
+        super().__init__([temperature / other for other in temperatures], num_ladders)
+        self.model, self.observables, self.seed = model, observables, seed
+        self.generator = torch.Generator(model.device).manual_seed(seed)
+        num = num_ladders * len(temperatures)
+        input_temperature = temperature if model.temperature_input else None
+        self.configurations = model.sample(num, self.generator, input_temperature)
+        self.inputs = self.configurations.new_full((num,), temperature)
+        """T, the input of the network, for each chain `(B,)`."""
+        self.temperatures = self.inputs.new_tensor(temperatures).repeat(num_ladders)
+        self.powers = temperature / self.temperatures
+        self.widths = torch.ones_like(self.inputs)
+        self.temperature, self.corrected = temperature, corrected
+        self.moves = surrogate.moves() if surrogate is not None else None
+        self.log_probs = torch.zeros_like(self.inputs)
+        """ln p_θ of the present configurations `(B,)`."""
+        self.acceptance = torch.zeros_like(self.inputs)
+        """Fraction of the last step's proposals that each chain accepted `(B,)`."""
+
+    @torch.no_grad()
+    def move(self, step: int, burn_in: bool) -> NDArray[np.float64]:
+        """Move every chain and return −ln p_θ `(B,)`."""
+        self.log_probs = self.sweep(adapt=burn_in) if self.moves is None else self.leap(step)
+        return -self.log_probs.double().cpu().numpy()
+
+    def uniforms(self, num: int) -> NDArray[np.float64]:
+        """Draw random numbers in [0, 1) `(num,)`."""
+        return self.uniform(num).double().cpu().numpy()
+
+    def reorder(self, order: NDArray[np.intp]) -> None:
+        """Put the configuration of chain `order[b]` into chain b."""
+        index = torch.as_tensor(order, device=self.inputs.device)
+        self.configurations, self.log_probs = self.configurations[index], self.log_probs[index]
+
+    @torch.no_grad()
+    def observe(self) -> NDArray[np.float64]:
+        """Return ln p_θ, the acceptance and the observables `(2 + observables, B)`."""
+        rows = [self.log_probs, self.acceptance, *self.observables(self.configurations)]
+        return torch.stack([row.double() for row in rows]).cpu().numpy()
+
+    def sweep(self, adapt: bool = False) -> Tensor:
+        """Propose a new value at every site and return ln p_θ `(B,)`.
+
+        Args:
+            adapt: Whether the widths of the moves are tuned to an acceptance of one half.
+        """
+        # New walkers every sweep: differences that were added up 10⁵ times in single precision drift.
+        walkers = self.model.walkers(self.configurations, self.inputs)
+        accepted = torch.zeros_like(self.inputs)
+        for site in range(self.model.num_sites):
+            proposal = self.propose(walkers.values[site])
+            gain = walkers.propose(site, proposal) - walkers.log_prob
+            where = self.uniform(len(gain)) < (self.powers * gain).exp()
+            walkers.accept(where)
+            accepted += where
+        self.acceptance = accepted / self.model.num_sites
+        if adapt:
+            self.widths *= torch.where(self.acceptance > 0.5, 1.1, 1 / 1.1)
+        self.configurations = walkers.configurations
+        return walkers.log_prob
+
+    def propose(self, values: Tensor) -> Tensor:
+        """Draw new values of one site, given its present values `(B,)`."""
+        uniforms = self.uniform(len(values))
+        if levels := self.model.levels:
+            # The k-th of the other levels, in cyclic order from the present one on.
+            ordered = values.new_tensor(levels)
+            shift = 1 + (uniforms * (len(levels) - 1)).long()
+            index = torch.searchsorted(ordered, values.contiguous()) + shift
+            return ordered[index % len(levels)]
+        move = self.widths * (uniforms - 0.5)
+        if self.model.site_kind == "angle":
+            return wrap(values + TWO_PI * move.clamp(-0.5, 0.5))
+        return values + self.model.scale * move
+
+    def leap(self, step: int) -> Tensor:
+        """Propose what the surrogate's sweeps lead to and return ln p_θ `(B,)`."""
+        assert self.moves is not None
+        present = self.configurations.cpu().numpy().astype("int8").reshape(len(self.inputs), -1)
+        proposal = present.copy()
+        temperatures = self.temperatures.double().cpu().numpy()
+        seed = self.seed * 1_000_003 + step
+        heat_bath.sweep(proposal, self.moves, temperatures, SURROGATE_SWEEPS, seed)
+        changed = torch.as_tensor(proposal).to(self.configurations).reshape(self.configurations.shape)
+        energy = heat_bath.energies(proposal, self.moves)
+        if not self.corrected:
+            self.configurations = changed
+            self.acceptance = torch.ones_like(self.inputs)
+            return torch.as_tensor(-energy / self.temperature).to(self.inputs)
+        before, after = (self.log_prob(s) for s in (self.configurations, changed))
+        difference = energy - heat_bath.energies(present, self.moves)
+        gain = self.powers * (after - before)
+        gain += (torch.as_tensor(difference / temperatures)).to(gain)
+        where = self.uniform(len(gain)) < gain.exp()
+        self.acceptance = where.to(self.inputs)
+        shape = (-1, *[1] * (changed.ndim - 1))
+        self.configurations = torch.where(where.reshape(shape), changed, self.configurations)
+        return torch.where(where, after, before)
+
+    def log_prob(self, configurations: Tensor) -> Tensor:
+        """Return ln p_θ `(B,)`, computed batch by batch."""
+        parts = zip(configurations.split(1000), self.inputs.split(1000), strict=True)
+        return torch.cat([self.model.log_prob(*part) for part in parts])
+
+    def uniform(self, num: int) -> Tensor:
+        """Draw random numbers in [0, 1) `(num,)` on the device of the chains."""
+        return torch.rand(num, generator=self.generator, device=self.inputs.device).to(self.inputs)
