@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         GaussianMixture,
         VonMisesMixture,
     )
-    from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian, edwards_anderson
+    from lightdan.interactions.hamiltonian import SpinHamiltonian, edwards_anderson
+    from lightdan.interactions.operators import Operator
     from lightdan.measurements.base import Measurement, SampledMeasurement
     from lightdan.measurements.couplings.baselines import Baselines
     from lightdan.measurements.couplings.coupling_graph import CouplingGraph
@@ -80,7 +81,7 @@ _PUBLIC = {
     "Measurement": "lightdan.measurements.base",
     "NotMeasurable": "lightdan.measurements.ensemble",
     "Objective": "lightdan.objectives",
-    "Operator": "lightdan.interactions.hamiltonian",
+    "Operator": "lightdan.interactions.operators",
     "Path": "lightdan.systems.path",
     "PhaseStructure": "lightdan.measurements.phases.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",

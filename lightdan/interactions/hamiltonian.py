@@ -1,56 +1,33 @@
-"""A Hamiltonian of spins as a small object: operators, couplings, their errors."""
+"""Explicit Hamiltonians of spins: operators, couplings and their errors."""
 
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightdan.interactions.operators import Operator, operators_of_terms
+from lightdan.lattices.geometry import Displacement
 from lightdan.simulation import heat_bath
 
-FORMAT = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Operator:
-    """O(s) = Σ_t Π_{i∈t} s_i, with its coupling J.
-
-    Args:
-        name: For tables, like ``pair (0, 1)``.
-        sites: The terms t, raster indices `(terms, order)`; no site twice in a term.
-        coupling: J, in the units of the temperature.
-        error: Standard error of J.
-    """
-
-    name: str
-    sites: NDArray[np.intp]
-    coupling: float = 0.0
-    error: float = math.nan
-
-    @property
-    def order(self) -> int:
-        """Spins in a term: 1 is a field, 2 a pair."""
-        return self.sites.shape[1]
-
-    def value(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
-        """O of configurations `(M, ...)`: `(M,)`."""
-        flat = configurations.reshape(len(configurations), -1)
-        total: NDArray[np.float64] = flat[:, self.sites].prod(axis=2, dtype=np.float64).sum(axis=1)
-        return total
+FORMAT = 2
+"""Version of the files that `SpinHamiltonian.to_json` writes."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpinHamiltonian:
-    """H(s) = −Σ_a J_a O_a(s) of spins s = ±1.
+    """An explicit Hamiltonian of spins s = ±1.
+
+        H(s) = −Σ_a J_a O_a(s)
 
     Args:
         lattice_shape: Numbers of sites along the axes.
-        operators: The O_a with their couplings J_a.
-        temperature: T at which they were learned; βJ = J/T.
+        operators: Operators O_a with their couplings J_a.
+        temperature: Temperature T at which they were learned; βJ = J/T.
 
     Example:
         >>> pair = Operator("pair", np.array([[0, 1], [1, 2], [2, 0]]), coupling=1.0)
@@ -62,15 +39,40 @@ class SpinHamiltonian:
     operators: Sequence[Operator]
     temperature: float
 
+    @classmethod
+    def from_couplings(
+        cls,
+        lattice_shape: Sequence[int],
+        operators: Sequence[Operator],
+        couplings: NDArray[np.float64],
+        temperature: float = 1.0,
+        errors: NDArray[np.float64] | None = None,
+    ) -> "SpinHamiltonian":
+        """Return the Hamiltonian of operators with fitted couplings.
+
+        Args:
+            lattice_shape: Numbers of sites along the axes.
+            operators: Operators O_a.
+            couplings: βJ_a `(operators,)`.
+            temperature: Temperature T.
+            errors: Standard errors of the couplings `(operators,)`, if known.
+        """
+        errors = np.full(len(couplings), math.nan) if errors is None else errors
+        scaled = [
+            replace(operator, coupling=float(temperature * value), error=float(temperature * error))
+            for operator, value, error in zip(operators, couplings, errors, strict=True)
+        ]
+        return cls(tuple(lattice_shape), scaled, temperature)
+
     def energy(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
-        """H of configurations `(M, *lattice)`: `(M,)`."""
+        """Return H of configurations: `(M, *lattice)` → `(M,)`."""
         energy = np.zeros(len(configurations))
         for operator in self.operators:
             energy -= operator.coupling * operator.value(configurations)
         return energy
 
     def moves(self) -> "heat_bath.Interactions":
-        """What a Markov chain needs of it, site by site."""
+        """Return the terms sorted by site, as the heat bath needs them."""
         return heat_bath.gather(
             math.prod(self.lattice_shape),
             [(operator.sites, operator.coupling) for operator in self.operators],
@@ -83,7 +85,14 @@ class SpinHamiltonian:
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> heat_bath.chains.Simulation:
-        """Draw from e^{−H/T'}/Z by replica exchange, see `interactions.simulate`."""
+        """Draw configurations from e^{−H/T'}/Z by replica exchange.
+
+        Args:
+            temperature: Temperature T' of the simulation.
+            num_configurations: Number of configurations M.
+            seed: Random seed.
+            progress: Function called with the number of new configurations.
+        """
         run = heat_bath.simulate(
             self.moves(), temperature, num_configurations, seed=seed, progress=progress
         )
@@ -91,7 +100,7 @@ class SpinHamiltonian:
         return heat_bath.chains.Simulation(rows, run.tau, run.updates_per_configuration)
 
     def to_json(self) -> str:
-        """What `load` reads."""
+        """Return the content of a file that `load` reads."""
         content = {
             "format": FORMAT,
             "lattice_shape": list(self.lattice_shape),
@@ -99,6 +108,7 @@ class SpinHamiltonian:
             "operators": [
                 {
                     "name": operator.name,
+                    "displacement": operator.displacement and list(operator.displacement),
                     "coupling": float(operator.coupling),
                     "error": float(operator.error) if math.isfinite(operator.error) else None,
                     "sites": operator.sites.tolist(),
@@ -110,31 +120,23 @@ class SpinHamiltonian:
 
     @classmethod
     def load(cls, path: str | Path) -> "SpinHamiltonian":
-        """Read a file of `to_json`.
+        """Read a file with the content of `to_json`.
 
         Raises:
-            ValueError: the file is none of these, or a term is no set of sites of the lattice.
+            ValueError: the file is damaged, of another format, or names sites beyond the lattice.
         """
         try:
             content = json.loads(Path(path).read_text())
             if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+                raise ValueError(f"its format is {content['format']}, not {FORMAT}; measure it again")
             shape = tuple(int(side) for side in content["lattice_shape"])
-            operators = [
-                Operator(
-                    str(entry["name"]),
-                    _checked(entry["name"], np.array(entry["sites"]), math.prod(shape)),
-                    _finite(entry["name"], entry["coupling"]),
-                    math.nan if entry["error"] is None else float(entry["error"]),
-                )
-                for entry in content["operators"]
-            ]
+            operators = [_operator(entry, shape) for entry in content["operators"]]
             temperature = _finite("temperature", content["temperature"])
             if temperature <= 0:
                 raise ValueError("its temperature is not positive")
         except (OSError, KeyError, TypeError, ValueError) as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{path} is no Hamiltonian written by lightdan: {reason}.") from error
+            raise ValueError(f"{path} cannot be read as a Hamiltonian: {reason}.") from error
         return cls(shape, operators, temperature)
 
 
@@ -144,18 +146,22 @@ def edwards_anderson(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> SpinHamiltonian:
-    """The Edwards–Anderson glass: H = −Σ_<ij> J_ij s_i s_j with random J_ij on a periodic lattice.
+    """Draw an Edwards–Anderson glass on a periodic lattice.
+
+        H = −Σ_<ij> J_ij s_i s_j,  J_ij independent random numbers
 
     Args:
         shape: Numbers of sites along the axes, at least 3 each.
-        distribution: J = ±1 with equal probability, or normal with ⟨J²⟩ = 1.
-        temperature: T at which βJ = J/T.
-        seed: Of the J.
+        distribution: Distribution of J: ``binary``, ±1 with equal probability, or ``gaussian``, normal
+            with ⟨J²⟩ = 1.
+        temperature: Temperature T; βJ = J/T.
+        seed: Random seed of the couplings.
 
     Raises:
-        ValueError: a side below 3, or another distribution.
+        ValueError: a side is shorter than 3, or the distribution is unknown.
 
-    Source: S. Edwards and P. Anderson, J. Phys. F 5, 965 (1975).
+    References:
+        S. Edwards and P. Anderson, J. Phys. F 5, 965 (1975).
 
     Example:
         >>> len(edwards_anderson((4, 4)).operators)
@@ -168,28 +174,50 @@ def edwards_anderson(
     rng = np.random.default_rng(seed)
     sites = np.arange(math.prod(shape)).reshape(shape)
     bonds = [
-        (int(i), int(j))
+        (min(i, j), max(i, j))
         for axis in range(sites.ndim)
-        for i, j in zip(sites.ravel(), np.roll(sites, -1, axis).ravel(), strict=True)
+        for i, j in zip(sites.ravel().tolist(), np.roll(sites, -1, axis).ravel().tolist(), strict=True)
     ]
     couplings = rng.normal(size=len(bonds))
     if distribution == "binary":
         couplings = np.sign(couplings)
     operators = [
-        Operator(f"bond {min(bond)} {max(bond)}", np.sort([bond]), float(coupling))
-        for bond, coupling in zip(bonds, couplings, strict=True)
+        replace(operator, coupling=float(coupling))
+        for operator, coupling in zip(operators_of_terms(bonds), couplings, strict=True)
     ]
     return SpinHamiltonian(tuple(shape), operators, temperature)
 
 
-def _checked(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np.intp]:
-    """The terms of an operator.
+def _operator(entry: dict[str, Any], shape: tuple[int, ...]) -> Operator:
+    """Return the operator that an entry of a file describes.
 
     Raises:
-        ValueError: they are no sets of sites, or one is there twice.
+        KeyError, TypeError, ValueError: the entry is damaged.
+    """
+    name = str(entry["name"])
+    sites = _checked_sites(name, np.array(entry["sites"]), math.prod(shape))
+    displacement: Displacement | None = None
+    if entry["displacement"] is not None:
+        displacement = tuple(int(step) for step in entry["displacement"])
+        if len(displacement) != len(shape) or sites.shape[1] != 2:
+            raise ValueError(f"the displacement of {name} does not fit its pairs and the lattice")
+    return Operator(
+        name,
+        sites,
+        _finite(name, entry["coupling"]),
+        math.nan if entry["error"] is None else float(entry["error"]),
+        displacement,
+    )
+
+
+def _checked_sites(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np.intp]:
+    """Return the terms of an operator.
+
+    Raises:
+        ValueError: the sites are not terms of one order, are beyond the lattice, or repeat in a term.
     """
     if sites.ndim != 2 or not sites.size or sites.dtype.kind != "i":
-        raise ValueError(f"the sites of {name} are no list of terms")
+        raise ValueError(f"the sites of {name} are not a list of terms of equal length")
     if sites.min() < 0 or sites.max() >= num_sites:
         raise ValueError(f"{name} names a site beyond the {num_sites} of the lattice")
     ordered = np.sort(sites, axis=1)
@@ -199,6 +227,7 @@ def _checked(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np.intp]
 
 
 def _finite(name: str, value: Any) -> float:
+    """Return a value as a float; raise ValueError unless it is finite."""
     if not math.isfinite(float(value)):
         raise ValueError(f"{name} is not a finite number")
     return float(value)

@@ -1,105 +1,122 @@
-"""Operators that the symmetries of a lattice make alike: fields, pairs by displacement, plaquettes."""
+"""Operators, of which Hamiltonians are made: fields, pairs by displacement, plaquettes, single terms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.interactions.hamiltonian import Operator
+from lightdan.lattices.geometry import Displacement, coordinates, pairs_by_displacement, plaquettes
+
+Term = tuple[int, ...]
+"""Ascending sites of a product of spins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """An operator with its coupling J.
+
+        O(s) = Σ_t Π_{i∈t} s_i
+
+    Args:
+        name: Name of its estimates, like ``pair_1_1``.
+        sites: Raster indices of the terms t, `(terms, order)`; the sites of a term are distinct.
+        coupling: J, in units of the temperature.
+        error: Standard error of J.
+        displacement: Canonical displacement that all pairs share; None for any other operator.
+    """
+
+    name: str
+    sites: NDArray[np.intp]
+    coupling: float = 0.0
+    error: float = math.nan
+    displacement: Displacement | None = None
+
+    @property
+    def order(self) -> int:
+        """Number of spins in a term: 1 for a field, 2 for pairs."""
+        return self.sites.shape[1]
+
+    @property
+    def distance(self) -> float:
+        """Distance |r| of the pairs in lattice constants; NaN without a displacement."""
+        return math.nan if self.displacement is None else math.hypot(*self.displacement)
+
+    def value(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
+        """Return O of configurations: `(M, *lattice)` → `(M,)`."""
+        flat = configurations.reshape(len(configurations), -1)
+        total: NDArray[np.float64] = flat[:, self.sites].prod(axis=2, dtype=np.float64).sum(axis=1)
+        return total
 
 
 def uniform_operators(
     shape: Sequence[int], boundary: str, symmetries: Sequence[str], max_distance: float
 ) -> list[Operator]:
-    """Field, pairs up to a distance, each class of displacements alike, and plaquettes.
-
-    Displacements that a rotation or a reflection maps onto each other are one class, where the system
-    declares these. On a periodic lattice distances are those on the torus.
+    """Return the operators of a uniform lattice: field, pairs by displacement, and plaquettes.
 
     Args:
         shape: Numbers of sites along the axes.
-        boundary: That of the system.
-        symmetries: Of the system.
-        max_distance: Largest distance of a pair.
+        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        symmetries: Names of the symmetries; those on the lattice merge classes of displacements.
+        max_distance: Largest distance of a pair, in lattice constants.
     """
-    sites = np.arange(np.prod(shape)).reshape(shape)
-    places = np.stack(np.unravel_index(sites.ravel(), tuple(shape)), axis=1)
-    sides = np.array(shape)
-
-    def shifted(step: Sequence[int]) -> np.ndarray:
-        """Sites and those displaced from them by a step `(terms, 2)`, where there are such."""
-        moved = places + np.array(step)
-        inside = ((moved >= 0) & (moved < sides)).all(axis=1)
-        if boundary == "periodic":
-            moved, inside = moved % sides, np.ones(len(moved), bool)
-        return np.stack([sites.ravel()[inside], sites[tuple(moved[inside].T)]], axis=1)
-
-    # On a rectangle the rotation is that by 180°, which tells no two bonds apart.
-    turns = "rotation" in symmetries and len(set(shape)) < len(shape)
-    mirrors = "reflection" in symmetries
-    classes: dict[tuple[int, ...], list[np.ndarray]] = {}
-    reach = [min(int(max_distance), side // 2 if boundary == "periodic" else side - 1) for side in shape]
-    for step in np.ndindex(*(2 * r + 1 for r in reach)):
-        displacement = [int(x) - r for x, r in zip(step, reach, strict=True)]
-        if 0 < np.linalg.norm(displacement) <= max_distance:
-            classes.setdefault(_class(displacement, turns, mirrors), []).append(shifted(displacement))
-    operators = [Operator("field", sites.reshape(-1, 1))]
-    for name in sorted(classes, key=lambda step: (np.linalg.norm(step), step)):
-        pairs = np.sort(np.concatenate(classes[name]), axis=1)
-        pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-        operators.append(Operator(f"pair {name}", pairs))
+    operators = [Operator("field", np.arange(math.prod(shape)).reshape(-1, 1))]
+    pairs = pairs_by_displacement(shape, boundary, symmetries, max_distance)
+    for displacement, sites in pairs.items():
+        operators.append(Operator(_pair_name(displacement), sites, displacement=displacement))
     if len(corners := plaquettes(shape, boundary)):
         operators.append(Operator("plaquette", corners))
     return operators
 
 
-def plaquettes(shape: Sequence[int], boundary: str) -> np.ndarray:
-    """Corners of the smallest squares `(plaquettes, 4)`; none on a ring or where a side is below 3."""
-    if len(shape) != 2 or min(shape) < 3:
-        return np.empty((0, 4), np.intp)
-    sites = np.arange(np.prod(shape)).reshape(shape)
-    if boundary == "periodic":
-        sites = np.pad(sites, (0, 1), mode="wrap")
-    corners = [sites[:-1, :-1], sites[:-1, 1:], sites[1:, :-1], sites[1:, 1:]]
-    return np.stack(corners, axis=-1).reshape(-1, 4)
+def nearest_neighbours(operators: Sequence[Operator]) -> Operator:
+    """Return one operator with all pairs at distance 1."""
+    bonds = [operator.sites for operator in operators if operator.distance == 1]
+    return Operator("nearest_neighbours", np.concatenate(bonds))
+
+
+def operators_of_terms(terms: Iterable[Term]) -> list[Operator]:
+    """Return one operator per term, named like ``field_3``, ``bond_3_4`` or ``product_3_4_19_20``."""
+    kinds = {1: "field", 2: "bond"}
+    return [
+        Operator("_".join([kinds.get(len(term), "product"), *map(str, term)]), np.array([term]))
+        for term in terms
+    ]
 
 
 def sites_with_neighbours(
     shape: Sequence[int], boundary: str, operators: Sequence[Operator]
 ) -> NDArray[np.intp]:
-    """Those whose conditionals the operators describe: of a window not those near its edge.
+    """Return the sites whose conditionals the operators describe.
 
-    A site at the edge has neighbours outside of the window, which nobody sees; what they do on the
-    average is no coupling of the film. All sites that an operator could join to one inside must be seen.
+    In a window of a larger lattice, a site near the edge interacts with sites that are not seen. Their
+    mean effect is not a coupling of the lattice, so these sites are left out.
 
     Args:
         shape: Numbers of sites along the axes.
-        boundary: That of the system.
-        operators: Translation-invariant ones.
+        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        operators: Translation-invariant operators.
 
     Raises:
         ValueError: no site has all its neighbours in the window.
     """
-    places = np.stack(np.unravel_index(np.arange(math.prod(shape)), tuple(shape)), axis=1)
+    places = coordinates(shape)
     if boundary != "window":
         return np.arange(len(places))
     reach = max(int(np.ptp(places[o.sites], axis=1).max()) for o in operators)
     inside = ((places >= reach) & (places < np.array(shape) - reach)).all(axis=1)
     if not inside.any():
         raise ValueError(
-            f"a window of {' × '.join(map(str, shape))} sites has none that is {reach} from its edge: "
-            "set max_distance to less, or take larger patches"
+            f"A window of {' × '.join(map(str, shape))} sites has no site that is {reach} away from its "
+            "edge: reduce max_distance or use larger patches."
         )
     return np.flatnonzero(inside)
 
 
-def _class(displacement: Sequence[int], turns: bool, mirrors: bool) -> tuple[int, ...]:
-    """That which stands for all that symmetries, or the exchange of the two sites, make of it."""
-    images = {tuple(displacement)}
-    if mirrors:
-        images |= {tuple(abs(x) for x in displacement)}
-    if turns:
-        images |= {(y, -x) for x, y in images} | {(y, x) for x, y in images if mirrors}
-    images |= {tuple(-x for x in image) for image in images}
-    return max(images)
+def _pair_name(displacement: Displacement) -> str:
+    """Return a name made of letters, digits and underscores, with m for a minus sign."""
+    if displacement in ((1,), (1, 0)):
+        return "nearest_neighbour"
+    return "pair_" + "_".join(str(step).replace("-", "m") for step in displacement)

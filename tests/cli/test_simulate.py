@@ -45,7 +45,7 @@ def test_the_temperature_is_that_of_the_hamiltonian(glass, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--hamiltonian", "no.json"], "no.json is no Hamiltonian written by lightdan"),
+        (["--hamiltonian", "no.json"], "no.json cannot be read as a Hamiltonian"),
         (["--temperature", "0"], "temperature must be positive and finite"),
         (["--num", "0"], "--num must be at least 1"),
         (["--output", "no/x.h5"], "The directory no of --output does not exist"),

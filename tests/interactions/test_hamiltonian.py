@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator, uniform_operators
 from lightdan.simulation import heat_bath, kaufman
 from lightdan.simulation.chains import neighbours
 from lightdan.testing import all_configurations
@@ -26,7 +27,7 @@ def random_hamiltonian(shape=(3, 3), seed=0, orders=(1, 2, 3, 4)):
 
 def uniform(side, coupling=1.0):
     pairs = np.array([(i, j) for i, row in enumerate(neighbours((side, side))) for j in row if i < j])
-    return SpinHamiltonian((side, side), [Operator("pair (0, 1)", pairs, coupling)], 2.0)
+    return SpinHamiltonian((side, side), [Operator("nearest_neighbour", pairs, coupling)], 2.0)
 
 
 def test_energy_is_the_sum_over_terms():
@@ -96,25 +97,38 @@ def test_file_gives_the_same_hamiltonian(tmp_path):
     assert [o.name for o in read.operators] == [o.name for o in ours.operators]
 
 
+def test_file_keeps_displacements(tmp_path):
+    operators = uniform_operators((4, 5), "periodic", ("reflection",), 1.5)
+    ours = SpinHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
+    (tmp_path / "h.json").write_text(ours.to_json())
+    read = SpinHamiltonian.load(tmp_path / "h.json")
+    for before, after in zip(ours.operators, read.operators, strict=True):
+        assert (before.name, before.displacement) == (after.name, after.displacement)
+        assert before.coupling == after.coupling
+
+
 def entry(**change):
-    return {"operators": [{"name": "x", "coupling": 1.0, "error": None, "sites": [[1, 2]]} | change]}
+    content = {"name": "x", "displacement": None, "coupling": 1.0, "error": None, "sites": [[1, 2]]}
+    return {"operators": [content | change]}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 7}, "its format is 7"),
+        ({"format": 1}, "its format is 1, not 2; measure it again"),
         ({"temperature": 0}, "temperature is not positive"),
         ({"lattice_shape": [2, 2]}, "names a site beyond the 4"),
         (entry(sites=[[1, 1]]), "a site twice"),
         (entry(coupling=None), "float"),
         (entry(coupling=float("nan")), "not a finite number"),
-        (entry(sites=[1]), "no list of terms"),
-        ({"operators": [{"name": "x", "sites": [[1]]}]}, "it has no 'coupling'"),
+        (entry(sites=[1]), "not a list of terms"),
+        (entry(displacement=[1]), "displacement of x does not fit"),
+        (entry(displacement=[1, 0], sites=[[1]]), "displacement of x does not fit"),
+        ({"operators": [{"name": "x", "sites": [[1]], "displacement": None}]}, "it has no 'coupling'"),
     ],
 )
 def test_damaged_files_are_named_with_their_fault(change, words, tmp_path):
     path = tmp_path / "h.json"
     path.write_text(json.dumps(json.loads(random_hamiltonian().to_json()) | change))
-    with pytest.raises(ValueError, match=rf"h.json is no Hamiltonian written by lightdan: .*{words}"):
+    with pytest.raises(ValueError, match=rf"h.json cannot be read as a Hamiltonian: .*{words}"):
         SpinHamiltonian.load(path)

@@ -3,15 +3,16 @@ import pytest
 import torch
 
 import lightdan
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
-from lightdan.interactions.operators import plaquettes
-from lightdan.interactions.search import TermSearch, l1_pairs, operators_of_terms
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator, operators_of_terms
+from lightdan.interactions.search import TermSearch, l1_pairs
+from lightdan.lattices.geometry import plaquettes
 
 NUM = 12_000
 
 
 def configurations(terms, shape, seed=0, num=NUM):
-    """Of the Hamiltonian with these couplings, at T = 1."""
+    """Draw configurations of the Hamiltonian with these couplings at T = 1."""
     operators = [Operator(str(t), np.array([t]), j) for t, j in terms.items()]
     return torch.as_tensor(
         SpinHamiltonian(shape, operators, 1.0).simulate(1.0, num, seed).configurations
@@ -23,7 +24,7 @@ def glass(shape, coupling, seed=0):
     return {tuple(o.sites[0].tolist()): coupling * o.coupling for o in operators}
 
 
-def found(search):
+def fitted(search):
     result = search.fit(search.terms)
     return dict(
         zip(search.terms, zip(result.couplings, result.standard_errors, strict=True), strict=True)
@@ -31,7 +32,7 @@ def found(search):
 
 
 def check(search, truth):
-    terms = found(search)
+    terms = fitted(search)
     assert terms.keys() == truth.keys()
     z = [(value - truth[term]) / error for term, (value, error) in terms.items()]
     assert np.square(z).mean() < 2
@@ -87,7 +88,7 @@ def test_l1_keeps_every_strong_bond():
 
 def test_names_of_terms():
     names = [o.name for o in operators_of_terms([(3,), (3, 4), (3, 4, 19)])]
-    assert names == ["field 3", "bond 3 4", "product 3 4 19"]
+    assert names == ["field_3", "bond_3_4", "product_3_4_19"]
 
 
 @pytest.mark.parametrize(

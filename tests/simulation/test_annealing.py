@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator
 from lightdan.simulation import heat_bath
 from lightdan.simulation.annealing import log_partition
 from lightdan.simulation.tempering import temper

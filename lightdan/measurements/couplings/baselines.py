@@ -1,18 +1,16 @@
-"""What a network explains that simpler models do not."""
+"""Likelihoods of simpler models of spins, for comparison with a network."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.interactions.fit import LocalFields, fit
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
-from lightdan.interactions.operators import uniform_operators
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator, nearest_neighbours, uniform_operators
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.couplings import distance
 from lightdan.measurements.couplings.effective_hamiltonian import require_spins
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, MODEL
@@ -22,23 +20,27 @@ from lightdan.simulation.annealing import log_partition
 from lightdan.statistics import Estimate, mean
 
 CHAINS = 500
-"""Of the annealing."""
+"""Number of annealed chains."""
 
 
 class Baselines(Measurement):
-    """−⟨ln p⟩ of held-out configurations, for p_θ and for what else one would fit to spins.
+    """Negative log-likelihoods −⟨ln p⟩ of held-out configurations, for p_θ and simpler models of spins.
 
-    Estimates: `nll`, of the network, `nll_independent`, of sites that are independent, each with its own
-    magnetisation, `nll_nearest_neighbour`, of a field and one coupling of nearest neighbours, and
-    `nll_pairs`, of a field, all pairs up to a distance and plaquettes, both by pseudo-likelihood of the
-    training configurations, with ln Z by annealed importance sampling; and `gain_<baseline>`, the nats a
-    configuration by which the network is better, with the error of the differences.
+    - `nll`: the network.
+    - `nll_independent`: independent sites, each with its own magnetisation.
+    - `nll_nearest_neighbour`: a field and one coupling of nearest neighbours.
+    - `nll_pairs`: a field, all pairs up to a distance, and plaquettes.
+    - `gain_<baseline>`: nats per configuration by which the network is better, with the error of the
+      paired difference.
+
+    The last two baselines are pseudo-likelihood fits to the training configurations. Their ln Z comes
+    from annealed importance sampling.
 
     Args:
-        max_distance: Of the pairs of `nll_pairs`.
-        num_fitted: Training configurations that are fitted at most.
-        seed: Of the annealing.
-        every_n_epochs: Measure during training too.
+        max_distance: Largest distance of a pair in `nll_pairs`, in lattice constants.
+        num_fitted: Largest number of training configurations used in the fits.
+        seed: Random seed of the annealing.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
     name = "baselines"
@@ -54,47 +56,46 @@ class Baselines(Measurement):
         self.max_distance, self.num_fitted, self.seed = max_distance, num_fitted, seed
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """All NLL and the differences from that of the network."""
+        """Measure all NLL and their differences from the NLL of the network."""
         require_spins(ensemble)
         system = ensemble.system
         operators = uniform_operators(
             system.lattice_shape, system.boundary, system.symmetries, self.max_distance
         )
-        # Copies of the first rows would hold those of one image only.
+        # A stride keeps all images; the first rows may come from one image.
         train = system.rows("train", ensemble.temperature).to(ensemble.model.device)
         train = train[:: math.ceil(len(train) / self.num_fitted)]
         up = (
             (train > 0).double().flatten(1).mean(0).clamp(1 / (2 * len(train)), 1 - 1 / (2 * len(train)))
         )
         spins = (ensemble.configurations > 0).double().flatten(1)
-        free = -(spins * up.log() + (1 - spins) * (-up).log1p()).sum(1).cpu().numpy()
-        bonds = np.concatenate([o.sites for o in operators if o.order == 2 and distance(o) == 1])
-        nearest = [operators[0], Operator("nearest neighbours", bonds)]
-        terms = {
-            "independent": (free, 0.0),
-            "nearest_neighbour": self.fitted(ensemble, train, nearest),
-            "pairs": self.fitted(ensemble, train, operators),
+        independent = -(spins * up.log() + (1 - spins) * (-up).log1p()).sum(1).cpu().numpy()
+        field, bonds = operators[0], nearest_neighbours(operators)
+        baselines = {
+            "independent": (independent, 0.0),
+            "nearest_neighbour": self.negative_log_prob(ensemble, train, [field, bonds]),
+            "pairs": self.negative_log_prob(ensemble, train, operators),
         }
         estimates = {"nll": mean(-ensemble.log_prob)}
-        for name, (values, error) in terms.items():
-            of_data = mean(values)
-            estimates[f"nll_{name}"] = Estimate(of_data.value, math.hypot(of_data.error, error))
-        for name, (values, error) in terms.items():
+        for name, (values, error) in baselines.items():
+            nll = mean(values)
+            estimates[f"nll_{name}"] = Estimate(nll.value, math.hypot(nll.error, error))
+        for name, (values, error) in baselines.items():
             gain = mean(values + ensemble.log_prob)
             estimates[f"gain_{name}"] = Estimate(gain.value, math.hypot(gain.error, error))
         return Result(estimates, figure=self.figure(estimates, system.num_sites))
 
-    def fitted(
+    def negative_log_prob(
         self, ensemble: Ensemble, train: Tensor, operators: Sequence[Operator]
     ) -> tuple[np.ndarray, float]:
-        """−ln p of the held-out configurations `(M,)`, and the error that they have in common."""
-        shape = tuple(ensemble.system.lattice_shape)
-        found = fit(LocalFields(operators, math.prod(shape), train.device), train)
-        with_couplings = [
-            replace(operator, coupling=float(coupling))
-            for operator, coupling in zip(operators, found.couplings, strict=True)
-        ]
-        hamiltonian = SpinHamiltonian(shape, with_couplings, 1.0)
+        """Fit operators to training data and evaluate held-out configurations.
+
+        Returns:
+            −ln p of the held-out configurations `(M,)`, and the error of ln Z, which they share.
+        """
+        shape = ensemble.system.lattice_shape
+        result = fit(LocalFields(operators, math.prod(shape), train.device), train)
+        hamiltonian = SpinHamiltonian.from_couplings(shape, operators, result.couplings)
         with progress_bar("Annealing", CHAINS) as advance:
             log_z = log_partition(hamiltonian.moves(), CHAINS, seed=self.seed, progress=advance)
         rows = ensemble.configurations.cpu().numpy()
@@ -102,14 +103,18 @@ class Baselines(Measurement):
 
     @staticmethod
     def figure(estimates: dict[str, Estimate], num_sites: int) -> Figure:
-        """A bar a model, in nats a site."""
+        """Plot one bar per model, in nats per site."""
         figure = Figure(figsize=(4.5, 2.2), layout="constrained")
         axes = figure.subplots()
-        names = [name for name in estimates if name.startswith("nll")]
-        labels = ["network", "independent", "nearest neighbours", "pairs and plaquettes"]
-        values = np.array([estimates[name] for name in names]) / num_sites
-        colours = [MODEL, *[DATA] * (len(names) - 1)]
-        axes.barh(labels, values[:, 0], xerr=values[:, 1], color=colours, height=0.6)
+        labels = {
+            "nll": "network",
+            "nll_independent": "independent",
+            "nll_nearest_neighbour": "nearest neighbours",
+            "nll_pairs": "pairs and plaquettes",
+        }
+        values = np.array([estimates[name] for name in labels]) / num_sites
+        colours = [MODEL, *[DATA] * (len(labels) - 1)]
+        axes.barh([*labels.values()], values[:, 0], xerr=values[:, 1], color=colours, height=0.6)
         axes.invert_yaxis()
         axes.set_xlabel(r"$-\langle\ln p\rangle/N$", fontsize=9)
         axes.tick_params(labelsize=8)

@@ -1,4 +1,4 @@
-"""The couplings of a learned Hamiltonian that is not uniform: a glass."""
+"""Couplings of a learned Hamiltonian without translation symmetry, like a glass."""
 
 import math
 
@@ -6,12 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from lightdan.interactions.operators import plaquettes
-from lightdan.interactions.search import TermSearch, operators_of_terms
+from lightdan.interactions.operators import operators_of_terms
+from lightdan.interactions.search import TermSearch
+from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import (
     EffectiveHamiltonian,
-    all_configurations_of,
+    all_configurations,
     local_logits,
     require_spins,
 )
@@ -22,28 +23,32 @@ from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate
 
 UNEXPLAINED = 3.0
-"""Standard errors by which H_θ must explain a spin better than the terms do."""
-LOOKS = 16
-"""Sites at which products of spins are looked for."""
+"""Standard errors by which H_θ explains a spin better than the terms do, if it is unexplained."""
+EXAMINED_SITES = 16
+"""Largest number of sites at which products of spins are searched."""
 
 
 class CouplingGraph(SampledMeasurement):
-    """βJ_t of H = −Σ_t J_t Π_{i∈t} s_i for spins of any couplings: which terms t there are, and J.
+    """Terms t and couplings βJ_t of a disordered Hamiltonian of spins.
 
-    `TermSearch` finds the terms in all configurations: fields, bonds and plaquettes by
-    pseudo-likelihood, step by step; then products of three and four spins anywhere, at the sites where
-    H_θ explains held-out spins better than the terms found so far, as with all pairs there only
-    something of more spins can. Their couplings are those of `EffectiveHamiltonian`, and go to
-    ``coupling_graph/hamiltonian.json`` with standard errors, and to the arrays `sites`, `couplings`,
-    `network` (what the network alone says) and `pseudo_likelihood`, `(terms, 2)` with errors.
-    Estimates: `rms_bond`, √⟨(βJ)²⟩ over the bonds; `network_rms_deviation`, of what the network alone
-    says from the couplings; each product, like `product_35_89_180_221`; and how much of H_θ the terms
-    explain, as in `Couplings`.
-    Couplings so weak that noise alone would make them are not found.
+        H = −Σ_t J_t Π_{i∈t} s_i
+
+    `TermSearch` finds fields, bonds and plaquettes in all configurations by pseudo-likelihood. It then
+    searches products of three and four spins at sites where H_θ explains held-out spins better than the
+    terms do. `EffectiveHamiltonian` determines the couplings of the terms. Couplings that noise alone
+    could cause are not found.
+
+    - `rms_bond`: √⟨(βJ)²⟩ over the bonds.
+    - `network_rms_deviation`: root-mean-square deviation of the network's projection from the couplings.
+    - `product_<sites>` and `product_<sites>_network`: each product, like `product_35_89_180_221`.
+    - `explained_single_flip` and `explained_multi_flip`: as in `Couplings`.
+
+    The Hamiltonian is written to ``coupling_graph/hamiltonian.json``. The arrays are `sites` and, with
+    errors, `couplings`, `network` (the projection alone) and `pseudo_likelihood`, `(terms, 2)`.
 
     Args:
-        num_samples: Of the network for the projection, and at most so many held-out configurations.
-        kwargs: Of `SampledMeasurement`: seed, every_n_epochs.
+        num_samples: Number of network samples, and largest number of held-out configurations.
+        kwargs: Arguments of `SampledMeasurement`: seed, every_n_epochs.
     """
 
     name = "coupling_graph"
@@ -52,11 +57,11 @@ class CouplingGraph(SampledMeasurement):
         super().__init__(num_samples=num_samples, **kwargs)  # type: ignore[arg-type]
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """The terms with couplings and errors, and the Hamiltonian that they make."""
+        """Find the terms, measure their couplings and write the Hamiltonian."""
         require_spins(ensemble)
         system = ensemble.system
         search = TermSearch(
-            all_configurations_of(ensemble), plaquettes(system.lattice_shape, system.boundary)
+            all_configurations(ensemble), plaquettes(system.lattice_shape, system.boundary)
         )
         held_out = ensemble.configurations[: self.num_samples]
         spins = held_out.flatten(1).double()
@@ -70,54 +75,50 @@ class CouplingGraph(SampledMeasurement):
 
         with progress_bar("Searching for couplings", None) as advance:
             search.find(advance)
-            if search.find_products(unexplained, LOOKS, advance):
+            if search.find_products(unexplained, EXAMINED_SITES, advance):
                 search.find(advance)
         if not search.terms:
-            raise NotMeasurable("no field, bond or product of spins is significant")
-        found = EffectiveHamiltonian(
+            raise NotMeasurable("No field, bond or product of spins is significant.")
+        effective = EffectiveHamiltonian(
             ensemble, operators_of_terms(search.terms), self.num_samples, self.seed
         )
-        orders = np.array([len(term) for term in search.terms], dtype=int)
+        corrected, operators = effective.corrected, effective.operators
+        orders = np.array([operator.order for operator in operators])
         bonds = orders == 2
-        estimates: dict[str, Estimate] = {}
-        network = np.stack([found.network.couplings, found.network_errors], 1)
-        if bonds.any():
-            values, errors = found.couplings[bonds], found.errors[bonds]
-            square = max(0.0, float((values**2 - errors**2).mean()))
-            error = float(np.sqrt((values**2 * errors**2).sum())) / len(values)
-            estimates["rms_bond"] = Estimate(math.sqrt(square), error / math.sqrt(square or 1.0))
-            deviation = float(np.sqrt(((network[bonds, 0] - values) ** 2).mean()))
-            estimates["network_rms_deviation"] = Estimate(
-                deviation, deviation / math.sqrt(2 * len(values))
-            )
-        for index in np.nonzero(orders > 2)[0]:
-            name = "_".join(["product", *map(str, search.terms[index])])
-            estimates[name] = Estimate(found.couplings[index], found.errors[index])
-            estimates[f"{name}_network"] = Estimate(*network[index])
-        pseudo = found.pseudo
         arrays = {
             "sites": np.array([[*term, *[-1] * (orders.max() - len(term))] for term in search.terms]),
-            "couplings": np.stack([found.couplings, found.errors], 1),
-            "network": network,
-            "pseudo_likelihood": np.stack([pseudo.couplings, pseudo.standard_errors], 1),
+            "couplings": np.stack([corrected.couplings, corrected.errors], 1),
+            "network": np.stack([corrected.network.couplings, corrected.network_errors], 1),
+            "pseudo_likelihood": np.stack(
+                [corrected.pseudo.couplings, corrected.pseudo.standard_errors], 1
+            ),
         }
-        counts = [f"{(orders == n).sum()} {kind}" for n, kind in ((1, "fields"), (2, "bonds"))]
-        notes = [f"{', '.join(counts)} and {(orders > 2).sum()} products of more spins"]
-        if left := unexplained(search):
+        estimates: dict[str, Estimate] = {}
+        if bonds.any():
+            estimates |= bond_estimates(arrays["couplings"][bonds], arrays["network"][bonds, 0])
+        for operator, coupling, network in zip(
+            operators, arrays["couplings"], arrays["network"], strict=True
+        ):
+            if operator.order > 2:
+                estimates[operator.name] = Estimate(*coupling)
+                estimates[f"{operator.name}_network"] = Estimate(*network)
+        fields, products = (orders == 1).sum(), (orders > 2).sum()
+        notes = [f"Found {fields} fields, {bonds.sum()} bonds and {products} products of more spins."]
+        if sites := unexplained(search):
             notes.append(
-                f"H_θ explains {len(left)} of {system.num_sites} sites better than the terms found do"
+                f"H_θ explains {len(sites)} of {system.num_sites} sites better than these terms do."
             )
         return Result(
-            estimates | found.explained(),
+            estimates | effective.explained(),
             arrays,
             self.figure(arrays, system.lattice_shape),
             notes=notes,
-            attachments={"hamiltonian.json": found.hamiltonian.to_json()},
+            attachments={"hamiltonian.json": effective.hamiltonian.to_json()},
         )
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], lattice_shape: tuple[int, ...]) -> Figure:
-        """The bonds on the lattice, and what the network says of each coupling."""
+        """Plot the bonds on the lattice, and the network's couplings against the estimates."""
         figure, (left, right) = panels(2)
         places = positions(lattice_shape)
         bonds = (arrays["sites"] >= 0).sum(1) == 2
@@ -128,25 +129,10 @@ class CouplingGraph(SampledMeasurement):
             sign = value > 0
             text = None if sign in seen else (r"$J > 0$" if sign else r"$J < 0$")
             seen.add(sign)
-            ends = places[[i, j]]
-            if len(lattice_shape) == 2:
-                # A bond around the torus is drawn as two stubs.
-                step = ends[1] - ends[0]
-                wrapped = step - np.round(step / lattice_shape) * lattice_shape
-                stubs = (
-                    [ends]
-                    if np.allclose(step, wrapped)
-                    else [
-                        np.stack([ends[0], ends[0] + wrapped / 2]),
-                        np.stack([ends[1], ends[1] - wrapped / 2]),
-                    ]
-                )
-            else:
-                stubs = [ends]
-            for stub in stubs:
+            for line in bond_lines(places[[i, j]], lattice_shape):
                 width = 2.5 * abs(value) / largest
                 colour = MODEL if sign else EXACT
-                left.plot(stub[:, 1], stub[:, 0], "-", lw=width, color=colour, label=text)
+                left.plot(line[:, 1], line[:, 0], "-", lw=width, color=colour, label=text)
                 text = None
         left.set(aspect="equal", xticks=[], yticks=[])
         left.spines[:].set_visible(False)
@@ -162,9 +148,40 @@ class CouplingGraph(SampledMeasurement):
         return figure
 
 
+def bond_estimates(couplings: np.ndarray, network: np.ndarray) -> dict[str, Estimate]:
+    """Return the size of the bonds' couplings and the network's deviation from them.
+
+    Args:
+        couplings: βJ with errors `(bonds, 2)`.
+        network: βJ of the network alone `(bonds,)`.
+    """
+    values, errors = couplings.T
+    square = max(0.0, float((values**2 - errors**2).mean()))
+    error = float(np.sqrt((values**2 * errors**2).sum())) / len(values)
+    deviation = float(np.sqrt(((network - values) ** 2).mean()))
+    return {
+        "rms_bond": Estimate(math.sqrt(square), error / math.sqrt(square or 1.0)),
+        "network_rms_deviation": Estimate(deviation, deviation / math.sqrt(2 * len(values))),
+    }
+
+
 def positions(lattice_shape: tuple[int, ...]) -> np.ndarray:
-    """Rows and columns `(N, 2)`; a chain is drawn as a circle."""
+    """Return rows and columns of the sites `(N, 2)`; a chain becomes a circle."""
     if len(lattice_shape) == 2:
-        return np.stack(np.unravel_index(np.arange(math.prod(lattice_shape)), lattice_shape), axis=1)
+        return coordinates(lattice_shape)
     turn = 2 * math.pi * np.arange(lattice_shape[0]) / lattice_shape[0]
     return np.stack([np.sin(turn), np.cos(turn)], axis=1)
+
+
+def bond_lines(ends: np.ndarray, lattice_shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return the lines `(2, 2)` that show a bond between two positions `(2, 2)`.
+
+    A bond across the periodic boundary of a rectangle becomes two stubs.
+    """
+    step = ends[1] - ends[0]
+    if len(lattice_shape) == 1:
+        return [ends]
+    shortest = step - np.round(step / lattice_shape) * lattice_shape
+    if np.allclose(step, shortest):
+        return [ends]
+    return [np.stack([ends[0], ends[0] + shortest / 2]), np.stack([ends[1], ends[1] - shortest / 2])]

@@ -1,38 +1,41 @@
-"""The couplings of the learned Hamiltonian of a uniform system."""
-
-import math
+"""Couplings of the learned Hamiltonian of a uniform system."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.interactions.hamiltonian import Operator
-from lightdan.interactions.operators import sites_with_neighbours, uniform_operators
 from lightdan.measurements.base import SampledMeasurement
-from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian, require_spins
-from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate
 
 
 class Couplings(SampledMeasurement):
-    """βJ_a of the Hamiltonian H = −Σ_a J_a O_a that explains H_θ: field, pairs by distance, plaquettes.
+    """Couplings βJ_a that explain H_θ: field, pairs by distance and plaquettes.
 
-    For a uniform system of spins, with one coupling for each class of displacements; `CouplingGraph` is
-    for any other. The estimates `<operator>` are those of `EffectiveHamiltonian`: the projection of H_θ
-    on the operators, rid of the network's error as held-out configurations measure it. Beside them are
-    `<operator>_network`, what the network alone says, with the error that it is measured to have, and
-    `pseudo_likelihood_<operator>` of the same configurations. Where H is made of the operators the first
-    and the last agree, and the network only costs time; where it is not, H_θ keeps what the operators
-    leave out. `explained_single_flip` and `explained_multi_flip` are the shares of the variance of
-    H_θ's differences, of one and of four random spins, that the projection explains.
-    Of a window of a larger system only the sites further from its edge than `max_distance` are fitted.
-    The Hamiltonian of the estimates goes to ``couplings/hamiltonian.json``: `SpinHamiltonian.load`.
+        H = −Σ_a J_a O_a
+
+    Couplings are uniform, one for each class of displacements; use `CouplingGraph` for disordered
+    systems. For each operator there are three estimates:
+
+    - `<operator>`: projection of H_θ onto the operators, corrected for the network's error on held-out
+      configurations, see `CorrectedFit`.
+    - `<operator>_network`: projection alone, with the error measured on held-out configurations.
+    - `pseudo_likelihood_<operator>`: pseudo-likelihood fit to the same configurations.
+
+    If H consists of these operators, the first and the last agree and the network is not needed. If it
+    does not, H_θ contains what the operators leave out. `explained_single_flip` and
+    `explained_multi_flip` are the shares of the variance of H_θ's differences that the projection
+    explains, for flips of one and of four random spins.
+
+    In a window of a larger system, only sites further than `max_distance` from its edge are fitted. The
+    Hamiltonian is written to ``couplings/hamiltonian.json``; read it with `SpinHamiltonian.load`.
 
     Args:
-        max_distance: Of the pairs.
-        num_samples: Of the network for the projection, and at most so many held-out configurations.
-        kwargs: Of `SampledMeasurement`: seed, every_n_epochs.
+        max_distance: Largest distance of a pair, in lattice constants.
+        num_samples: Number of network samples, and largest number of held-out configurations.
+        kwargs: Arguments of `SampledMeasurement`: seed, every_n_epochs.
     """
 
     name = "couplings"
@@ -42,44 +45,44 @@ class Couplings(SampledMeasurement):
         self.max_distance = max_distance
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """The couplings with errors, and the Hamiltonian that they make."""
-        found = uniform_hamiltonian(ensemble, self.max_distance, self.num_samples, self.seed)
-        operators = found.operators
+        """Measure the couplings and write the Hamiltonian."""
+        effective = uniform_hamiltonian(ensemble, self.max_distance, self.num_samples, self.seed)
+        operators, corrected = effective.operators, effective.corrected
         columns = {
-            "": (found.couplings, found.errors),
-            "_network": (found.network.couplings, found.network_errors),
-            "pseudo_likelihood_": (found.pseudo.couplings, found.pseudo.standard_errors),
+            "couplings": ("{}", corrected.couplings, corrected.errors),
+            "network": ("{}_network", corrected.network.couplings, corrected.network_errors),
+            "pseudo_likelihood": (
+                "pseudo_likelihood_{}",
+                corrected.pseudo.couplings,
+                corrected.pseudo.standard_errors,
+            ),
         }
+        pairs = [index for index, operator in enumerate(operators) if operator.order == 2]
         estimates: dict[str, Estimate] = {}
         reference: dict[str, float | Estimate] = {}
         unlisted = set()
-        for affix, (values, errors) in columns.items():
+        arrays = {"distance": np.array([operators[index].distance for index in pairs])}
+        for column, (template, values, errors) in columns.items():
             for operator, value, error in zip(operators, values, errors, strict=True):
-                plain = label(operator)
-                name = plain + affix if affix.startswith("_") else affix + plain
+                name = template.format(operator.name)
                 estimates[name] = Estimate(value, error)
-                if plain in ensemble.exact:
-                    reference[name] = ensemble.exact[plain]
-                if affix and plain not in ("field", "nearest_neighbour", "plaquette"):
+                if operator.name in ensemble.exact:
+                    reference[name] = ensemble.exact[operator.name]
+                if column != "couplings" and operator.distance > 1:
                     unlisted.add(name)
-        pairs = [index for index, operator in enumerate(operators) if operator.order == 2]
-        arrays = {"distance": np.array([distance(operators[index]) for index in pairs])}
-        for name, column in zip(
-            ("couplings", "network", "pseudo_likelihood"), columns.values(), strict=True
-        ):
-            arrays[name] = np.stack(column, 1)[pairs]
+            arrays[column] = np.stack([values, errors], 1)[pairs]
         return Result(
-            estimates | found.explained(),
+            estimates | effective.explained(),
             arrays,
             self.figure(arrays),
             reference,
             unlisted,
-            attachments={"hamiltonian.json": found.hamiltonian.to_json()},
+            attachments={"hamiltonian.json": effective.hamiltonian.to_json()},
         )
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray]) -> Figure:
-        """J(r), and the same without the nearest neighbours."""
+        """Plot J(r), with and without the nearest neighbours."""
         figure, (left, right) = panels(2)
         distance = arrays["distance"]
         for name, text, colour, marker, shift in (
@@ -104,40 +107,3 @@ class Couplings(SampledMeasurement):
             panel.set(xlabel="$r$", ylabel=r"$\beta J(r)$")
         legends((left, right))
         return figure
-
-
-def uniform_hamiltonian(
-    ensemble: Ensemble, max_distance: float, num_samples: int, seed: int
-) -> EffectiveHamiltonian:
-    """That of a uniform system of spins, made once for all who ask for the same.
-
-    Raises:
-        NotMeasurable: its sites are no spins, or the configurations are too few.
-    """
-    require_spins(ensemble)
-    system = ensemble.system
-    operators = uniform_operators(system.lattice_shape, system.boundary, system.symmetries, max_distance)
-    try:
-        sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
-    except ValueError as reason:
-        raise NotMeasurable(str(reason)) from reason
-    return ensemble.keep(
-        ("uniform Hamiltonian", max_distance, num_samples, seed),
-        lambda: EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites),
-    )
-
-
-def label(operator: Operator) -> str:
-    """Of an estimate: ``field``, ``nearest_neighbour``, ``pair_1_1``, ``plaquette``."""
-    step = operator.name.removeprefix("pair ").strip("()").replace(" ", "").strip(",").split(",")
-    if operator.order != 2:
-        return operator.name
-    if sorted(step) in (["0", "1"], ["1"]) and step[0] == "1":
-        return "nearest_neighbour"
-    return "pair_" + "_".join(step).replace("-", "m")
-
-
-def distance(operator: Operator) -> float:
-    """|r| of a pair."""
-    step = operator.name.removeprefix("pair ").strip("()").split(",")
-    return math.hypot(*(float(x) for x in step if x.strip()))

@@ -1,16 +1,17 @@
-"""An explicit Hamiltonian of spins in place of H_θ."""
+"""Explicit Hamiltonians of spins fitted to H_θ."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.fit import Fit, LocalFields, fit
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
+from lightdan.interactions.correction import CorrectedFit
+from lightdan.interactions.fit import LocalFields, fit
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator, sites_with_neighbours, uniform_operators
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife
@@ -18,20 +19,16 @@ from lightdan.systems.base import SPLITS
 
 
 def require_spins(ensemble: Ensemble) -> None:
-    """Refuse what has no couplings of spins.
-
-    Raises:
-        NotMeasurable: the sites are no spins.
-    """
+    """Raise NotMeasurable unless the sites are spins."""
     if ensemble.system.site_kind != "spin":
         raise NotMeasurable(
-            f"sites of kind {ensemble.system.site_kind!r} have no couplings of spins; Observables and "
-            "Symmetry fit them"
+            f"Couplings need spins, but the sites are of kind {ensemble.system.site_kind!r}: use "
+            "Observables and Symmetry instead."
         )
 
 
-def all_configurations_of(ensemble: Ensemble) -> Tensor:
-    """The configurations of all splits `(M, *lattice)`."""
+def all_configurations(ensemble: Ensemble) -> Tensor:
+    """Return the configurations of all splits, `(M, *lattice)`."""
     rows = [ensemble.system.rows(name, ensemble.temperature) for name in SPLITS]
     return torch.cat(rows).to(ensemble.model.device)
 
@@ -39,7 +36,13 @@ def all_configurations_of(ensemble: Ensemble) -> Tensor:
 def local_logits(
     ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
 ) -> Tensor:
-    """Ln p_θ(s_i = 1 | all others) − ln p_θ(s_i = −1 | all others) `(M, sites)`, of all i or some."""
+    """Return ln p_θ(s_i = 1 | all others) − ln p_θ(s_i = −1 | all others), `(M, sites)`.
+
+    Args:
+        ensemble: Model and temperature.
+        configurations: Configurations s `(M, *lattice)`.
+        sites: Sites i; all by default.
+    """
     model = ensemble.model
     parts = []
     with progress_bar("Local fields", len(configurations)) as advance:
@@ -50,49 +53,26 @@ def local_logits(
     return torch.cat(parts)
 
 
-def hamiltonian_of(
-    ensemble: Ensemble,
-    operators: Sequence[Operator],
-    couplings: np.ndarray,
-    errors: np.ndarray | None = None,
-) -> SpinHamiltonian:
-    """The Hamiltonian with these βJ."""
-    given = np.full(len(couplings), math.nan) if errors is None else errors
-    temperature = ensemble.temperature
-    return SpinHamiltonian(
-        tuple(ensemble.system.lattice_shape),
-        [
-            replace(operator, coupling=float(temperature * value), error=float(temperature * error))
-            for operator, value, error in zip(operators, couplings, given, strict=True)
-        ],
-        temperature,
-    )
-
-
 @dataclass(eq=False)
 class EffectiveHamiltonian:
-    """βJ_a of the H = −Σ_a J_a O_a that explains H_θ, by fits of local conditionals.
+    """The explicit Hamiltonian H = −Σ_a J_a O_a that explains H_θ, found by fits of local conditionals.
 
-    1. `network`, J⁰, projects H_θ on the operators, on `num_samples` samples of the network: what the
-       network says.
-    2. `missing`, δ, is what held-out configurations ask for beyond H_θ, the network's own error as
-       data that it has not seen measure it: H_θ is the offset, δ the couplings that are missing.
-    3. `pseudo`, J^PL, is the pseudo-likelihood of all configurations, J^PL_h that of the held-out ones.
+    1. `network`, J⁰, projects H_θ onto the operators, on samples of the network.
+    2. `missing`, δ, fits held-out configurations with H_θ as a fixed offset. It measures the network's
+       error on data that the network has not seen.
+    3. `pseudo`, J^PL, is the pseudo-likelihood fit to all configurations.
 
-    `couplings` are J⁰ + δ + (J^PL − J^PL_h): the noise of δ, which a few held-out configurations leave,
-    is that of J^PL_h and is exchanged for that of all. Their errors are those of the three fits, and
-    J⁰ + δ − J^PL_h, which is small if H_θ is good and large where its training was too short.
+    `CorrectedFit` combines them into couplings with errors.
 
     Args:
-        ensemble: Of which temperature.
-        operators: The O_a.
-        num_samples: Of the network, and at most so many held-out configurations.
-        seed: Of the samples.
-        sites: Those whose conditionals are fitted; by default all.
+        ensemble: Model, system and temperature.
+        operators: Operators O_a.
+        num_samples: Number of network samples, and largest number of held-out configurations.
+        seed: Random seed of the samples.
+        sites: Sites whose conditionals are fitted; all by default.
 
     Raises:
         NotMeasurable: there are fewer held-out configurations than couplings at a site.
-        Undetermined: the data leave a coupling undetermined.
     """
 
     ensemble: Ensemble
@@ -102,115 +82,90 @@ class EffectiveHamiltonian:
     sites: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        system = self.ensemble.system
         self.fields = LocalFields(
-            self.operators, self.ensemble.system.num_sites, self.ensemble.model.device, self.sites
+            self.operators, system.num_sites, self.ensemble.model.device, self.sites
         )
+        self.block_size = system.rows_together
+        self.held_out = self.ensemble.configurations[: self.num_samples]
         most = max(len(columns) for columns in self.fields.columns)
         if len(self.held_out) <= most:
             raise NotMeasurable(
-                f"{len(self.held_out)} held-out configurations are too few for {most} couplings: "
-                "give more data, or fewer operators"
+                f"The {len(self.held_out)} held-out configurations are too few for {most} couplings per "
+                "site: use more data or fewer operators."
             )
-
-    @property
-    def together(self) -> int:
-        """Consecutive configurations that are one independent observation."""
-        return self.ensemble.system.rows_together
-
-    @cached_property
-    def held_out(self) -> Tensor:
-        """Configurations that the network has not seen."""
-        return self.ensemble.configurations[: self.num_samples]
 
     @cached_property
     def samples(self) -> Tensor:
-        """Configurations of the network."""
+        """Configurations drawn from the network `(M, *lattice)`."""
         return self.ensemble.samples(self.num_samples, self.seed).configurations
 
     @cached_property
     def logits(self) -> Tensor:
-        """Those of the network on its samples `(M, sites)`."""
+        """Local logits of the network on its samples `(M, sites)`."""
         return local_logits(self.ensemble, self.samples, self.fields.sites)
 
     @cached_property
-    def network(self) -> Fit:
-        """J⁰."""
-        return fit(self.fields, self.samples, torch.sigmoid(self.logits))
+    def corrected(self) -> CorrectedFit:
+        """The four fits and their combination.
 
-    @cached_property
-    def missing(self) -> Fit:
-        """δ."""
-        logits = local_logits(self.ensemble, self.held_out, self.fields.sites)
-        return fit(self.fields, self.held_out, offset=logits, together=self.together)
-
-    @cached_property
-    def pseudo_held_out(self) -> Fit:
-        """J^PL_h."""
-        return fit(self.fields, self.held_out, together=self.together)
-
-    @cached_property
-    def pseudo(self) -> Fit:
-        """J^PL."""
-        everything = all_configurations_of(self.ensemble)
+        Raises:
+            Undetermined: the data leave a coupling undetermined.
+        """
+        network = fit(self.fields, self.samples, torch.sigmoid(self.logits))
+        held_out_logits = local_logits(self.ensemble, self.held_out, self.fields.sites)
+        missing = fit(self.fields, self.held_out, offset=held_out_logits, block_size=self.block_size)
+        pseudo_held_out = fit(self.fields, self.held_out, block_size=self.block_size)
         with progress_bar("Pseudo-likelihood", 3 * len(self.fields.sites)) as advance:
-            return fit(
+            pseudo = fit(
                 self.fields,
-                everything,
-                initial=self.pseudo_held_out.couplings,
-                together=self.together,
+                all_configurations(self.ensemble),
+                initial=pseudo_held_out.couplings,
+                block_size=self.block_size,
                 progress=advance,
             )
+        return CorrectedFit(network, missing, pseudo_held_out, pseudo)
 
-    @cached_property
+    @property
     def couplings(self) -> np.ndarray:
-        """βJ `(operators,)`."""
-        total: np.ndarray = self.network.couplings + self.pseudo.couplings + self.remainder.couplings
-        return total
+        """Couplings βJ `(operators,)`."""
+        return self.corrected.couplings
 
-    @cached_property
-    def remainder(self) -> Fit:
-        """δ − J^PL_h."""
-        ours = self.pseudo_held_out
-        difference = self.missing.influence - ours.influence
-        return Fit(self.missing.couplings - ours.couplings, difference, self.together)
-
-    @cached_property
+    @property
     def covariance(self) -> np.ndarray:
-        """Of `couplings` `(operators, operators)`."""
-        noise = self.network.covariance + self.remainder.covariance + self.pseudo.covariance
-        # On the same configurations the two ways should agree. What they do not is of second order in
-        # what the network errs, and no noise tells it.
-        beyond = self.network.couplings + self.remainder.couplings
-        covariance: np.ndarray = noise + np.outer(beyond, beyond)
-        return covariance
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Standard errors of `couplings`."""
-        return np.sqrt(self.covariance.diagonal())
-
-    @property
-    def network_errors(self) -> np.ndarray:
-        """Those of J⁰, by what δ shows the network to err."""
-        return np.hypot(self.missing.couplings, self.missing.standard_errors)
+        """Covariance of the couplings `(operators, operators)`."""
+        return self.corrected.covariance
 
     @cached_property
     def hamiltonian(self) -> SpinHamiltonian:
         """The Hamiltonian with the couplings and their errors."""
-        return hamiltonian_of(self.ensemble, self.operators, self.couplings, self.errors)
+        return self.with_couplings(self.couplings, self.corrected.errors)
+
+    def with_couplings(self, couplings: np.ndarray, errors: np.ndarray | None = None) -> SpinHamiltonian:
+        """Return the Hamiltonian with other βJ and errors `(operators,)`."""
+        return SpinHamiltonian.from_couplings(
+            self.ensemble.system.lattice_shape,
+            self.operators,
+            couplings,
+            self.ensemble.temperature,
+            errors,
+        )
 
     def explained(self) -> dict[str, Estimate]:
-        """Shares of the variance of H_θ's differences, of one and of four spins, that J⁰ explains."""
-        samples, couplings = self.samples, self.network.couplings
+        """Return the shares of the variance of H_θ's differences that J⁰ explains.
+
+        The differences are caused by flips of one spin and of four random spins.
+        """
+        samples, couplings = self.samples, self.corrected.network.couplings
         linear = self.fields.logits(samples, couplings)
         generator = torch.Generator().manual_seed(self.seed)
         sites = torch.tensor(list(self.fields.sites), device=samples.device)
-        chosen = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
-        chosen = sites[chosen.to(samples.device)]
+        flipped = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
+        flipped = sites[flipped.to(samples.device)]
         changed = samples.flatten(1).clone()
-        changed.scatter_(1, chosen, -changed.gather(1, chosen))
+        changed.scatter_(1, flipped, -changed.gather(1, flipped))
         changed = changed.reshape(samples.shape)
-        projected = hamiltonian_of(self.ensemble, self.operators, couplings)
+        projected = self.with_couplings(couplings)
         energies = [
             projected.energy(s.cpu().numpy()) / self.ensemble.temperature for s in (changed, samples)
         ]
@@ -218,13 +173,40 @@ class EffectiveHamiltonian:
         y = torch.as_tensor(learned[0] - learned[1])[:, None]
         x = torch.as_tensor(energies[0] - energies[1])[:, None]
         return {
-            "explained_single_flip": share(self.logits, linear),
-            "explained_multi_flip": share(y, x),
+            "explained_single_flip": explained_share(self.logits, linear),
+            "explained_multi_flip": explained_share(y, x),
         }
 
 
-def share(y: Tensor, x: Tensor) -> Estimate:
-    """1 − ⟨(y − x)²⟩/⟨(y − ȳ)²⟩, with a jackknife error over the rows."""
+def uniform_hamiltonian(
+    ensemble: Ensemble, max_distance: float, num_samples: int, seed: int
+) -> EffectiveHamiltonian:
+    """Return the explicit Hamiltonian of a uniform system of spins, shared by equal calls.
+
+    Args:
+        ensemble: Model, system and temperature.
+        max_distance: Largest distance of a pair, in lattice constants.
+        num_samples: Number of network samples, and largest number of held-out configurations.
+        seed: Random seed of the samples.
+
+    Raises:
+        NotMeasurable: the sites are not spins, or there are too few configurations or sites.
+    """
+    require_spins(ensemble)
+    system = ensemble.system
+    operators = uniform_operators(system.lattice_shape, system.boundary, system.symmetries, max_distance)
+    try:
+        sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
+    except ValueError as reason:
+        raise NotMeasurable(str(reason)) from reason
+    return ensemble.keep(
+        ("uniform Hamiltonian", max_distance, num_samples, seed),
+        lambda: EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites),
+    )
+
+
+def explained_share(y: Tensor, x: Tensor) -> Estimate:
+    """Return 1 − ⟨(y − x)²⟩/⟨(y − ȳ)²⟩ with a jackknife error over the rows."""
     residual = (y - x).square().mean(1).cpu().numpy()
     total = (y - y.mean()).square().mean(1).cpu().numpy()
     return jackknife(lambda r, t: 1 - r / t, residual, total)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
-from lightdan.interactions.operators import uniform_operators
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator, uniform_operators
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.couplings import uniform_hamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, legends, panels
 from lightdan.measurements.phases.ladders import (
@@ -114,7 +114,7 @@ class CriticalTemperature(Measurement):
             np.zeros(len(even)), effective.covariance[np.ix_(even, even)], VARIATIONS
         )
         return Film(
-            {effective.operators[k].name: float(effective.couplings[k]) for k in even},
+            [replace(effective.operators[k], coupling=float(effective.couplings[k])) for k in even],
             draws,
             ensemble.temperature,
             ensemble.system.symmetries,
@@ -176,7 +176,7 @@ class Film:
     """A uniform Hamiltonian that can be put on a periodic lattice of any size.
 
     Args:
-        couplings: βJ_a by name of the operator.
+        terms: Operators O_a with βJ_a as couplings.
         draws: Changes of the βJ_a by their errors `(draws, operators)`.
         temperature: Temperature T of the βJ_a.
         symmetries: Symmetries of the system.
@@ -184,7 +184,7 @@ class Film:
         seed: Random seed of the simulations.
     """
 
-    couplings: dict[str, float]
+    terms: Sequence[Operator]
     draws: np.ndarray
     temperature: float
     symmetries: Sequence[str]
@@ -195,8 +195,8 @@ class Film:
         """Return the operators on a periodic square lattice, with βJ_a as couplings."""
         shape = (side, side)
         uniform = uniform_operators(shape, "periodic", self.symmetries, self.max_distance)
-        by_name = {operator.name: operator for operator in uniform}
-        return [replace(by_name[name], coupling=value) for name, value in self.couplings.items()]
+        sites = {(operator.order, operator.displacement): operator.sites for operator in uniform}
+        return [replace(term, sites=sites[term.order, term.displacement]) for term in self.terms]
 
     def simulate(self, side: int, temperatures: np.ndarray, num_ladders: int, num_steps: int) -> Ladders:
         """Simulate a periodic lattice at several T' by replica exchange."""
@@ -212,7 +212,7 @@ class Film:
                 self.seed,
                 progress=advance,
             )
-        couplings = np.array(list(self.couplings.values()))
+        couplings = np.array([operator.coupling for operator in operators])
         return Ladders(
             temperatures,
             side**2,

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.interactions.fit import Undetermined
-from lightdan.interactions.hamiltonian import Operator, SpinHamiltonian
+from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.couplings import uniform_hamiltonian
-from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import (
+    EffectiveHamiltonian,
+    uniform_hamiltonian,
+)
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, legends, panels
 from lightdan.measurements.phases import ladders

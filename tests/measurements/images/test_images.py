@@ -75,7 +75,7 @@ def test_a_window_has_the_couplings_of_the_film_only_inside():
     assert (np.abs(inside.couplings - expected) < 4 * inside.standard_errors).all()
     assert abs(everywhere.couplings[1] - 0.4) > 4 * everywhere.standard_errors[1]
     assert len(sites_with_neighbours((8, 8), "periodic", operators)) == 64
-    with pytest.raises(ValueError, match="window of 4 × 4 sites has none that is 2 from its edge"):
+    with pytest.raises(ValueError, match="no site that is 2 away from its edge"):
         sites_with_neighbours((4, 4), "window", uniform_operators((4, 4), "window", EVERY, 2.0))
 
 
@@ -87,7 +87,7 @@ def test_rows_that_are_copies_count_once():
     once = fit(fields, rows)
     copied = rows.repeat_interleave(5, 0)
     np.testing.assert_allclose(
-        fit(fields, copied, together=5).standard_errors, once.standard_errors, rtol=0.01
+        fit(fields, copied, block_size=5).standard_errors, once.standard_errors, rtol=0.01
     )
     ratio = fit(fields, copied).standard_errors / once.standard_errors
     np.testing.assert_allclose(ratio, 5**-0.5, rtol=0.01)
@@ -111,7 +111,7 @@ def test_domains_of_the_model_are_those_of_the_data(measured):
 
 
 def effective(
-    couplings, errors, names=("field", "pair (1, 0)", "pair (1, 1)", "pair (2, 0)", "plaquette")
+    couplings, errors, names=("field", "nearest_neighbour", "pair_1_1", "pair_2_0", "plaquette")
 ):
     """An `EffectiveHamiltonian` in what is asked of it."""
 
