@@ -1,6 +1,6 @@
-"""Of one thread, batch 1,000: a forward pass, cached sampling and its growth, slow sampling.
+"""Speed on one thread: forward passes, sampling with and without cache, growth with the lattice.
 
-All single-site differences of 100 configurations, and passes over all changed ones.
+All single-site differences of 100 configurations, incrementally and by full passes.
 """
 
 import pytest
@@ -48,7 +48,7 @@ def test_slow_sampling(benchmark, model, uniforms):
         slow = benchmark.pedantic(model.draw, args=(few,), rounds=1)
     finally:
         del model.incremental
-    # Rounding may turn a draw whose uniform number lies at the very edge.
+    # Rounding may change a draw whose uniform number lies at the very edge.
     assert slow.isclose(cached, atol=1e-4).double().mean() > 0.999
 
 

@@ -1,4 +1,4 @@
-"""Nearly independent configurations of 16 × 16 sites; two threads."""
+"""Time to simulate nearly independent configurations of 16 × 16 sites on two threads."""
 
 from lightdan.simulation import ising, xy
 

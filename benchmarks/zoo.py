@@ -1,10 +1,10 @@
-"""Every architecture on every system, as the table of the README, which it rewrites.
+"""Table of every architecture on every system; rewrites the one in `docs/architectures.md`.
 
     OMP_NUM_THREADS=1 python benchmarks/zoo.py
 
-From the repository's root. A configuration whose run is not yet in `runs/` is trained first. The peer is
-zuko's masked autoregressive flow on the same configurations, trained for two minutes; the best on
-validation data kept as for ours.
+Run it from the root of the repository. A configuration without a run in `runs/` is trained first. The
+peer is zuko's masked autoregressive flow, trained on the same configurations for two minutes. As for our
+models, the weights with the lowest validation loss are used.
 """
 
 import copy
@@ -39,11 +39,11 @@ SYSTEMS = {
 }
 PEERS = ("double_well", "gaussian_field", "scalar_field")
 PEER_SECONDS = 120
-COLUMNS = ("system", "architecture", "parameters", "KL [nats]", "ESS", "training [s]", "samples/s")
+COLUMNS = ("system", "architecture", "weights", "KL [nats]", "ESS", "training [s]", "samples/s")
 
 
 def run_of(config: Path) -> Path:
-    """The newest run of a configuration, trained where there is none."""
+    """Return the newest run of a configuration; train one if there is none."""
     logger = yaml.safe_load(config.read_text())["trainer"]["logger"]["init_args"]
     folder = Path(logger["save_dir"]) / logger["name"]
     if not any(folder.glob("version_*/measurements/*.json")):
@@ -53,17 +53,17 @@ def run_of(config: Path) -> Path:
 
 
 def estimates_of(run: Path) -> dict[str, Estimate]:
-    """KL and effective sample size."""
-    found = {}
+    """Return KL and effective sample size of a run."""
+    estimates = {}
     for path in run.glob("measurements/*.json"):
         for name, estimate in json.loads(path.read_text())["estimates"].items():
             if name in ("kl", "ess"):
-                found[name] = Estimate(estimate["value"], estimate["error"])
-    return found
+                estimates[name] = Estimate(estimate["value"], estimate["error"])
+    return estimates
 
 
 def rate(sample) -> float:
-    """Samples a second, the median of three times 1,000."""
+    """Return the number of samples per second: the median of three draws of 1,000."""
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -72,22 +72,34 @@ def rate(sample) -> float:
     return 1000 / statistics.median(seconds)
 
 
+def num_weights(network: torch.nn.Module) -> int:
+    """Count the weights of a network, without those behind a mask."""
+    masks = [
+        layer.mask for layer in network.modules() if hasattr(layer, "weight") and hasattr(layer, "mask")
+    ]
+    return sum(x.numel() for x in network.parameters()) - sum(int((~mask).sum()) for mask in masks)
+
+
 def ours(title: str, config: Path) -> tuple:
+    """Return a row of the table for one of our configurations."""
     run = run_of(config)
     model = lightdan.load(run / "checkpoints" / "best.ckpt")
     estimates = estimates_of(run)
-    # The configuration is written when training begins.
+    # config.yaml is written when training begins.
     seconds = (run / "checkpoints/last.ckpt").stat().st_mtime - (run / "config.yaml").stat().st_mtime
-    num = sum(weight.numel() for weight in model.parameters())
+    num = num_weights(model)
     name = f"`{type(model).__name__}`"
     return title, name, num, estimates["kl"], estimates["ess"], seconds, rate(model.sample)
 
 
 def peer(title: str, config: Path) -> tuple:
-    """zuko's flow, three transformations of two hidden layers of 128 units, by Adam at batch 500."""
+    """Return a row for zuko's flow: three transformations, each with two hidden layers of 128 units.
+
+    It is trained by Adam in batches of 500.
+    """
     torch.manual_seed(0)
-    given = yaml.safe_load(config.read_text())["data"]
-    system = registry.find(System, given["class_path"])(**given["init_args"])
+    data = yaml.safe_load(config.read_text())["data"]
+    system = registry.find(System, data["class_path"])(**data["init_args"])
     system.prepare_data()
     system.setup()
     temperature = system.temperatures[0]
@@ -116,28 +128,29 @@ def peer(title: str, config: Path) -> tuple:
 
     @torch.no_grad()
     def weights(z: torch.Tensor) -> np.ndarray:
-        """ln of e^{−S}/q."""
+        """Return ln(e^{−S}/q)."""
         log_q = flow().log_prob(z).double() - z.shape[1] * scale.log().double()
         x = (location + scale * z).reshape(-1, *system.lattice_shape).double()
         return (-system.action(x, temperature) - log_q).numpy()
 
     with torch.no_grad():
-        drawn = flow().sample((5000,))
+        samples = flow().sample((5000,))
         speed = rate(lambda n: flow().sample((n,)))
-    data = weights((test - location) / scale)
-    model = weights(drawn)
+    held_out = weights((test - location) / scale)
+    model = weights(samples)
     ln_z = system.exact_values(temperature).get("ln_z")
     if ln_z is None:
-        ln_z = bennett(data, model).value
+        ln_z = bennett(held_out, model).value
     else:
         ln_z -= system.log_measure(temperature)
-    num = sum(weight.numel() for weight in flow.parameters())
-    excess = mean(data)
+    num = num_weights(flow)
+    excess = mean(held_out)
     kl = Estimate(excess.value - ln_z, excess.error)
     return title, "zuko's MAF", num, kl, effective_sample_size(model), PEER_SECONDS, speed
 
 
 def table() -> str:
+    """Return the table in Markdown."""
     rows = []
     for title, (folder, names) in SYSTEMS.items():
         configs = [Path("configs", folder, f"{name}.yaml") for name in names]
@@ -164,8 +177,8 @@ def table() -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     registry.load_plugins()
-    readme = Path("README.md")
+    page = Path("docs/architectures.md")
     between = re.compile(r"(<!-- zoo -->\n).*(\n<!-- /zoo -->)", re.DOTALL)
-    made = table()
-    print(made)
-    readme.write_text(between.sub(lambda found: found[1] + made + found[2], readme.read_text()))
+    rows = table()
+    print(rows)
+    page.write_text(between.sub(lambda match: match[1] + rows + match[2], page.read_text()))
