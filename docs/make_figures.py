@@ -50,7 +50,7 @@ class Run:
 
     def samples(self, num: int) -> np.ndarray:
         """Draw configurations of the model."""
-        return lightdan.load(self.folder / "checkpoints" / "best.ckpt").sample(num, seed=3).numpy()
+        return lightdan.load(self.folder / "checkpoints" / "best.ckpt").sample(num, seed=11).numpy()
 
     def held_out(self, num: int) -> np.ndarray:
         """Return configurations of the test set, far apart in the file."""
@@ -77,7 +77,6 @@ def dress(axes: Axes, size: float = 9) -> None:
     axes.tick_params(labelsize=size - 1)
     axes.xaxis.label.set_size(size)
     axes.yaxis.label.set_size(size)
-    axes.title.set_size(size)
 
 
 def mosaic(axes: Axes, configurations: np.ndarray, sign: int, rows: int) -> None:
@@ -95,24 +94,24 @@ def number(estimate: tuple[float, float]) -> str:
 
 def ising(run: Run) -> Figure:
     """Draw data and samples of the main run, and the learned Hamiltonian over the true one."""
-    figure = Figure(figsize=(8.2, 2.9), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
+    figure = Figure(figsize=(8.2, 2.85), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     for panel in (left, middle, right):
         dress(panel)
     mosaic(left, run.held_out(9), +1, 3)
-    left.set_title("configurations of the data")
+    left.set_title("configurations", fontsize=10)
     mosaic(middle, run.samples(9), -1, 3)
-    middle.set_title(r"samples of the network $p_\theta$")
+    middle.set_title(r"samples of the network $p_\theta$", fontsize=10)
     arrays, estimates = run.arrays("hamiltonian"), run.estimates("hamiltonian")
     energy = arrays["action"]
     ends = np.array([energy.min(), energy.max()])
-    right.plot(energy, arrays["nll"], ".", ms=2.5, color=MODEL, label="held-out configurations")
-    right.plot(
-        ends, ends + estimates["intercept"][0], "-", lw=0.8, color=EXACT, label=r"exact: $H/T+\ln Z$"
-    )
+    exact = ends + estimates["intercept"][0]
+    right.plot(ends, exact, "-", lw=3.5, color="#b8b8b8", label=r"exact, $H/T+\ln Z$")
+    right.plot(energy, arrays["nll"], ".", ms=2, color=MODEL, label="held-out configurations")
     text = f"slope {number(estimates['slope'])}\n$R^2$ = {number(estimates['r2'])}"
     right.text(0.97, 0.06, text, ha="right", transform=right.transAxes, fontsize=9)
-    right.set(xlabel="$H/T$", ylabel=r"$-\ln p_\theta$", title="learned against true Hamiltonian")
+    right.set(xlabel="$H/T$", ylabel=r"$-\ln p_\theta$")
+    right.set_title("learned against true Hamiltonian", fontsize=10)
     right.legend(frameon=False, fontsize=8, loc="upper left", handletextpad=0.4)
     return figure
 

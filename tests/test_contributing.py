@@ -14,7 +14,7 @@ PACKAGE = re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1]
 RUN = """
 import json, sys
 import pytest
-from lightdan.main import main
+from lightdan.cli.main import main
 for command in [*json.loads(sys.argv[1]), ["list"]]:
     assert main(command) == 0, command
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider"]))
