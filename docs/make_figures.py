@@ -27,7 +27,7 @@ from lightdan.measurements.figures import DATA, EXACT, MODEL
 
 FIGURES = Path("docs/figures")
 MAX_BYTES = 60_000
-DPI = 130
+DPI = 200
 SPINS = {+1: ListedColormap(["#e8eef4", DATA]), -1: ListedColormap(["#f8e9e7", MODEL])}
 """Colours of spins −1 and +1 in configurations of the data (key +1) and of the model (key −1)."""
 
@@ -105,9 +105,11 @@ def ising(run: Run) -> Figure:
     arrays, estimates = run.arrays("hamiltonian"), run.estimates("hamiltonian")
     energy = arrays["action"]
     ends = np.array([energy.min(), energy.max()])
-    exact = ends + estimates["intercept"][0]
+    exact = ends + estimates["ln_z"][0]
     right.plot(ends, exact, "-", lw=3.5, color="#b8b8b8", label=r"exact, $H/T+\ln Z$")
-    right.plot(energy, arrays["nll"], ".", ms=2, color=MODEL, label="held-out configurations")
+    right.scatter(
+        energy, arrays["nll"], s=3, lw=0, color=MODEL, label="held-out configurations", zorder=3
+    )
     text = f"slope {number(estimates['slope'])}\n$R^2$ = {number(estimates['r2'])}"
     right.text(0.97, 0.06, text, ha="right", transform=right.transAxes, fontsize=9)
     right.set(xlabel="$H/T$", ylabel=r"$-\ln p_\theta$")
