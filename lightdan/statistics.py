@@ -26,7 +26,7 @@ class Estimate(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        """Return the value with the error of its last digit, or two if it begins with 1."""
+        """Return the value with the error in its last digit, or last two if the error begins with 1."""
         value, error = self
         if not (math.isfinite(value) and math.isfinite(error)) or error <= 0.0:
             return f"{value:.6g} ± {error:.2g}"
@@ -61,12 +61,13 @@ class Bound(NamedTuple):
 
 
 def autocorrelation_time(x: ArrayLike) -> Estimate:
-    """Integrated autocorrelation time of a stationary series, in steps.
+    """Return the integrated autocorrelation time of a stationary series, in steps.
 
-    τ = 1/2 + Σ_{t≥1} Γ(t)/Γ(0), so that independent samples have τ = 1/2 and a mean over N samples
-    the variance 2τ Γ(0)/N. The sum is cut at the window that balances its statistical against its
-    truncation error. Several chains are measured about their common mean, so that chains stuck
-    apart show a long time.
+        τ = 1/2 + Σ_{t≥1} Γ(t)/Γ(0)
+
+    Independent samples have τ = 1/2, and a mean over N samples has the variance 2τ Γ(0)/N. The sum ends
+    at the window that balances its statistical error against its truncation error. Several chains
+    are measured about their common mean, so chains that are stuck apart show a long time.
 
     Args:
         x: Series of shape ``(steps,)`` or ``(chains, steps)``.
@@ -74,22 +75,25 @@ def autocorrelation_time(x: ArrayLike) -> Estimate:
     Returns:
         τ; 0.5 ± 0 for a constant series, 0.5 ± ∞ for chains of fewer than 4 steps.
 
-    Source: U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
+    References:
+        U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
     """
     return _gamma_method(_chains(x))[0]
 
 
 def mean(x: ArrayLike) -> Estimate:
-    """Mean of a stationary, correlated series, with the error √(2τ Γ(0)/N).
+    """Return the mean of a stationary, correlated series, with the error √(2τ Γ(0)/N).
+
+    Γ is corrected for the bias of the subtracted mean. For independent samples the error is s/√N.
 
     Args:
         x: Series of shape ``(steps,)`` or ``(chains, steps)``.
 
     Returns:
-        The mean in the units of ``x``; a single number has the error ∞.
+        The mean in the units of ``x``; the error of a single number is infinite.
 
-    Source: U. Wolff, arXiv:hep-lat/0306017, which also corrects the bias of Γ from the subtracted
-    mean; for independent samples this is the usual s/√N.
+    References:
+        U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
     """
     series = _chains(x)
     if series.size == 1:
@@ -160,18 +164,21 @@ def jackknife_each(
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Estimate:
-    """Effective sample size of importance weights, as a fraction of the M samples.
+    """Return the effective sample size of importance weights, as a fraction of the M samples.
 
-    ESS/M = (Σ w)² / (M Σ w²) = ⟨w⟩²/⟨w²⟩; its error is that of the linearised ratio. The fraction
-    is itself an estimate: weights that the samples missed do not lower it.
+        ESS/M = (Σ w)² / (M Σ w²) = ⟨w⟩²/⟨w²⟩
+
+    The error is that of the linearised ratio. Large weights of regions without samples do not lower
+    the estimate.
 
     Args:
         log_weights: Logarithm ln w of independent samples, up to a constant; shape ``(samples,)``.
 
     Raises:
-        ValueError: there is no finite largest weight.
+        ValueError: The largest weight is not finite.
 
-    Source: A. B. Owen, Monte Carlo theory, methods and examples, section 9.3.
+    References:
+        A. B. Owen, Monte Carlo theory, methods and examples, section 9.3.
     """
     weights, _ = _relative_weights(log_weights)
     fraction = 1.0 / np.mean(weights**2)
@@ -180,18 +187,19 @@ def effective_sample_size(log_weights: ArrayLike) -> Estimate:
 
 
 def weighted_mean(x: ArrayLike, log_weights: ArrayLike) -> Estimate:
-    """Self-normalised importance-sampling mean Σ w x / Σ w.
+    """Return the self-normalised importance-sampling mean Σ w x / Σ w.
 
-    The error √(Σ w² (x − x̄)²) / Σ w is that of the linearised ratio (delta method).
+    The error is √(Σ w² (x − x̄)²) / Σ w, by the delta method.
 
     Args:
-        x: One value for each sample; shape ``(samples,)``.
+        x: One value per sample; shape ``(samples,)``.
         log_weights: Logarithm ln w of independent samples, up to a constant; shape ``(samples,)``.
 
     Raises:
-        ValueError: there is no finite largest weight, or the shapes differ.
+        ValueError: The largest weight is not finite, or the shapes differ.
 
-    Source: A. B. Owen, Monte Carlo theory, methods and examples, equation 9.9.
+    References:
+        A. B. Owen, Monte Carlo theory, methods and examples, equation 9.9.
     """
     values = np.asarray(x, dtype=np.float64)
     weights, _ = _relative_weights(log_weights)
@@ -202,38 +210,45 @@ def weighted_mean(x: ArrayLike, log_weights: ArrayLike) -> Estimate:
 
 
 def log_mean_exp(log_weights: ArrayLike) -> Estimate:
-    """Logarithm of a mean, ln ⟨w⟩: estimates ln Z from samples of q when w = e^{−βE}/q.
+    """Return the logarithm of a mean, ln ⟨w⟩.
 
-    The error is √((⟨w²⟩/⟨w⟩² − 1)/M). The estimate is low by half the error squared, to leading
-    order, which is left uncorrected: it matters only where the error is no longer small.
+    With w = e^{−βE}/q and samples of q this estimates ln Z. The error is √((⟨w²⟩/⟨w⟩² − 1)/M), by the
+    delta method. The estimate is low by half the squared error to leading order, which is not
+    corrected because it matters only where the error is large.
 
     Args:
         log_weights: Logarithm ln w of independent samples; shape ``(samples,)``.
 
     Raises:
-        ValueError: there is no finite largest weight.
+        ValueError: The largest weight is not finite.
 
-    Source: A. B. Owen, Monte Carlo theory, methods and examples, chapter 9, by the delta method.
+    References:
+        A. B. Owen, Monte Carlo theory, methods and examples, chapter 9.
     """
     weights, log_mean = _relative_weights(log_weights)
     return Estimate(log_mean, _standard_error(weights))
 
 
 def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate:
-    """Bennett's acceptance ratio: ln(Z_1/Z_2) from samples of both distributions.
+    """Return ln(Z_1/Z_2) from samples of both distributions, by Bennett's acceptance ratio.
 
-    With the unnormalised densities f_1, f_2 and u = ln(f_1/f_2), which is given, C = ln(Z_1/Z_2) solves
-    Σ_{s~1} σ(−(u − C) − M) = Σ_{s~2} σ(u − C + M) with M = ln(n_1/n_2). Of all estimates that use
-    both samples it has the smallest variance. Its error is infinite where the samples do not overlap.
+    Let f_1, f_2 be the unnormalised densities, u = ln(f_1/f_2) and M = ln(n_1/n_2). Then
+    C = ln(Z_1/Z_2) solves
+
+        Σ_{s~1} σ(−(u − C) − M) = Σ_{s~2} σ(u − C + M).
+
+    No other estimate from the two samples has a smaller variance. The error is infinite if the samples
+    do not overlap.
 
     Args:
-        log_ratio_first: u of samples of the first distribution; shape ``(n_1,)``.
-        log_ratio_second: u of samples of the second; shape ``(n_2,)``.
+        log_ratio_first: Log ratio u of samples of the first distribution; shape ``(n_1,)``.
+        log_ratio_second: Log ratio u of samples of the second; shape ``(n_2,)``.
 
     Raises:
-        ValueError: one of the numbers is not finite.
+        ValueError: One of the numbers is not finite.
 
-    Source: C. Bennett, J. Comput. Phys. 22, 245 (1976).
+    References:
+        C. Bennett, J. Comput. Phys. 22, 245 (1976).
     """
     first, second = (np.asarray(u, dtype=np.float64) for u in (log_ratio_first, log_ratio_second))
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
@@ -244,8 +259,8 @@ def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate
         return expit(c - first - shift), expit(second - c + shift)
 
     def excess(c: float) -> float:
-        ours, theirs = acceptances(c)
-        return float(ours.sum() - theirs.sum())
+        of_first, of_second = acceptances(c)
+        return float(of_first.sum() - of_second.sum())
 
     everything = np.concatenate([first, second])
     reach = abs(shift) + 1.0
@@ -259,7 +274,7 @@ def _chains(x: ArrayLike) -> NDArray[np.float64]:
     """Return the series as a float array ``(chains, steps)``."""
     series = np.atleast_2d(np.asarray(x, dtype=np.float64))
     if series.ndim != 2 or series.size == 0:
-        raise ValueError(f"x must be a series (steps,) or (chains, steps); its shape is {np.shape(x)}.")
+        raise ValueError(f"x must be a series (steps,) or (chains, steps), not of shape {np.shape(x)}.")
     return series
 
 
@@ -282,7 +297,7 @@ def _gamma_method(series: NDArray[np.float64]) -> tuple[Estimate, float]:
 
 
 def _autocovariance(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Γ(t) for t = 0 … steps/4 about the common mean, shape ``(chains, steps)`` -> ``(lags,)``."""
+    """Return Γ(t) for t = 0 … steps/4 about the common mean, ``(chains, steps)`` -> ``(lags,)``."""
     chains, steps = series.shape
     spectrum = np.fft.rfft(series - series.mean(), n=2 * steps)
     products = np.fft.irfft(np.abs(spectrum) ** 2, n=2 * steps).sum(axis=0)
@@ -292,11 +307,11 @@ def _autocovariance(series: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _window(rho: NDArray[np.float64], size: int) -> int:
-    """Wolff's automatic window, the decay time taken as 1.5 times the integrated one."""
+    """Return Wolff's automatic window, with a decay time of 1.5 times the integrated time."""
     total = 0.0
     for t in range(1, len(rho)):
         total += rho[t]
-        # |total|, because anticorrelated samples would end the sum at once.
+        # Anticorrelated samples would end the sum at once without the absolute value.
         decay = 1.5 / math.log1p(1.0 / max(abs(total), 1e-9))
         if math.exp(-t / decay) < decay / math.sqrt(t * size):
             return t
@@ -315,12 +330,12 @@ def _relative_weights(log_weights: ArrayLike) -> tuple[NDArray[np.float64], floa
     logs = np.asarray(log_weights, dtype=np.float64)
     largest = logs.max(initial=-np.inf)
     if not np.isfinite(largest):
-        raise ValueError("log_weights must hold numbers below infinity, one of them finite.")
+        raise ValueError("log_weights must be below infinity, with at least one finite.")
     weights = np.exp(logs - largest)
     average = weights.mean()
     return weights / average, float(largest + np.log(average))
 
 
 def _standard_error(x: NDArray[np.float64]) -> float:
-    """Return s/√M of independent samples; ∞ for a single one."""
+    """Return s/√M of independent samples, or infinity for a single one."""
     return math.inf if x.size < 2 else float(np.std(x, ddof=1) / math.sqrt(x.size))

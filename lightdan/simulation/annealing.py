@@ -1,4 +1,4 @@
-"""Ln Z of any Hamiltonian of spins by annealed importance sampling."""
+"""Partition function of any Hamiltonian of spins by annealed importance sampling."""
 
 import math
 import os
@@ -18,19 +18,23 @@ def log_partition(
     seed: int = 0,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Estimate:
-    """Ln Σ_s e^{−H(s)}, from free spins to H in steps of β, a heat-bath sweep after each.
+    """Estimate ln Z with Z = Σ_s e^{−H(s)}, by annealing from free spins to H.
 
-    Z = 2^N ⟨e^{−Σ_k (β_{k+1} − β_k) H(s_k)}⟩ with s_k from the k-th sweep, exact on the average however
-    few the steps are; the error tells how few.
+    β rises from 0 to 1 in steps, each followed by a heat-bath sweep. With s_k from the k-th sweep
+
+        Z = 2^N ⟨e^{−Σ_k (β_{k+1} − β_k) H(s_k)}⟩,
+
+    which is exact on average for any number of steps; few steps cause a large error.
 
     Args:
-        moves: H, its couplings in units of the temperature.
-        num_chains: Independent ones.
-        num_steps: Of β from 0 to 1.
-        seed: Of all random numbers.
-        progress: Told how many more chains are done.
+        moves: Hamiltonian H, with couplings in units of the temperature.
+        num_chains: Number of independent chains.
+        num_steps: Number of steps of β from 0 to 1.
+        seed: Random seed.
+        progress: Callback that receives the number of finished chains since its last call.
 
-    Source: R. Neal, Stat. Comput. 11, 125 (2001).
+    References:
+        R. Neal, Stat. Comput. 11, 125 (2001).
     """
     num_sites = len(moves.starts) - 1
     rng = np.random.default_rng([seed, 1])
@@ -47,5 +51,5 @@ def log_partition(
         for chain, log_weight in enumerate(pool.map(anneal, range(num_chains))):
             log_weights[chain] = log_weight
             progress(1)
-    found = log_mean_exp(log_weights)
-    return Estimate(found.value + num_sites * math.log(2), found.error)
+    value, error = log_mean_exp(log_weights)
+    return Estimate(value + num_sites * math.log(2), error)

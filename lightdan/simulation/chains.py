@@ -1,4 +1,4 @@
-"""Independent Markov chains side by side, spaced until their rows are nearly independent."""
+"""Independent Markov chains in parallel, spaced until their rows are nearly independent."""
 
 import math
 import os
@@ -14,11 +14,12 @@ from lightdan.statistics import Estimate, autocorrelation_time
 
 NUM_CHAINS = 16
 PILOT_ROWS = 16 * 256
-"""Of all chains together."""
+"""Number of rows of a pilot run, over all chains."""
 MAX_SPACING = 256
+"""Largest number of updates between two rows."""
 
 Advance: TypeAlias = Callable[[NDArray[Any], int], None]
-"""Fills rows `(chains, R, sites)` with the states of all chains after every so many updates."""
+"""Fill rows `(chains, rows, sites)` with the states of all chains, a number of updates apart."""
 Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
 
@@ -52,23 +53,27 @@ def run(
     max_spacing: int = MAX_SPACING,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[Any], list[Estimate], int]:
-    """Rows of all chains, chain after chain, the τ of each observable, and the updates between rows.
+    """Run the chains and record their rows at a spacing that makes them nearly independent.
 
-    The number of updates between two rows is fixed in advance: recording after an event of the chain
-    would favour some states. A pilot run, which is also the burn-in, raises it until τ of every
-    observable is below one row, or gives up at `max_spacing`; the measured τ tells which.
+    The number of updates between two rows is fixed in advance, because recording after an event of the
+    chain would favour some states. A pilot run, which is also the burn-in, raises it until τ of every
+    observable is below one row, or until it reaches `max_spacing`.
 
     Args:
-        num_chains: How many there are.
-        advance: Moves all chains; `in_threads` makes it of what moves one.
-        observe: What has to decorrelate.
+        num_chains: Number of chains.
+        advance: Function that moves all chains; `in_threads` makes it from one that moves a chain.
+        observe: Observables that have to decorrelate.
         num_configurations: Number of rows over all chains.
-        num_sites: N.
-        dtype: Of the rows.
-        updates_per_call: Updates that take some 15 ms: threads return between calls, so that an
-            interrupt is heard.
-        max_spacing: Most updates between two rows.
-        progress: Told from the calling thread how many configurations are new.
+        num_sites: Number N of sites.
+        dtype: Type of the rows.
+        updates_per_call: Number of updates that take about 15 ms. Threads return between calls, so that
+            an interrupt is noticed.
+        max_spacing: Largest number of updates between two rows.
+        progress: Callback that receives the number of new configurations, in the calling thread.
+
+    Returns:
+        The rows `(num_configurations, sites)`, chain after chain; τ of each observable in rows; and the
+        number of updates between two rows.
     """
     rows_per_chain = -(-num_configurations // num_chains)
     configurations = np.empty((num_chains, rows_per_chain, num_sites), dtype)
@@ -76,7 +81,7 @@ def run(
     done = 0
 
     def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
-        """The next rows of all chains in short chunks `(chains, rows, sites)`."""
+        """Yield the next rows of all chains in short chunks `(chains, rows, sites)`."""
         chunk = max(1, updates_per_call // spacing)
         for start in range(0, num_rows, chunk):
             rows = np.empty((num_chains, min(chunk, num_rows - start), num_sites), dtype)
@@ -95,7 +100,12 @@ def run(
 
 
 def in_threads(advance: Callable[[NDArray[Any], Any, int], None], chains: Sequence[Any]) -> Advance:
-    """Move all chains by what moves one, given its rows `(R, sites)`, and releases the interpreter."""
+    """Return a function that moves all chains in threads.
+
+    Args:
+        advance: Function that fills the rows `(rows, sites)` of one chain and releases the interpreter.
+        chains: The chains.
+    """
 
     def advance_all(rows: NDArray[Any], spacing: int) -> None:
         with ThreadPoolExecutor(min(len(chains), os.cpu_count() or 1)) as pool:
@@ -107,10 +117,10 @@ def in_threads(advance: Callable[[NDArray[Any], Any, int], None], chains: Sequen
 def validate(
     shape: Sequence[int], temperature: float, num_configurations: int, **parameters: float
 ) -> None:
-    """Refuse what cannot be simulated.
+    """Raise ValueError unless the arguments can be simulated.
 
     Raises:
-        ValueError: an argument is out of its range, or a parameter is not finite; the sentence names it.
+        ValueError: An argument is out of its range, or a parameter is not finite; the message names it.
     """
     if len(shape) not in (1, 2) or min(shape) < 1:
         raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
@@ -124,12 +134,15 @@ def validate(
 
 
 def generators(seed: int) -> list[np.random.Generator]:
-    """One generator a chain."""
+    """Return one random generator per chain."""
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(NUM_CHAINS)]
 
 
 def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
-    """Raster indices of the neighbours of each site on a torus `(sites, z)`, a doubled bond twice."""
+    """Return the neighbours of each site on a torus `(sites, z)`, in raster order.
+
+    A side of length 2 has each of its bonds twice, a side of length 1 has none.
+    """
     sites = np.arange(np.prod(shape)).reshape(shape)
     steps = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
     columns = np.array([np.roll(sites, *step).ravel() for step in steps], dtype=np.intp)
@@ -149,6 +162,6 @@ def _pilot(
         taus = [autocorrelation_time(x) for x in series[:, :, num_rows // 2 :]]
         if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == max_spacing:
             return spacing
-        # A few times too slow: by halves; many times: at once, for such pilots are short of τ.
+        # Raise the spacing by halves, or at once if τ is many rows, because the pilot underestimates it.
         factor = max(1.5, max(tau.value for tau in taus) / 4.0)
         spacing = min(max_spacing, max(spacing + 1, int(factor * spacing)))

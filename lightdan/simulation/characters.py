@@ -14,11 +14,12 @@ from lightdan.simulation.thermodynamics import Thermodynamics
 MAX_WIDTH = 4
 MAX_STATES = 4000
 MAX_CURRENTS = 10**6
-TOLERANCE = 1e-18  # weight of the least likely loop of currents that is kept, relative to none
+TOLERANCE = 1e-18
+"""Smallest weight of a loop of currents that is included, relative to no currents."""
 
 
 class _Jet(NamedTuple):
-    """A function of K = βJ as its Taylor coefficients of order 0, 1 and 2."""
+    """Taylor coefficients of order 0, 1 and 2 of a function of K = βJ."""
 
     value: NDArray[np.float64]
     first: NDArray[np.float64]
@@ -26,32 +27,34 @@ class _Jet(NamedTuple):
 
 
 def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1.0) -> Thermodynamics:
-    """Exact thermodynamics of H = −J Σ_<ij> cos(θ_i − θ_j), periodic, in the measure Π dθ_i/2π.
+    """Compute the exact thermodynamics of the periodic XY model, in the measure Π dθ_i/2π.
 
-    Each bond is expanded in characters, e^{K cos d} = Σ_n I_n(K) e^{ind}, and the angles integrated
-    out. What remains are integer currents n on the bonds, conserved at every site, of weight
-    Π I_n(K), K = β|J|. Between the rows of the torus acts the transfer matrix, with v the currents
-    from one row to the next and h those along a row::
+        H = −J Σ_<ij> cos(θ_i − θ_j)
+
+    Each bond is expanded in characters, e^{K cos d} = Σ_n I_n(K) e^{ind} with K = β|J|, and the angles
+    are integrated out. This leaves integer currents n on the bonds, which are conserved at every
+    site and have the weight Π I_n(K). Let v be the currents from one row to the next and h the
+    currents along a row. With the transfer matrix T_Q between rows of a torus of M rows::
 
         Z = Σ_Q Tr T_Q^M,   T_Q(v, v') = Π_x I_{v_x}(K) Σ_{h_0} Π_x I_{h_x}(K),
         h_x = h_{x−1} + v_x − v'_x,   Σ_x v_x = Q
 
-    On a ring of N sites T_Q = I_Q(K). T_Q is split further by momentum along the row. E and C come
-    from the same sums, carried along with their first two derivatives in K; states of weight below
-    `TOLERANCE` are left out, which costs C some 1e-10.
+    On a ring T_Q = I_Q(K). T_Q is block-diagonal in the momentum along the row. E and C come from the
+    first two derivatives of the same sums in K. States of weight below `TOLERANCE` are omitted, which
+    changes C by about 1e-10.
 
     Args:
-        shape: One or two side lengths, one of them at most 4; a side of length 2 has each of its bonds
-            twice, a side of length 1 has none.
-        temperature: T, in the units of J (k_B = 1).
-        coupling: J; negative is antiferromagnetic.
+        shape: One or two side lengths, at least one of them at most 4. A side of length 2 has each of
+            its bonds twice, a side of length 1 has none.
+        temperature: Temperature T, in units of J (k_B = 1).
+        coupling: Coupling J; negative is antiferromagnetic.
 
     Raises:
-        ValueError: an argument is out of its range, both sides are longer than 4, an antiferromagnet
-            has an odd side, or the temperature is so low that there are too many states; the sentence
-            names it.
+        ValueError: An argument is out of its range, both sides are longer than 4, or an antiferromagnet
+            has an odd side. Also if the temperature is too low for the number of states.
 
-    Source: R. Savit, Rev. Mod. Phys. 52, 453 (1980), section III.
+    References:
+        R. Savit, Rev. Mod. Phys. 52, 453 (1980), section III.
 
     Example:
         >>> round(thermodynamics((4, 4), 1.0).log_partition, 5)
@@ -75,15 +78,15 @@ def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1
 
 
 def _sides(shape: Sequence[int], coupling: float) -> list[int]:
-    """Return the sides, the shorter first, 1 if it has no bonds, once the arguments are valid."""
+    """Validate the arguments and return two sides, the shorter first; a ring has the sides 1 and N."""
     if len(shape) not in (1, 2) or min(shape) < 1:
         raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
     if not math.isfinite(coupling):
-        raise ValueError(f"the coupling must be finite, not {coupling}.")
+        raise ValueError(f"coupling must be finite, not {coupling}.")
     if coupling < 0.0 and any(side > 1 and side % 2 for side in shape):
-        raise ValueError(f"an antiferromagnet needs even sides, not {tuple(shape)}.")
+        raise ValueError(f"An antiferromagnet needs even sides, not {tuple(shape)}.")
     if min(shape) > MAX_WIDTH and len(shape) == 2:
-        raise ValueError(f"a torus needs a side of at most {MAX_WIDTH} sites, not {tuple(shape)}.")
+        raise ValueError(f"A torus needs a side of at most {MAX_WIDTH} sites, not {tuple(shape)}.")
     return sorted((1, *shape))[-2:]
 
 
@@ -105,12 +108,12 @@ def _log_partition(width: int, length: int, num_bonds: int, k: float) -> tuple[f
 
 
 def _bond_weights(k: float, width: int) -> _Jet:
-    """e^{−K} I_n(K) for n = −n_max … n_max, beyond which a loop of two bonds is below `TOLERANCE`."""
+    """Return e^{−K} I_n(K) for |n| ≤ n_max; beyond it a loop of two bonds is below `TOLERANCE`."""
     n_max = 1
     while ive(n_max + 1, k) > math.sqrt(TOLERANCE) * ive(0, k):
         n_max += 1
         if (2 * n_max + 1) ** width > MAX_CURRENTS:
-            raise ValueError("temperature is too low for the character expansion.")
+            raise ValueError("temperature is too low for the character expansion: use a higher one.")
     n = np.arange(-n_max - 2, n_max + 3)
     a = ive(np.abs(n), k)
     first = 0.5 * (a[1:-3] - 2.0 * a[2:-2] + a[3:-1])
@@ -119,16 +122,16 @@ def _bond_weights(k: float, width: int) -> _Jet:
 
 
 def _row_weights(bond: _Jet, width: int) -> _Jet:
-    """Σ_h Π_x I_{h + d_x} against the differences d_1 … d_{width−1} from −2n_max−1 to 2n_max+1."""
+    """Return Σ_h Π_x I_{h + d_x} for all differences d_1 … d_{width−1} with |d_x| ≤ 2n_max + 1."""
     if width == 1:
         return _Jet(np.ones(()), np.zeros(()), np.zeros(()))
     n_max = len(bond.value) // 2
     h = np.arange(-n_max, n_max + 1)
     d = np.arange(-2 * n_max - 1, 2 * n_max + 2)
     current = np.abs(h[:, None] + d)
-    kept = current <= n_max
+    inside = current <= n_max
     at = np.minimum(current, n_max) + n_max
-    shifted = _Jet(*(np.where(kept, x[at], 0.0) for x in bond))
+    shifted = _Jet(*(np.where(inside, x[at], 0.0) for x in bond))
     product = _Jet(*(x[:, None] for x in bond))
     for _ in range(width - 2):
         left = _Jet(*(x[:, :, None] for x in product))
@@ -140,10 +143,10 @@ def _row_weights(bond: _Jet, width: int) -> _Jet:
 def _sectors(
     bond: NDArray[np.float64], width: int, length: int
 ) -> Iterator[tuple[NDArray[np.intp], int]]:
-    """Yield the states ``(states, width)`` of Q = 0, 1, … and 2 where −Q gives the same, else 1.
+    """Yield the states ``(states, width)`` of Q = 0, 1, … and their multiplicity, 2 because of −Q.
 
-    A state of weight w = Π_x I_{v_x}/I_0 in a sector whose greatest is w_Q is kept if
-    w_Q^M (w/w_Q)² > `TOLERANCE`: its currents must also turn, once before and once after.
+    Let w = Π_x I_{v_x}/I_0 be the weight of a state and w_Q the largest weight in its sector. The state
+    is included if w_Q^M (w/w_Q)² > `TOLERANCE`, because its currents must also turn before and after.
     """
     n_max = len(bond) // 2
     states = np.indices((2 * n_max + 1,) * width).reshape(width, -1).T
@@ -155,17 +158,19 @@ def _sectors(
         greatest = weights[here].max()
         if greatest**length <= TOLERANCE:
             return
-        kept = states[here][(weights[here] / greatest) ** 2 * greatest**length > TOLERANCE]
-        if len(kept) > MAX_STATES:
-            raise ValueError("temperature is too low for the character expansion.")
-        yield kept, 1 if charge == 0 else 2
+        likely = states[here][(weights[here] / greatest) ** 2 * greatest**length > TOLERANCE]
+        if len(likely) > MAX_STATES:
+            raise ValueError("temperature is too low for the character expansion: use a higher one.")
+        yield likely, 1 if charge == 0 else 2
 
 
 def _momentum_blocks(states: NDArray[np.intp], bond: _Jet, rows: _Jet) -> Iterator[tuple[_Jet, int]]:
-    """Yield T among the states of momentum p along the row, and 2 where −p gives the same, else 1.
+    """Yield T among the states of momentum p along the row, and the multiplicity, 2 if −p differs.
 
-    With r one state of each orbit under the translations τ, and s_r the number of τ that leave r
-    alone, T_p(r, r') = Σ_x e^{2πipx/L} T(r, τ^x r')/s_r' for the r with p a multiple of s_r.
+    Let r be one state of each orbit under the translations τ, and s_r the number of τ that leave r
+    unchanged. For the r with p a multiple of s_r
+
+        T_p(r, r') = Σ_x e^{2πipx/L} T(r, τ^x r')/s_r'.
     """
     width = states.shape[1]
     base = 2 * np.abs(states).max() + 1
@@ -174,14 +179,15 @@ def _momentum_blocks(states: NDArray[np.intp], bond: _Jet, rows: _Jet) -> Iterat
     first = codes[0] == codes.min(axis=0)
     stabilizer = (codes == codes[0]).sum(axis=0)
     for momentum in range(width // 2 + 1):
-        own = first & (momentum % stabilizer == 0)
-        if own.any():
+        representative = first & (momentum % stabilizer == 0)
+        if representative.any():
+            chosen = states[representative]
             phases = np.exp(2j * math.pi * momentum * np.arange(width) / width)
             real = 2 * momentum % width == 0
             terms = [
-                _Jet(*((phase.real if real else phase) / stabilizer[own] * x for x in matrix))
+                _Jet(*((phase.real if real else phase) / stabilizer[representative] * x for x in matrix))
                 for phase, image in zip(phases, images, strict=True)
-                for matrix in [_transfer_matrix(states[own], image[own], bond, rows)]
+                for matrix in [_transfer_matrix(chosen, image[representative], bond, rows)]
             ]
             yield _Jet(*(sum(parts) for parts in zip(*terms, strict=True))), 1 if real else 2
 
@@ -201,14 +207,14 @@ def _transfer_matrix(states: NDArray[np.intp], images: NDArray[np.intp], bond: _
 
 
 def _trace_of_power(matrix: _Jet, exponent: int) -> tuple[_Jet, float]:
-    """Return Tr A^p, p ≥ 2, and the logarithm of a factor left out."""
+    """Return Tr A^p for p ≥ 2, without a factor, and the logarithm of that factor."""
     lower, log_lower = _power(matrix, exponent // 2)
     upper, log_upper = _power(matrix, exponent - exponent // 2) if exponent % 2 else (lower, log_lower)
     return _product(lower, upper, partial(np.einsum, "ij,ji->")), log_lower + log_upper
 
 
 def _power(matrix: _Jet, exponent: int) -> tuple[_Jet, float]:
-    """Return A^p by squaring and the logarithm of a factor left out, lest it underflow."""
+    """Return A^p by squaring, without a factor to avoid underflow, and the logarithm of that factor."""
     power, log = matrix, 0.0
     if exponent > 1:
         half, log = _power(matrix, exponent // 2)
@@ -220,7 +226,7 @@ def _power(matrix: _Jet, exponent: int) -> tuple[_Jet, float]:
 
 
 def _product(a: _Jet, b: _Jet, operation: Callable[..., Any]) -> _Jet:
-    """Leibniz' rule for a bilinear operation."""
+    """Apply a bilinear operation by the Leibniz rule."""
     return _Jet(
         operation(a.value, b.value),
         operation(a.value, b.first) + operation(a.first, b.value),

@@ -1,7 +1,8 @@
-"""The Gaussian scalar field on a periodic lattice, and the triangular matrices that make it.
+"""The Gaussian scalar field on a periodic lattice, and its triangular factors.
 
-S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ. A side of two sites has two bonds between them, a
-side of one site has none.
+    S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ
+
+A side of length 2 has each of its bonds twice, a side of length 1 has none.
 """
 
 import math
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-FIELDS_TOGETHER = 1 << 22
-"""Values drawn at a time."""
+VALUES_PER_BATCH = 1 << 22
+"""Number of field values that are drawn at a time."""
 
 
 def spectrum(shape: Sequence[int], mass2: float) -> Array:
-    """Eigenvalues of K, m² + Σ_μ 2 (1 − cos k_μ) with k_μ = 2πn_μ/L_μ ``(*shape)``.
+    """Return the eigenvalues of K, m² + Σ_μ 2 (1 − cos k_μ) with k_μ = 2πn_μ/L_μ ``(*shape)``.
 
     Example:
         >>> spectrum((4,), 1.0)
@@ -27,10 +28,10 @@ def spectrum(shape: Sequence[int], mass2: float) -> Array:
 
 
 def circulant(first: Array) -> Array:
-    """The matrix M_xy = f(x − y) of a function of the displacement on the torus ``(N, N)``.
+    """Return the matrix M_xy = f(x − y) of a function of the displacement on the torus ``(N, N)``.
 
     Args:
-        first: f ``(*shape)``.
+        first: Function f, the first column of M ``(*shape)``.
     """
     places = np.indices(first.shape).reshape(first.ndim, -1)
     displacement = places[:, :, None] - places[:, None, :]
@@ -38,42 +39,42 @@ def circulant(first: Array) -> Array:
 
 
 def kernel(shape: Sequence[int], mass2: float) -> Array:
-    """K ``(N, N)``: 2d + m² on the diagonal, −1 for each bond, the sites in raster order."""
+    """Return K ``(N, N)``: 2d + m² on the diagonal and −1 for each bond, sites in raster order."""
     return circulant(np.fft.ifftn(spectrum(shape, mass2)).real)
 
 
 def propagator(shape: Sequence[int], mass2: float) -> Array:
-    """⟨φ_0 φ_x⟩ ``(*shape)``."""
+    """Return ⟨φ_0 φ_x⟩ ``(*shape)``."""
     return np.asarray(np.fft.ifftn(1 / spectrum(shape, mass2)).real)
 
 
 def log_partition(shape: Sequence[int], mass2: float) -> float:
-    """Ln Z with Z = ∫ dφ e^{−S} = Π_k √(2π/K_k)."""
+    """Return ln Z with Z = ∫ dφ e^{−S} = Π_k √(2π/K_k)."""
     return float(0.5 * np.log(2 * np.pi / spectrum(shape, mass2)).sum())
 
 
 def sample(shape: Sequence[int], mass2: float, num: int, seed: int) -> Iterator[Array]:
-    """Independent fields K^{−1/2} z of white noise z, some at a time ``(some, *shape)``.
+    """Draw independent fields K^{−1/2} z from white noise z, in batches ``(B, *shape)``.
 
     Args:
-        shape: Sides.
-        mass2: m².
-        num: Of fields.
-        seed: Determines every field.
+        shape: Side lengths.
+        mass2: Squared mass m².
+        num: Number of fields.
+        seed: Random seed; it determines every field.
     """
     rng = np.random.default_rng(seed)
     axes = tuple(range(1, len(shape) + 1))
     root = 1 / np.sqrt(spectrum(shape, mass2))
-    together = max(1, FIELDS_TOGETHER // math.prod(shape))
-    for start in range(0, num, together):
-        noise = rng.normal(size=(min(together, num - start), *shape))
+    batch_size = max(1, VALUES_PER_BATCH // math.prod(shape))
+    for start in range(0, num, batch_size):
+        noise = rng.normal(size=(min(batch_size, num - start), *shape))
         yield np.fft.ifftn(root * np.fft.fftn(noise, axes=axes), axes=axes).real
 
 
 def modes(matrix: Array, shape: Sequence[int]) -> Array:
-    """Σ_y M_xy e^{ik(y − x)}, its real part, for each row x and wave number k ``(N, *shape)``.
+    """Return Re Σ_y M_xy e^{ik(y − x)} for each row x and wave number k ``(N, *shape)``.
 
-    Their mean over the rows is e_k† M e_k, the eigenvalue where M depends on the displacement only.
+    The mean over the rows is e_k† M e_k, which is an eigenvalue if M depends only on the displacement.
     """
     rows = matrix.reshape(-1, *shape)
     axes = tuple(range(1, rows.ndim))
@@ -82,10 +83,10 @@ def modes(matrix: Array, shape: Sequence[int]) -> Array:
 
 
 def autoregressive(precision: ArrayLike) -> tuple[Array, Array]:
-    """B, strictly lower triangular, and the diagonal D with K = (1 − B)ᵀ D⁻¹ (1 − B).
+    """Return B, strictly lower triangular, and the diagonal D with K = (1 − B)ᵀ D⁻¹ (1 − B).
 
-    So x_i = Σ_{j<i} B_ij x_j + √D_i z_i with normal z. It is the Cholesky factorisation from the last
-    site to the first.
+    The field is then x_i = Σ_{j<i} B_ij x_j + √D_i z_i with normal z. This is the Cholesky
+    factorisation from the last site to the first.
 
     Raises:
         ValueError: K is not positive definite.
@@ -96,26 +97,28 @@ def autoregressive(precision: ArrayLike) -> tuple[Array, Array]:
 
 
 def precision(weights: Array, variances: Array) -> Array:
-    """K = (1 − B)ᵀ D⁻¹ (1 − B), what `autoregressive` takes apart."""
+    """Return K = (1 − B)ᵀ D⁻¹ (1 − B), the inverse of `autoregressive`."""
     factor = np.eye(len(weights)) - weights
     return np.asarray(factor.T @ (factor / variances[:, None]))
 
 
 def machine(precision: ArrayLike, mu2: float, *, triangular: bool) -> Array:
-    """σW of the Gaussian restricted Boltzmann machine of precision μ² − σ² W Wᵀ, as many hidden units.
+    """Return σW of the Gaussian restricted Boltzmann machine with precision μ² − σ² W Wᵀ = K.
 
-    It is defined up to a rotation of the hidden units. The symmetric root leaves out the modes above
-    μ², which the machine cannot have: its own are min(K_k, μ²).
+    The machine has as many hidden as visible units, and σW is defined up to a rotation of the hidden
+    units. The machine cannot represent modes above μ²; with the symmetric root its modes are
+    min(K_k, μ²).
 
     Args:
-        precision: K, symmetric and positive definite.
-        mu2: μ², the precision of a visible unit without hidden ones.
-        triangular: Whether by Cholesky factorisation, else the symmetric root.
+        precision: Precision K, symmetric and positive definite.
+        mu2: Precision μ² of a visible unit without hidden units.
+        triangular: Whether to use the Cholesky factor instead of the symmetric root.
 
     Raises:
-        ValueError: triangular, and μ² is not above the largest mode.
+        ValueError: ``triangular`` is set, and μ² is not above the largest mode.
 
-    Source: G. Aarts, B. Lucini and C. Park, Phys. Rev. D 109, 034521, arXiv:2309.15002.
+    References:
+        G. Aarts, B. Lucini and C. Park, Phys. Rev. D 109, 034521 (2024), arXiv:2309.15002.
     """
     matrix = np.asarray(precision, dtype=np.float64)
     square = mu2 * np.eye(len(matrix)) - matrix
@@ -126,14 +129,14 @@ def machine(precision: ArrayLike, mu2: float, *, triangular: bool) -> Array:
 
 
 def kept(spectrum: ArrayLike, mu2: float) -> NDArray[np.bool_]:
-    """Which modes a machine can have: those up to μ², to rounding."""
+    """Return whether a machine can represent each mode: it can if K_k ≤ μ², to rounding."""
     return np.asarray(spectrum) <= mu2 * (1 + 1e-9)
 
 
 def machine_divergence(spectrum: ArrayLike, mu2: float) -> float:
-    """KL(field‖machine) = ½ Σ_k [μ²/K_k − 1 − ln μ²/K_k] over the modes above μ² [nats].
+    """Return the smallest KL(field‖machine) of all machines with this μ², in nats.
 
-    Of all machines with this μ² it is the smallest.
+    KL = ½ Σ_{K_k > μ²} [μ²/K_k − 1 − ln(μ²/K_k)]
     """
     ratio = np.minimum(mu2 / np.asarray(spectrum, dtype=np.float64), 1)
     return float(0.5 * (ratio - 1 - np.log(ratio)).sum())
@@ -144,5 +147,5 @@ def _cholesky(matrix: Array) -> Array:
         return np.asarray(np.linalg.cholesky(matrix))
     except np.linalg.LinAlgError as error:
         raise ValueError(
-            "The matrix is not positive definite: K needs positive modes, and μ² − K a μ² above them."
+            "The matrix is not positive definite: use K with positive modes, and μ² above the largest."
         ) from error

@@ -14,31 +14,33 @@ from lightdan.simulation import chains
 from lightdan.simulation.replica_exchange import exchange, num_pairs
 
 HOTTEST = 2.0
-"""The ladder of temperatures ends where T exceeds this times the mean local field."""
+"""Highest temperature of the ladder, in units of the mean √Σ J² over the terms of a site."""
 RATIO = 1.12
-"""Between neighbouring temperatures of the ladder."""
+"""Ratio of neighbouring temperatures of the ladder."""
 SITES_PER_CALL = 2**19
 
 
 class Interactions(NamedTuple):
-    """The terms that each site is in: those of site i are `starts[i]` to `starts[i + 1]`."""
+    """The terms of a Hamiltonian, sorted by site."""
 
     starts: NDArray[np.intp]
+    """First entry of each site; the entries of site i are `starts[i]` to `starts[i + 1]`."""
     couplings: NDArray[np.float64]
-    """J of each."""
+    """J of each entry."""
     ends: NDArray[np.intp]
-    """Of the lists of other sites: those of entry k are `ends[k]` to `ends[k + 1]` in `others`."""
+    """Bounds in `others`; the other sites of entry k are `ends[k]` to `ends[k + 1]`."""
     others: NDArray[np.intp]
+    """The other sites of all terms, entry after entry."""
     even: bool
-    """Whether all terms have evenly many spins, so that H(−s) = H(s)."""
+    """Whether all terms have an even number of spins, so that H(−s) = H(s)."""
 
 
 def gather(num_sites: int, terms: Sequence[tuple[NDArray[np.intp], float]]) -> Interactions:
     """Sort terms by site.
 
     Args:
-        num_sites: N.
-        terms: Sites `(terms, order)` and the coupling J that they share.
+        num_sites: Number N of sites.
+        terms: Pairs of sites `(terms, order)` and their common coupling J.
     """
     entries: list[list[tuple[float, NDArray[np.intp]]]] = [[] for _ in range(num_sites)]
     for sites, coupling in terms:
@@ -63,14 +65,14 @@ def sweep(
     num_sweeps: int,
     seed: int,
 ) -> None:
-    """Heat-bath sweeps of chains `(B, N)` in place, each at its own temperature `(B,)`.
+    """Sweep chains by heat bath in place, each at its own temperature.
 
     Args:
-        spins: Of all chains.
-        interactions: The Hamiltonian.
-        temperatures: T of each chain.
-        num_sweeps: Of each.
-        seed: Of the random numbers, the same on any number of processors.
+        spins: Spins ±1 of all chains `(B, N)`.
+        interactions: Hamiltonian.
+        temperatures: Temperature T of each chain `(B,)`.
+        num_sweeps: Number of sweeps of each chain.
+        seed: Random seed; it determines every spin, on any number of processors.
     """
     generators = [np.random.default_rng([seed, row]) for row in range(len(spins))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -85,14 +87,14 @@ def sweep(
 
 
 def energies(spins: NDArray[np.int8], interactions: Interactions) -> NDArray[np.float64]:
-    """H of chains `(B, N)`: `(B,)`."""
-    found = np.empty(len(spins))
-    _energies(spins, interactions, found)
-    return found
+    """Return H `(B,)` of spins `(B, N)`."""
+    values = np.empty(len(spins))
+    _energies(spins, interactions, values)
+    return values
 
 
 class _Ladder(NamedTuple):
-    """Replicas `(K, N)` at ascending temperatures, and their random numbers."""
+    """Replicas `(K, N)` at ascending temperatures, and their random generator."""
 
     spins: NDArray[np.int8]
     temperatures: NDArray[np.float64]
@@ -109,28 +111,29 @@ def simulate(
 ) -> chains.Simulation:
     """Draw from e^{−H/T}/Z by heat-bath sweeps and replica exchange.
 
-    Independent ladders of replicas reach from T up to where the spins are nearly free; after every sweep
-    neighbours exchange with min(1, e^{(1/T_a − 1/T_b)(H_a − H_b)}). The number of updates
-    between two rows of T is such that τ of H, |m| and the overlaps with four random patterns, which
-    see what a glass does, is below one row, as `chains.run` says.
+    Independent ladders of replicas reach from T to temperatures at which the spins are nearly free.
+    Neighbours exchange after every sweep. `chains.run` chooses the number of updates between two
+    rows. It keeps τ below one row for H, |m| and the overlaps with four random patterns, which detect
+    the slow modes of a glass.
 
     Args:
-        interactions: The Hamiltonian.
-        temperature: T.
+        interactions: Hamiltonian.
+        temperature: Temperature T.
         num_configurations: Number of rows.
-        seed: Determines every spin, on any number of processors.
-        progress: Told from the calling thread how many configurations are new.
+        seed: Random seed; it determines every spin, on any number of processors.
+        progress: Callback that receives the number of new configurations, in the calling thread.
 
     Raises:
-        ValueError: T is not positive and finite, or there is nothing to draw.
+        ValueError: T is not positive and finite, or ``num_configurations`` is below 1.
 
-    Source: K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996).
+    References:
+        K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996).
     """
     num_sites = len(interactions.starts) - 1
     chains.validate((num_sites,), temperature, num_configurations)
     ladder = temperatures_of_ladder(interactions, temperature)
     patterns = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (4, num_sites))
-    started = [
+    ladders = [
         _Ladder(rng.choice(np.array([-1, 1], np.int8), (len(ladder), num_sites)), ladder, rng)
         for rng in chains.generators(seed)
     ]
@@ -146,7 +149,7 @@ def simulate(
     configurations, taus, spacing = chains.run(
         chains.NUM_CHAINS,
         chains.in_threads(
-            lambda rows, chain, spacing: _advance(rows, chain, interactions, spacing), started
+            lambda rows, chain, spacing: _advance(rows, chain, interactions, spacing), ladders
         ),
         observe,
         num_configurations,
@@ -160,7 +163,7 @@ def simulate(
 
 
 def temperatures_of_ladder(interactions: Interactions, temperature: float) -> NDArray[np.float64]:
-    """T, T r, T r², … up to `HOTTEST` times the mean of √Σ J² over the terms of a site."""
+    """Return T, T r, T r², … up to `HOTTEST` times the mean over the sites of √Σ J²."""
     sums = np.cumsum([0.0, *interactions.couplings**2])
     squares = np.diff(sums[interactions.starts])
     top = HOTTEST * float(np.sqrt(squares).mean())
@@ -171,7 +174,7 @@ def temperatures_of_ladder(interactions: Interactions, temperature: float) -> ND
 
 @numba.njit(cache=True, nogil=True)
 def _field(spins: Any, interactions: Any, site: int) -> float:
-    """Σ J Π s over the terms of a site, without its own spin."""
+    """Return Σ J Π s over the terms of a site, without the spin of that site."""
     field = 0.0
     for entry in range(interactions.starts[site], interactions.starts[site + 1]):
         product = interactions.couplings[entry]
@@ -192,7 +195,7 @@ def _sweeps(spins: Any, interactions: Any, temperature: float, num: int, rng: An
 
 @numba.njit(cache=True, nogil=True)
 def _energy(spins: Any, interactions: Any) -> float:
-    """H: each term of n spins is found at n sites."""
+    """Return H; a term of n spins is listed at n sites."""
     energy = 0.0
     for site in range(spins.size):
         for entry in range(interactions.starts[site], interactions.starts[site + 1]):
@@ -206,7 +209,7 @@ def _energy(spins: Any, interactions: Any) -> float:
 
 @numba.njit(cache=True, nogil=True)
 def anneal(spins: Any, interactions: Any, num_steps: int, rng: Any) -> float:
-    """−Σ_k H(s_k)/K of one chain, a sweep at β = (k + 1)/K leading from s_k to s_{k+1}, k < K."""
+    """Return −Σ_{k<K} H(s_k)/K of one chain; a sweep at β = (k + 1)/K leads from s_k to s_{k+1}."""
     log_weight = 0.0
     for step in range(num_steps):
         log_weight -= _energy(spins, interactions) / num_steps

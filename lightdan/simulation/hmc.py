@@ -9,32 +9,37 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 ActionAndGradient = Callable[[Array], tuple[Array, Array]]
-"""Fields `(B, *lattice)` -> S `(B,)` and ∂S/∂φ `(B, *lattice)`."""
+"""Function from fields `(B, *lattice)` to S `(B,)` and ∂S/∂φ `(B, *lattice)`."""
 
 TARGET = 0.85
-"""Acceptance that the step size is tuned to, a little above the best for many sites."""
-ROUNDS, TRAJECTORIES_A_ROUND = 5, 20
+"""Acceptance to which the step size is tuned, slightly above the optimum for many sites."""
+ROUNDS, TRAJECTORIES_PER_ROUND = 5, 20
 MAX_STEPS = 50
 TRAJECTORY = math.pi / 2
-"""A quarter of the period of all modes, were the action harmonic: the field forgets itself."""
+"""Length of a trajectory: a quarter of the period of a harmonic action, which decorrelates fields."""
 
 
 class HybridMonteCarlo:
-    """Markov chains of e^{−S}, side by side, by Hamilton's equations with random momenta.
+    """Parallel Markov chains of e^{−S} that follow Hamilton's equations with random momenta.
 
-    H = Σ_k |p_k|²/2M(k) + S(φ) is integrated by leapfrog and corrected by an accept step. The masses
-    M(k) = ⟨|∂S/∂φ_k|²⟩, by partial integration the mean curvature of mode k, give all modes about the
-    same period. They and the step size are fixed after a warm-up of 100 trajectories, at construction;
-    later the length of a trajectory is random, between a half and one and a half times the period's
-    quarter. (S. Duane et al., Phys. Lett. B 195, 216; G. Batrouni et al., Phys. Rev. D 32, 2736.)
+        H = Σ_k |p_k|²/2M(k) + S(φ)
+
+    is integrated by leapfrog, and a Metropolis step corrects the result. The masses are
+    M(k) = ⟨|∂S/∂φ_k|²⟩, which is the mean curvature of mode k by partial integration, so that all modes
+    have similar periods. Construction tunes the masses and the step size in 100 trajectories and then
+    fixes them. Later trajectories have random lengths between 0.5 and 1.5 times π/2.
 
     Args:
-        action: S and its gradient.
-        start: Fields `(B, *lattice)` that the chains start from.
-        rng: Its random numbers.
+        action: Function that returns S and its gradient.
+        start: Initial fields of the chains `(B, *lattice)`.
+        rng: Random generator.
 
     Raises:
         ValueError: S or its gradient is not finite at the start.
+
+    References:
+        S. Duane et al., Phys. Lett. B 195, 216 (1987);
+        G. Batrouni et al., Phys. Rev. D 32, 2736 (1985).
     """
 
     def __init__(self, action: ActionAndGradient, start: Array, rng: np.random.Generator) -> None:
@@ -48,20 +53,20 @@ class HybridMonteCarlo:
         self.step_size = 0.2
         powers = [self._power()]
         for _ in range(ROUNDS):
-            # The median, for chains that start far up would make the masses too large.
+            # The median, because chains with a high initial action would make the masses too large.
             masses = np.median(np.concatenate(powers), axis=0) / math.log(2)
-            # Few chains know the curvature of a mode badly; no mode is to become too light.
+            # A few chains estimate the curvature of a mode poorly; this keeps every mode heavy enough.
             masses = 0.8 * masses + 0.2 * masses.mean()
             self.masses = masses if masses.min() > 0 else np.ones_like(masses)
             powers = []
-            for step in range(TRAJECTORIES_A_ROUND):
+            for step in range(TRAJECTORIES_PER_ROUND):
                 self.trajectory()
                 self.step_size *= math.exp((self.acceptance - TARGET) / math.sqrt(1 + step / 4))
                 self.step_size = min(max(self.step_size, TRAJECTORY / MAX_STEPS), TRAJECTORY / 2)
                 powers.append(self._power())
 
     def _power(self) -> Array:
-        """|∂S/∂φ_k|² of each chain."""
+        """Return |∂S/∂φ_k|² of each chain."""
         transformed = np.fft.rfftn(self.gradient, axes=self.axes)
         power: Array = np.abs(transformed) ** 2 / math.prod(self.fields.shape[1:])
         return power
@@ -72,7 +77,7 @@ class HybridMonteCarlo:
         return filtered
 
     def trajectory(self) -> None:
-        """One trajectory of every chain."""
+        """Move every chain by one trajectory."""
         momenta = self._filter(self.rng.normal(size=self.fields.shape), np.sqrt(self.masses))
         length = TRAJECTORY * self.rng.uniform(0.5, 1.5)
         steps = max(1, round(length / self.step_size))
@@ -95,14 +100,14 @@ class HybridMonteCarlo:
         return energy
 
     def replace(self, accepted: NDArray[np.bool_], fields: Array, value: Array, gradient: Array) -> None:
-        """Move the accepted chains `(B,)` to new fields, whose action and gradient are known."""
+        """Move the accepted chains `(B,)` to new fields with known action and gradient."""
         wide = accepted.reshape(-1, *[1] * len(self.axes))
         self.fields = np.where(wide, fields, self.fields)
         self.gradient = np.where(wide, gradient, self.gradient)
         self.value = np.where(accepted, value, self.value)
 
     def advance(self, rows: NDArray[Any], spacing: int) -> None:
-        """Fill rows `(chains, R, sites)` with the fields after every `spacing` trajectories."""
+        """Fill rows `(chains, rows, sites)` with the fields after every `spacing` trajectories."""
         for row in range(rows.shape[1]):
             for _ in range(spacing):
                 self.trajectory()

@@ -49,24 +49,25 @@ def simulate(
     """Draw from e^{−H/T}/Z with H = −J Σ_<ij> s_i s_j − h Σ_i s_i, s = ±1, periodic.
 
     An update is a heat-bath sweep over all sites and one Wolff cluster, which is flipped with the
-    Metropolis probability of its field energy. The sweep decorrelates at high temperature, in a
-    field and under frustration, the cluster near T_c. The number of updates between two rows is such
-    that τ of E, |m| and m is below one row, as `chains.run` says.
+    Metropolis probability of its field energy. The sweep decorrelates at high temperature, in a field
+    and under frustration; the cluster decorrelates near T_c. `chains.run` chooses the number of
+    updates between two rows, which keeps τ of E, |m| and m below one row.
 
     Args:
         shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
             length 1 has none.
-        temperature: T, in units of J (k_B = 1).
+        temperature: Temperature T, in units of J (k_B = 1).
         num_configurations: Number of rows.
-        coupling: J; negative is antiferromagnetic.
-        field: h, in units of J.
-        seed: Determines every spin, on any number of processors.
-        progress: Told from the calling thread how many configurations are new.
+        coupling: Coupling J; negative is antiferromagnetic.
+        field: Field h, in units of J.
+        seed: Random seed; it determines every spin, on any number of processors.
+        progress: Callback that receives the number of new configurations, in the calling thread.
 
     Raises:
-        ValueError: an argument is out of its range; the sentence names it.
+        ValueError: An argument is out of its range; the message names it.
 
-    Source: U. Wolff, Phys. Rev. Lett. 62, 361 (1989).
+    References:
+        U. Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
     chains.validate(shape, temperature, num_configurations, coupling=coupling, field=field)
     shape = tuple(shape)
@@ -90,7 +91,7 @@ def simulate(
 def energy(
     configurations: NDArray[np.int8], coupling: float = 1.0, field: float = 0.0
 ) -> NDArray[np.float64]:
-    """H(s) in the units of J and h, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
+    """Return H(s) in the units of J and h, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
     sites = tuple(range(1, configurations.ndim))
     total: NDArray[np.float64] = -field * configurations.sum(axis=sites, dtype=np.float64)
     for axis in sites:
@@ -101,22 +102,22 @@ def energy(
 
 
 class _Model(NamedTuple):
-    """What an update needs of the Hamiltonian."""
+    """Constants of the Hamiltonian that an update needs."""
 
     neighbours: NDArray[np.intp]
-    """Shape (sites, z), a doubled bond twice."""
+    """Neighbours of each site `(sites, z)`, twice for a doubled bond."""
     up_probability: NDArray[np.float64]
-    """Of the heat bath at a sum of neighbours −z … z."""
+    """Heat-bath probability of spin up for a sum of neighbours −z … z."""
     bond_probability: float
-    """Of joining a satisfied bond to the cluster, 1 − e^{−2|J|/T}."""
+    """Probability 1 − e^{−2|J|/T} that a satisfied bond joins the cluster."""
     sign: int
-    """Of J."""
+    """Sign of J."""
     reduced_field: float
-    """h/T."""
+    """Reduced field h/T."""
 
 
 class _Chain(NamedTuple):
-    """A Markov chain: its spins, its random numbers and the workspace of its clusters."""
+    """A Markov chain: its spins, its random generator and the workspace of its clusters."""
 
     spins: NDArray[np.int8]
     in_cluster: NDArray[np.bool_]
@@ -138,7 +139,7 @@ def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: f
 
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:
-    """Return chains that start aligned and random by turns."""
+    """Return chains that alternately start aligned and random."""
     started = []
     for index, rng in enumerate(chains.generators(seed)):
         spins = np.ones(num_sites, np.int8)
@@ -152,7 +153,7 @@ def _start(num_sites: int, seed: int) -> list[_Chain]:
 def _observables(
     rows: NDArray[np.int8], shape: tuple[int, ...], coupling: float, field: float
 ) -> NDArray[np.float64]:
-    """E, |m| and m of each row, ``(chains, rows, sites)`` -> ``(3, chains, rows)``."""
+    """Return E, |m| and m of each row, ``(chains, rows, sites)`` -> ``(3, chains, rows)``."""
     energies = energy(rows.reshape(-1, *shape), coupling, field).reshape(rows.shape[:2])
     magnetizations = rows.mean(axis=2)
     return np.stack([energies, np.abs(magnetizations), magnetizations])
@@ -162,8 +163,8 @@ def _observables(
 def _advance(rows: NDArray[np.int8], chain: _Chain, model: _Model, spacing: int) -> None:
     """Fill ``rows`` with the states of the chain after every ``spacing`` updates.
 
-    Without a field a row gets a random sign, for in the ordered phase an even number of clusters
-    would always end at the same one.
+    Without a field a row gets a random sign, because in the ordered phase an even number of clusters
+    would always end at the same sign.
     """
     for row in rows:
         for _ in range(spacing):

@@ -8,26 +8,26 @@ import mpmath
 
 from lightdan.simulation.thermodynamics import Thermodynamics
 
-# A context of its own: 60 digits absorb the cancellations at high temperature and at T_c, whatever
-# precision other users of mpmath set.
+# A separate context, independent of the precision that other users of mpmath set. 60 digits absorb the
+# cancellations at high temperature and at T_c.
 _mp: Any = mpmath.MPContext()
 _mp.dps = 60
 
 
 def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1.0) -> Thermodynamics:
-    """Exact thermodynamics of H = −J Σ_<ij> s_i s_j, s = ±1, periodic.
+    """Compute the exact thermodynamics of the periodic Ising model H = −J Σ_<ij> s_i s_j, s = ±1.
+
+    Energy and specific heat are derivatives of `log_partition` in 60-digit arithmetic.
 
     Args:
-        shape: One or two side lengths; a side of length 2 has each of its bonds twice, a side of
+        shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
             length 1 has none.
-        temperature: T, in the units of J (k_B = 1).
-        coupling: J; negative is antiferromagnetic.
+        temperature: Temperature T, in units of J (k_B = 1).
+        coupling: Coupling J; negative is antiferromagnetic.
 
     Raises:
-        ValueError: an argument is out of its range, or the lattice is frustrated (an
-            antiferromagnetic torus with an odd side); the sentence names it.
-
-    Source: the derivatives of `log_partition`, taken in 60-digit arithmetic.
+        ValueError: An argument is out of its range, or the lattice is frustrated (an
+            antiferromagnetic torus with an odd side).
 
     Example:
         >>> round(thermodynamics((16, 16), 2.269185).energy / 256, 6)
@@ -51,39 +51,40 @@ def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1
 
 
 def log_partition(shape: Sequence[int], beta: float) -> float:
-    """Exact ln Z of the Ising model with K = βJ on a torus or a ring.
+    """Compute the exact ln Z of the Ising model with K = βJ on a torus or a ring.
 
-    On an m×n torus, with cosh γ_r = cosh 2K coth 2K − cos(rπ/m) and γ_0 = 2K + ln tanh K, which
-    changes sign at T_c::
+    On an m×n torus let cosh γ_r = cosh 2K coth 2K − cos(rπ/m) and γ_0 = 2K + ln tanh K, which changes
+    sign at T_c::
 
         Z = ½ (2 sinh 2K)^{mn/2} [Π 2cosh(nγ_r/2) + Π 2sinh(nγ_r/2)     r = 1, 3, …, 2m−1
                                 + Π 2cosh(nγ_r/2) + Π 2sinh(nγ_r/2)]    r = 0, 2, …, 2m−2
 
-    and on a ring of n sites Z = (2 cosh K)^n + (2 sinh K)^n.
+    On a ring of n sites Z = (2 cosh K)^n + (2 sinh K)^n.
 
     Args:
         shape: One or two side lengths, as in `thermodynamics`.
-        beta: The coupling K = J/T, dimensionless; negative for an antiferromagnet.
+        beta: Dimensionless coupling K = J/T; negative is antiferromagnetic.
 
     Raises:
-        ValueError: as for `thermodynamics`.
+        ValueError: An argument is out of its range, or the lattice is frustrated.
 
-    Source: B. Kaufman, Phys. Rev. 76, 1232 (1949); A. E. Ferdinand and M. E. Fisher,
-    Phys. Rev. 185, 832 (1969).
+    References:
+        B. Kaufman, Phys. Rev. 76, 1232 (1949);
+        A. E. Ferdinand and M. E. Fisher, Phys. Rev. 185, 832 (1969).
     """
     sides = _sides(shape, beta)
     return float(_log_partition(math.prod(shape), sides, _mp.mpf(beta)))
 
 
 def _sides(shape: Sequence[int], coupling: float) -> list[int]:
-    """Return the sides that have bonds, the shorter first, once the arguments are valid."""
+    """Validate the arguments and return the sides that have bonds, the shorter first."""
     if len(shape) not in (1, 2) or min(shape) < 1:
         raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
     if not math.isfinite(coupling):
-        raise ValueError(f"the coupling must be finite, not {coupling}.")
+        raise ValueError(f"coupling must be finite, not {coupling}.")
     sides = sorted(side for side in shape if side > 1)
     if coupling < 0.0 and len(sides) == 2 and any(side % 2 for side in sides):
-        raise ValueError(f"an antiferromagnetic torus needs even sides, not {tuple(shape)}.")
+        raise ValueError(f"An antiferromagnetic torus needs even sides, not {tuple(shape)}.")
     return sides
 
 
@@ -94,7 +95,7 @@ def _log_partition(num_sites: int, sides: list[int], k: Any) -> Any:
     if len(sides) == 1:
         return _mp.ln((2 * _mp.cosh(k)) ** num_sites + (2 * _mp.sinh(k)) ** num_sites)
     m, n = sides
-    k = abs(k)  # even sides: flipping one sublattice changes the sign of the coupling
+    k = abs(k)  # the sides are even, so flipping one sublattice changes the sign of the coupling
     common = _mp.cosh(2 * k) * _mp.coth(2 * k)
     gamma = [_mp.acosh(common - _mp.cospi(_mp.mpf(r) / m)) for r in range(1, 2 * m)]
     gamma.insert(0, 2 * k + _mp.ln(_mp.tanh(k)))

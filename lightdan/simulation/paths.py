@@ -1,4 +1,4 @@
-"""Markov chains of a path in imaginary time: local Metropolis updates, and hybrid Monte Carlo."""
+"""Markov chains of paths in imaginary time: local Metropolis updates, and hybrid Monte Carlo."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ TUNING_SWEEPS = 200
 
 
 def action(paths: Array, potential: Function, beta: float) -> Array:
-    """S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N; ``(M, N)`` -> ``(M,)``."""
+    """Return S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N; ``(M, N)`` -> ``(M,)``."""
     a = beta / paths.shape[1]
     kinetic = ((np.roll(paths, -1, 1) - paths) ** 2).sum(1) / (2 * a)
     total: Array = kinetic + a * potential(paths).sum(1)
@@ -38,33 +38,34 @@ def metropolis(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Draw paths by sweeps that move one slice after another.
+    """Draw paths by Metropolis sweeps that move one slice after another.
 
-    A proposal is uniform within a width that a warm-up tunes to an acceptance of one half. As in all
-    simulations of the package the sweeps between two rows are such that the autocorrelation times of
-    S, x², the sign changes and, unless V(x) = V(−x), of x are below one row, if 1,024 sweeps do.
+    A proposal is uniform within a width that a warm-up tunes to an acceptance of one half.
+    `chains.run` chooses the number of sweeps between two rows, at most 1,024. It keeps τ below one row
+    for S, x², the number of sign changes and, unless V is symmetric, x.
 
     Args:
-        potential: V of one number, compiled by numba.
-        beta: β.
-        num_slices: N.
+        potential: Potential V of one number, in code that numba can compile.
+        beta: Inverse temperature β, with ħ = m = 1.
+        num_slices: Number N of time slices.
         num_configurations: Number of rows.
-        symmetric: Whether V(x) = V(−x): each row is reflected or not, at random.
-        seed: Determines every path.
-        progress: Told how many configurations are new.
+        symmetric: Whether V(x) = V(−x); if so, each row is reflected at random.
+        seed: Random seed; it determines every path.
+        progress: Callback that receives the number of new configurations.
 
     Raises:
         ValueError: numba cannot compile the potential.
 
-    Source: M. Creutz and B. Freedman, Ann. Phys. 132, 427 (1981).
+    References:
+        M. Creutz and B. Freedman, Ann. Phys. 132, 427 (1981).
     """
     try:
         compiled: Any = numba.njit(potential, nogil=True)
         compiled(0.5)
     except Exception as error:
         raise ValueError(
-            "numba cannot compile the potential for the Metropolis sweeps: write it in plain arithmetic "
-            f"of one number, or choose another sampler ({type(error).__name__})."
+            f"numba cannot compile the potential for the Metropolis sweeps ({type(error).__name__}): "
+            "write it in plain arithmetic of one number, or use another sampler."
         ) from error
     spacing = beta / num_slices
     started = []
@@ -101,17 +102,17 @@ def hmc(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Draw paths by hybrid Monte Carlo with Fourier acceleration, 64 chains side by side.
+    """Draw paths by hybrid Monte Carlo with Fourier acceleration in 64 parallel chains.
 
     Args:
-        potential: V of an array, elementwise.
-        derivative: V' of an array, elementwise.
-        beta: β.
-        num_slices: N.
+        potential: Potential V of an array, elementwise.
+        derivative: Derivative V' of an array, elementwise.
+        beta: Inverse temperature β, with ħ = m = 1.
+        num_slices: Number N of time slices.
         num_configurations: Number of rows.
-        symmetric: Whether V(x) = V(−x): each row is reflected or not, at random.
-        seed: Determines every path.
-        progress: Told how many configurations are new.
+        symmetric: Whether V(x) = V(−x); if so, each row is reflected at random.
+        seed: Random seed; it determines every path.
+        progress: Callback that receives the number of new configurations.
     """
     a = beta / num_slices
 
@@ -143,7 +144,7 @@ def hmc(
 
 
 class _Chain(NamedTuple):
-    """A path, its random numbers and the width of its proposals."""
+    """A path, its random generator and the width of its proposals."""
 
     path: Array
     rng: np.random.Generator
@@ -155,7 +156,7 @@ def _names(symmetric: bool) -> tuple[str, ...]:
 
 
 def _observables(rows: NDArray[Any], potential: Function, beta: float, symmetric: bool) -> Array:
-    """Those of the names above, ``(chains, rows, N)`` -> ``(observables, chains, rows)``."""
+    """Return the observables of `_names`, ``(chains, rows, N)`` -> ``(observables, chains, rows)``."""
     paths = rows.reshape(-1, rows.shape[2]).astype(np.float64)
     changes = (np.signbit(paths) != np.signbit(np.roll(paths, -1, 1))).sum(1)
     values = [action(paths, potential, beta), (paths**2).mean(1), changes.astype(np.float64)]
@@ -165,7 +166,7 @@ def _observables(rows: NDArray[Any], potential: Function, beta: float, symmetric
 
 
 def _tune(path: Array, rng: np.random.Generator, potential: Function, spacing: float) -> float:
-    """The width of proposals of which a half is accepted; the path comes near equilibrium."""
+    """Return the width at which half of the proposals are accepted, and equilibrate the path."""
     width = math.sqrt(spacing)
     for step in range(TUNING_SWEEPS):
         accepted = _sweep(path, rng, width, potential, spacing)
@@ -177,7 +178,7 @@ def _tune(path: Array, rng: np.random.Generator, potential: Function, spacing: f
 def _sweep(
     path: Array, rng: np.random.Generator, width: float, potential: Function, spacing: float
 ) -> float:
-    """One proposal a slice; returns the accepted fraction."""
+    """Propose a new value at every slice and return the accepted fraction."""
     n = len(path)
     accepted = 0
     for i in range(n):

@@ -18,9 +18,11 @@ TRAJECTORIES_PER_CALL = 8
 def action_and_gradient(
     fields: NDArray[np.float64], hopping: float, coupling: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²] and ∂S/∂φ; ``(M, *shape)``.
+    """Return S ``(M,)`` and ∂S/∂φ ``(M, *shape)`` of fields ``(M, *shape)``.
 
-    A side of two sites has two bonds between them, a side of one site has none.
+        S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
+
+    A side of length 2 has each of its bonds twice, a side of length 1 has none.
     """
     axes = [axis for axis in range(1, fields.ndim) if fields.shape[axis] > 1]
     ahead = sum((np.roll(fields, -1, axis) for axis in axes), np.zeros_like(fields))
@@ -45,11 +47,11 @@ def simulate(
 
     Args:
         shape: One or two side lengths.
-        hopping: κ.
-        coupling: λ.
+        hopping: Hopping parameter κ.
+        coupling: Coupling λ.
         num_configurations: Number of rows.
-        seed: Determines every field.
-        progress: Told how many configurations are new.
+        seed: Random seed; it determines every field.
+        progress: Callback that receives the number of new configurations.
     """
     shape = tuple(shape)
     rng = np.random.default_rng(seed)

@@ -1,17 +1,17 @@
-"""What exact solutions give."""
+"""Thermodynamic quantities that exact solutions return."""
 
 from typing import NamedTuple
 
 
 class Thermodynamics(NamedTuple):
-    """Totals of the whole lattice (not per site), with k_B = 1.
+    """Thermodynamics of a whole lattice (totals, not per site), with k_B = 1.
 
     Args:
-        log_partition: ln Z.
-        free_energy: F = −T ln Z, in the units of J.
-        energy: E = −∂ ln Z/∂β, in the units of J.
-        specific_heat: C = ∂E/∂T = β² ∂² ln Z/∂β².
-        entropy: S = ln Z + βE, in nats.
+        log_partition: Logarithm ln Z of the partition function.
+        free_energy: Free energy F = −T ln Z, in units of J.
+        energy: Energy E = −∂ ln Z/∂β, in units of J.
+        specific_heat: Heat capacity C = ∂E/∂T = β² ∂² ln Z/∂β².
+        entropy: Entropy S = ln Z + βE, in nats.
     """
 
     log_partition: float

@@ -13,29 +13,38 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Potential = Callable[[Array], Array]
 
-PATHS_A_GRID = 1024
+PATHS_PER_GRID = 1024
+"""Largest number of paths that share their grids."""
 MIN_GRIDS = 256
+"""Smallest number of different grids, if there are that many paths."""
 CUT = 70.0
-"""The grid ends where the weight has fallen by e^−70."""
+"""Logarithm of the factor by which the weight has fallen at the ends of the grid."""
 MAX_POINTS = 3000
 
 
 @dataclass(frozen=True)
 class TransferMatrix:
-    """Z = ∫ Π dx_i/√(2πa) e^{−S}, S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N.
+    """Exact solution of a path with the action S, by the transfer matrix on a grid.
 
-    The integrals are sums over an equidistant grid, whose error falls exponentially with the spacing h
-    for an analytic V; h is made smaller until ln Z does not change when the grid is shifted by h/2.
-    Then Z = tr T^N with T(x, y) = h/√(2πa) e^{−(x − y)²/2a − a (V(x) + V(y))/2}. (R. Feynman and A.
-    Hibbs, Quantum Mechanics and Path Integrals; M. Creutz and B. Freedman, Ann. Phys. 132, 427.)
+        Z = ∫ Π dx_i/√(2πa) e^{−S},  S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)],  x_N = x_0,  a = β/N
+
+    The integrals become sums over an equidistant grid of spacing h. Their error is exponentially small
+    in 1/h for an analytic V. The spacing decreases until a shift of the grid by h/2 leaves ln Z
+    unchanged. Then
+
+        Z = tr T^N,  T(x, y) = h/√(2πa) e^{−(x − y)²/2a − a (V(x) + V(y))/2}.
 
     Args:
-        potential: V of an array, elementwise.
-        beta: β, with ħ = m = 1.
-        num_slices: N.
+        potential: Potential V of an array, elementwise.
+        beta: Inverse temperature β, with ħ = m = 1.
+        num_slices: Number N of time slices.
 
     Raises:
-        ValueError: the potential does not confine the path, or is too rough for a grid.
+        ValueError: The potential does not confine the path, or is too rough for a grid.
+
+    References:
+        R. Feynman and A. Hibbs, Quantum Mechanics and Path Integrals (1965);
+        M. Creutz and B. Freedman, Ann. Phys. 132, 427 (1981).
     """
 
     potential: Potential
@@ -44,12 +53,12 @@ class TransferMatrix:
 
     @property
     def spacing(self) -> float:
-        """The lattice spacing a = β/N."""
+        """Lattice spacing a = β/N."""
         return self.beta / self.num_slices
 
     @cached_property
     def grid(self) -> Array:
-        """The points `(G,)`."""
+        """Points of the grid `(G,)`."""
         h: float = math.sqrt(self.spacing) / 1.5
         while True:
             grid = self._points(h)
@@ -62,7 +71,7 @@ class TransferMatrix:
             h /= 1.25
 
     def _points(self, h: float) -> Array:
-        """Points at a distance h from where V is least to where the weight is negligible."""
+        """Return points at a distance h, from the minimum of V to both ends of the weight."""
         reach = h * np.arange(-MAX_POINTS, MAX_POINTS + 1.0)
         with np.errstate(over="ignore"):
             excess = self.potential(reach)
@@ -70,21 +79,21 @@ class TransferMatrix:
         excess = excess - excess[least]
         ends = []
         for side in (excess[least::-1], excess[least:]):
-            # e^{−aV} in a single slice, or the decay e^{−2 ∫ √(2V) dx} of |ψ|² over many.
+            # The weight decays as e^{−aV} in a single slice, and as |ψ|² ~ e^{−2 ∫ √(2V) dx} over many.
             with np.errstate(over="ignore"):
                 lost = np.maximum(self.spacing * side, 2 * h * np.cumsum(np.sqrt(2 * side)))
             beyond = np.flatnonzero(lost > CUT)
             if not len(beyond):
                 raise ValueError(
-                    "The potential does not confine the path, or is too rough for a grid: give one that "
-                    "grows to both sides, or fewer slices."
+                    "The potential does not confine the path, or is too rough for a grid: use one that "
+                    "grows on both sides, or fewer slices."
                 )
             ends.append(int(beyond[0]))
         points: Array = reach[least - ends[0] : least + ends[1] + 1]
         return points
 
     def _matrix(self, x: Array, y: Array) -> Array:
-        """T between two grids `(len(x), len(y))`."""
+        """Return T between two grids `(len(x), len(y))`."""
         a, h = self.spacing, x[1] - x[0]
         kinetic = (x[:, None] - y) ** 2 / (2 * a)
         local = a * (self.potential(x)[:, None] + self.potential(y)) / 2
@@ -99,16 +108,18 @@ class TransferMatrix:
 
     @property
     def energies(self) -> Array:
-        """E_n = −ln λ_n / a of the levels that double precision resolves."""
+        """Energies E_n = −ln λ_n / a of the states that double precision resolves."""
         values = self.spectrum[0]
         resolved: Array = -np.log(values[values > 1e-12 * values[0]]) / self.spacing
         return resolved
 
     def continuum_energies(self) -> Array:
-        """E_n of −ψ''/2 + Vψ, the limit a → 0, on the same grid refined.
+        """Return E_n of −ψ''/2 + Vψ, the limit a → 0, on a grid of half the spacing.
 
-        The kinetic energy is that of sinc functions on the points. (D. Colbert and W. Miller, J. Chem.
-        Phys. 96, 1982.)
+        The basis consists of sinc functions on the points.
+
+        References:
+            D. Colbert and W. Miller, J. Chem. Phys. 96, 1982 (1992).
         """
         step = (self.grid[1] - self.grid[0]) / 2
         x = np.arange(self.grid[0], self.grid[-1] + step / 2, step)
@@ -123,22 +134,22 @@ class TransferMatrix:
 
     @cached_property
     def log_partition(self) -> float:
-        """Ln Z."""
+        """Logarithm ln Z of the partition function."""
         return _log_trace(self.spectrum[0], self.num_slices)
 
     def _powers(self, exponent: int) -> Array:
-        """λ_n^k / λ_0^k."""
+        """Return (λ_n/λ_0)^k `(G,)`."""
         values: Array = (self.spectrum[0] / self.spectrum[0][0]) ** exponent
         return values
 
     def mean(self, function: Potential) -> float:
-        """⟨f(x)⟩ at one slice."""
+        """Return ⟨f(x)⟩ at one slice."""
         weights = self._powers(self.num_slices)
         diagonal = (self.spectrum[1] ** 2).T @ function(self.grid)
         return float(weights @ diagonal / weights.sum())
 
     def correlator(self) -> Array:
-        """C(t) = ⟨x_0 x_t⟩ for t = 0, …, N − 1 slices `(N,)`."""
+        """Return C(t) = ⟨x_0 x_t⟩ for t = 0, …, N − 1 slices `(N,)`."""
         vectors = self.spectrum[1]
         elements = (vectors.T @ (self.grid[:, None] * vectors)) ** 2
         n = self.num_slices
@@ -146,14 +157,15 @@ class TransferMatrix:
         return np.array(terms) / self._powers(n).sum()
 
     def mean_passages(self, threshold: float, points: int = 20) -> float:
-        """Mean number of passages from below −c to above c or back, around the ring.
+        """Return the mean number of passages from below −c to above c or back, around the ring.
 
-        N tr(T^{N−1} F)/tr T^N over x and the sign that it had beyond the threshold last, where F are the
-        steps that change it. The thresholds lie between points of the grid: the error is of order h².
+        The mean is N tr(T^{N−1} F)/tr T^N. Here T acts on x and the side on which x was last beyond the
+        threshold, and F contains the steps that change the side. The thresholds lie between points of
+        the grid, so the error is of order h².
 
         Args:
-            threshold: c.
-            points: Points of the grid from 0 to c.
+            threshold: Threshold c.
+            points: Number of points of the grid between 0 and c.
         """
         h = threshold / points
         reach = math.ceil(max(abs(self.grid[0]), abs(self.grid[-1])) / h)
@@ -168,7 +180,7 @@ class TransferMatrix:
         return float(self.num_slices * passages)
 
     def mean_kinetic(self) -> float:
-        """⟨Σ (x_{i+1} − x_i)²/2a⟩."""
+        """Return ⟨Σ (x_{i+1} − x_i)²/2a⟩."""
         vectors, x = self.spectrum[1], self.grid
         step = self._matrix(x, x) * (x[:, None] - x) ** 2 / (2 * self.spacing)
         diagonal = np.einsum("in,ij,jn->n", vectors, step, vectors, optimize=True)
@@ -179,36 +191,40 @@ class TransferMatrix:
         )
 
     def mean_action(self) -> float:
-        """⟨S⟩."""
+        """Return ⟨S⟩."""
         return self.mean_kinetic() + self.beta * self.mean(self.potential)
 
     def entropy(self) -> float:
-        """−⟨ln p⟩ with p = e^{−S} / ∫ dx e^{−S}: the smallest NLL of a model, in nats."""
+        """Return −⟨ln p⟩ with p = e^{−S} / ∫ dx e^{−S}, the smallest possible NLL, in nats."""
         measure = self.num_slices / 2 * math.log(2 * math.pi * self.spacing)
         return self.mean_action() + self.log_partition + measure
 
     def sample(
         self, num: int, seed: int = 0, progress: Callable[[int], None] | None = None
     ) -> Iterator[Array]:
-        """Independent paths, in parts of `(n, N)`.
+        """Draw independent paths, in batches `(B, N)`.
 
-        Each slice has a grid of its own, shifted by a random part of h: the values are continuous and
-        have the density e^{−S}/Z to the precision of the sums, 1e-12, for these do not depend on the
-        shifts. On the grids x_0 is drawn from the diagonal of T^N, then x_i from
-        p(x_i | x_{i−1}, x_0) ∝ T(x_{i−1}, x_i) T^{N−i}(x_i, x_0). Some paths share the grids, at most
-        1,024, and few where few are drawn: no comb of values is to be learned.
+        The grid of each slice is shifted by a random fraction of h. The values are therefore continuous
+        and have the density e^{−S}/Z to 1e-12, because the sums do not depend on the shifts.
+
+        On the grids, x_0 is drawn from the diagonal of T^N, then x_i from
+
+            p(x_i | x_{i−1}, x_0) ∝ T(x_{i−1}, x_i) T^{N−i}(x_i, x_0).
+
+        At most 1,024 paths share their grids, and fewer in small samples, so that a network cannot
+        learn the positions of the points.
 
         Args:
-            num: How many.
-            seed: Determines every path, on any number of processors.
-            progress: Told how many are new.
+            num: Number of paths.
+            seed: Random seed; it determines every path, on any number of processors.
+            progress: Callback that receives the number of new paths.
         """
-        together = min(PATHS_A_GRID, math.ceil(num / MIN_GRIDS))
+        batch_size = min(PATHS_PER_GRID, math.ceil(num / MIN_GRIDS))
         tasks = [
-            (min(together, num - start), np.random.default_rng((seed, start)))
-            for start in range(0, num, together)
+            (min(batch_size, num - start), np.random.default_rng((seed, start)))
+            for start in range(0, num, batch_size)
         ]
-        self.grid  # noqa: B018 - computed once, before the threads ask for it
+        self.grid  # noqa: B018 - computed once, before the threads need it
         with ThreadPoolExecutor(2) as pool:
             for start in range(0, len(tasks), 16):
                 for paths in pool.map(lambda task: self._draw(*task)[0], tasks[start : start + 16]):
@@ -217,11 +233,11 @@ class TransferMatrix:
                     yield paths
 
     def _draw(self, num: int, rng: np.random.Generator) -> tuple[Array, float]:
-        """Paths `(num, N)`, and ln Z on their grids."""
+        """Draw paths `(num, N)` and return them with ln Z on their grids."""
         n, h = self.num_slices, self.grid[1] - self.grid[0]
         grids = self.grid + h * (rng.random((n, 1)) - 0.5)
         steps = [self._matrix(grids[i - 1], grids[i]) for i in range(1, n)]
-        # closing[i][k, l]: from slice i at point l on to slice 0 at point k, over its largest entry.
+        # closing[i][k, l] leads from point l of slice i to point k of slice 0, up to a factor.
         closing = [self._matrix(grids[-1], grids[0]).T.copy()]
         log_scale = 0.0
         for step in reversed(steps):
@@ -239,7 +255,7 @@ class TransferMatrix:
 
 
 def _log_trace(eigenvalues: NDArray[np.floating], power: int) -> float:
-    """Ln Σ λ^N."""
+    """Return ln Σ λ^N."""
     positive = eigenvalues[eigenvalues > 0]
     largest = positive.max()
     return float(power * math.log(largest) + math.log(((positive / largest) ** power).sum()))
@@ -252,7 +268,7 @@ def _walk(
     start: NDArray[np.intp],
     uniforms: NDArray[np.float64],
 ) -> NDArray[np.intp]:
-    """Indices of the points of each slice, x_i given x_{i−1} and x_0; `(B, N)`."""
+    """Draw the indices of the points `(B, N)`, x_i given x_{i−1} and x_0."""
     num, n = uniforms.shape
     points = steps.shape[1]
     indices = np.empty((num, n), np.intp)
@@ -266,9 +282,9 @@ def _walk(
             for k in range(points):
                 total += row[k] * end[k]
                 cumulative[k] = total
-            wanted = uniforms[b, i] * total
+            target = uniforms[b, i] * total
             k = 0
-            while k < points - 1 and cumulative[k] <= wanted:
+            while k < points - 1 and cumulative[k] <= target:
                 k += 1
             indices[b, i] = k
     return indices

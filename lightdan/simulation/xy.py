@@ -28,25 +28,27 @@ def simulate(
 ) -> Simulation:
     """Draw from e^{−H/T}/Z with H = −J Σ_<ij> cos(θ_i − θ_j), periodic.
 
-    An update is a heat-bath sweep, two sweeps of over-relaxation, which reflects each spin about the
-    field of its neighbours, and one Wolff cluster, reflected about a random axis. A row is turned by
-    a random angle and reflected or not, a symmetry. The number of updates between two rows is such
-    that τ of all observables is below one row, as `chains.run` says.
+    An update consists of a heat-bath sweep, two sweeps of over-relaxation, which reflects each spin
+    about the field of its neighbours, and one Wolff cluster, reflected about a random axis. Each row
+    is rotated by a random angle and reflected at random, because both are symmetries. `chains.run`
+    chooses the number of updates between two rows, which keeps τ of all observables below one row.
 
     Args:
         shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
             length 1 has none.
-        temperature: T, in units of J (k_B = 1).
+        temperature: Temperature T, in units of J (k_B = 1).
         num_configurations: Number of rows.
-        coupling: J; negative is antiferromagnetic.
-        seed: Determines every angle, on any number of processors.
-        progress: Told from the calling thread how many configurations are new.
+        coupling: Coupling J; negative is antiferromagnetic.
+        seed: Random seed; it determines every angle, on any number of processors.
+        progress: Callback that receives the number of new configurations, in the calling thread.
 
     Raises:
-        ValueError: an argument is out of its range; the sentence names it.
+        ValueError: An argument is out of its range; the message names it.
 
-    Source: U. Wolff, Phys. Rev. Lett. 62, 361 (1989); D. Best and N. Fisher, Appl. Stat. 28, 152 (1979),
-    for the heat bath; M. Creutz, Phys. Rev. D 36, 515 (1987), for over-relaxation.
+    References:
+        Cluster: U. Wolff, Phys. Rev. Lett. 62, 361 (1989).
+        Heat bath: D. Best and N. Fisher, Appl. Stat. 28, 152 (1979).
+        Over-relaxation: M. Creutz, Phys. Rev. D 36, 515 (1987).
     """
     chains.validate(shape, temperature, num_configurations, coupling=coupling)
     shape = tuple(shape)
@@ -69,14 +71,14 @@ def simulate(
 
 
 def bonds(configurations: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-    """θ_j − θ_i along each axis with bonds, ``(M, *shape)`` each."""
+    """Return θ_j − θ_i along each axis with bonds, ``(M, *shape)`` each."""
     axes = [axis for axis in range(1, configurations.ndim) if configurations.shape[axis] > 1]
     angles = configurations.astype(np.float64)
     return [np.roll(angles, -1, axis) - angles for axis in axes]
 
 
 def energy(configurations: NDArray[np.floating], coupling: float = 1.0) -> NDArray[np.float64]:
-    """H in the units of J, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
+    """Return H in the units of J, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
     total = np.zeros(len(configurations))
     for bond in bonds(configurations):
         total -= coupling * np.cos(bond).reshape(len(bond), -1).sum(axis=1)
@@ -86,7 +88,10 @@ def energy(configurations: NDArray[np.floating], coupling: float = 1.0) -> NDArr
 def helicity_modulus(
     configurations: NDArray[np.floating], temperature: float, coupling: float = 1.0
 ) -> NDArray[np.float64]:
-    """J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N), the mean over the axes; ``(M, *shape)`` -> ``(M,)``."""
+    """Return the helicity modulus of each configuration; ``(M, *shape)`` -> ``(M,)``.
+
+    It is the mean over the axes of J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N).
+    """
     total = np.zeros(len(configurations))
     directions = bonds(configurations)
     for bond in directions:
@@ -98,7 +103,10 @@ def helicity_modulus(
 
 
 def vortex_pairs(configurations: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Half the sum of |winding number| over the plaquettes, a site; ``(M, *shape)`` -> ``(M,)``."""
+    """Return the number of vortex pairs per site; ``(M, *shape)`` -> ``(M,)``.
+
+    It is half the sum of |winding number| over the plaquettes.
+    """
     if configurations.ndim != 3 or min(configurations.shape[1:]) < 2:
         return np.zeros(len(configurations))
     up, right = (bond - TWO_PI * np.floor(bond / TWO_PI + 0.5) for bond in bonds(configurations))
@@ -108,16 +116,16 @@ def vortex_pairs(configurations: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 class _Model(NamedTuple):
-    """What an update needs of the Hamiltonian."""
+    """Constants of the Hamiltonian that an update needs."""
 
     neighbours: NDArray[np.intp]
-    """Shape (sites, z), a doubled bond twice."""
+    """Neighbours of each site `(sites, z)`, twice for a doubled bond."""
     coupling: float
-    """J/T."""
+    """Reduced coupling J/T."""
 
 
 class _Chain(NamedTuple):
-    """A Markov chain: its unit vectors, its random numbers and the workspace of its clusters."""
+    """A Markov chain: its unit vectors, its random generator and the workspace of its clusters."""
 
     spins: NDArray[np.float64]
     in_cluster: NDArray[np.bool_]
@@ -126,7 +134,7 @@ class _Chain(NamedTuple):
 
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:
-    """Return chains that start aligned and random by turns."""
+    """Return chains that alternately start aligned and random."""
     started = []
     for index, rng in enumerate(chains.generators(seed)):
         angles = TWO_PI * rng.random(num_sites) * (index % 2)
@@ -139,7 +147,7 @@ def _start(num_sites: int, seed: int) -> list[_Chain]:
 def _observables(
     rows: NDArray[np.float32], shape: tuple[int, ...], temperature: float, coupling: float
 ) -> NDArray[np.float64]:
-    """Those of the names above, ``(chains, rows, sites)`` -> ``(4, chains, rows)``."""
+    """Return the `OBSERVABLES` of each row, ``(chains, rows, sites)`` -> ``(4, chains, rows)``."""
     configurations = rows.reshape(-1, *shape)
     values = [
         energy(configurations, coupling),
@@ -171,7 +179,7 @@ def _advance(rows: NDArray[np.float32], chain: _Chain, model: _Model, spacing: i
 
 @numba.njit(cache=True, nogil=True)
 def _field(chain: _Chain, model: _Model, site: int) -> tuple[float, float]:
-    """J/T times the sum of the neighbours."""
+    """Return J/T times the sum of the neighbours."""
     x = 0.0
     y = 0.0
     for k in range(model.neighbours.shape[1]):
@@ -186,7 +194,7 @@ def _heat_bath_sweep(chain: _Chain, model: _Model) -> None:
     for site in range(len(chain.spins)):
         x, y = _field(chain, model, site)
         kappa = math.sqrt(x * x + y * y)
-        if kappa < 1e-6:  # uniform, to rounding
+        if kappa < 1e-6:  # the distribution is uniform, to rounding
             angle = TWO_PI * chain.rng.random()
             chain.spins[site, 0] = math.cos(angle)
             chain.spins[site, 1] = math.sin(angle)
@@ -201,7 +209,7 @@ def _heat_bath_sweep(chain: _Chain, model: _Model) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _cosine_about_field(chain: _Chain, kappa: float) -> float:
-    """Cos φ with the density exp(κ cos φ), by rejection from a wrapped Cauchy distribution."""
+    """Draw cos φ of an angle with density ∝ e^{κ cos φ}, by rejection from a wrapped Cauchy."""
     tau = 1.0 + math.sqrt(1.0 + 4.0 * kappa * kappa)
     rho = (tau - math.sqrt(2.0 * tau)) / (2.0 * kappa)
     r = (1.0 + rho * rho) / (2.0 * rho)
@@ -238,12 +246,13 @@ def _cluster_update(chain: _Chain, model: _Model) -> None:
     while head < size:
         site = queue[head]
         head += 1
-        ours = x * spins[site, 0] + y * spins[site, 1]
+        projection = x * spins[site, 0] + y * spins[site, 1]
         for k in range(model.neighbours.shape[1]):
             other = model.neighbours[site, k]
             if in_cluster[other]:
                 continue
-            exponent = 2.0 * model.coupling * ours * (x * spins[other, 0] + y * spins[other, 1])
+            along = x * spins[other, 0] + y * spins[other, 1]
+            exponent = 2.0 * model.coupling * projection * along
             if exponent > 0.0 and rng.random() < -math.expm1(-exponent):
                 in_cluster[other] = True
                 queue[size] = other

@@ -66,7 +66,7 @@ def test_fields_have_the_propagator(shape):
 
 
 def test_portions_are_drawn_one_after_the_other(monkeypatch):
-    monkeypatch.setattr(field, "FIELDS_TOGETHER", 60)
+    monkeypatch.setattr(field, "VALUES_PER_BATCH", 60)
     parts = [len(part) for part in field.sample((3, 4), 1.0, 13, seed=0)]
     assert parts == [5, 5, 3]
 
@@ -133,5 +133,5 @@ def test_matrices_that_have_no_factor_are_refused():
         lambda: field.autoregressive(-matrix),
         lambda: field.machine(matrix, 7.0, triangular=True),
     ):
-        with pytest.raises(ValueError, match="not positive definite: K needs positive modes"):
+        with pytest.raises(ValueError, match="not positive definite: use K with positive modes"):
             wrong()

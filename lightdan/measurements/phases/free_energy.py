@@ -1,4 +1,4 @@
-"""Thermodynamics of a network that sees the temperature, and the transition, found without labels."""
+"""Thermodynamics of a network with temperature as input, and the transition without labels."""
 
 from collections.abc import Sequence
 
@@ -16,34 +16,39 @@ from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife
 
 BOOTSTRAPS = 100
+"""Number of bootstrap repetitions for the error of a peak."""
 EXACT_NAMES = ("free_energy", "energy", "entropy", "specific_heat")
 
 
 class FreeEnergy(SampledMeasurement):
-    """F(T), E(T) = ∂(βF)/∂β, S(T) and C(T) of one network p_θ(s, T) for several temperatures.
+    """F, E, S and C per site as functions of T, from one network p_θ(s, T).
 
-    At each training temperature, a site, from samples of the network and the autograd derivative
-    g = ∂ ln p_θ/∂β:
+    Estimates at each training temperature come from samples of the network and the derivative
+    g = ∂ ln p_θ/∂β by autograd:
 
-    - `entropy` S = −⟨ln p_θ⟩ and `specific_heat` C = −β ∂S/∂β = β Cov(ln p_θ, g), which need no energy;
-    - `fisher_specific_heat` β² ⟨g²⟩: the Fisher information is Var(H) for an exact network; as the
-      derivative of a network is less right than its value, it lags behind;
-    - `free_energy` F = ⟨H + T ln p_θ⟩, never below the true one, and
-      `energy` ∂(βF)/∂β = ⟨H⟩ + Cov(βH + ln p_θ, g), whose error is of second order in that of p_θ,
-      unlike that of ⟨H⟩: where the Hamiltonian is known.
+    - `entropy`: S = −⟨ln p_θ⟩;
+    - `specific_heat`: C = −β ∂S/∂β = β Cov(ln p_θ, g);
+    - `fisher_specific_heat`: β² ⟨g²⟩. For an exact network the Fisher information ⟨g²⟩ is Var(H), but
+      the derivative of a network is less accurate than its value.
 
-    And at `num_temperatures` between the lowest and the highest: the curves; `transition`, the T of the
-    largest C, and `fisher_transition`, that of the largest Fisher specific heat, both from the network
-    alone, without energy or labels; `specific_heat_peak`, that of C = ∂E/∂T; `free_energy_max_deviation`
-    from the exact F. The curves are smoothing splines; the errors of the peaks are by bootstrap.
+    Two more need a known Hamiltonian:
+
+    - `free_energy`: F = ⟨H + T ln p_θ⟩, an upper bound;
+    - `energy`: ∂(βF)/∂β = ⟨H⟩ + Cov(βH + ln p_θ, g). Its error is of second order in the error of p_θ,
+      whereas the error of ⟨H⟩ is of first order.
+
+    Curves at `num_temperatures` between the lowest and the highest T yield the peaks, by smoothing
+    splines with bootstrap errors. `transition` and `fisher_transition` are the T of the largest C and
+    Fisher specific heat; neither needs the energy or labels. `specific_heat_peak` is the T of the
+    largest C = ∂E/∂T, and `free_energy_max_deviation` the largest deviation from the exact F.
 
     Args:
-        num_samples: Of the network at each temperature.
-        num_temperatures: Of the curves.
-        kwargs: Of `SampledMeasurement`: seed, every_n_epochs.
+        num_samples: Number of samples of the network at each temperature.
+        num_temperatures: Number of points of the curves, at least 6.
+        kwargs: Arguments of `SampledMeasurement`: seed and every_n_epochs.
 
     Raises:
-        ValueError: fewer than 6 temperatures for the curves.
+        ValueError: ``num_temperatures`` is below 6.
     """
 
     name = "free_energy"
@@ -55,16 +60,16 @@ class FreeEnergy(SampledMeasurement):
         self.num_temperatures = num_temperatures
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """F, E, S and C at one temperature."""
+        """Measure F, E, S and C at one temperature."""
         estimates = self.at(ensemble, ensemble.temperature)
         exact = exact_values(ensemble, ensemble.temperature)
         return Result(estimates, reference={k: v for k, v in exact.items() if k in estimates})
 
     def survey(self, ensembles: Sequence[Ensemble]) -> Result:
-        """The curves between the temperatures, and where C is largest."""
+        """Measure the curves between the temperatures and the peaks of C."""
         ensemble = ensembles[0]
-        own = [each.temperature for each in ensembles]
-        temperatures = np.geomspace(min(own), max(own), self.num_temperatures)
+        trained = [each.temperature for each in ensembles]
+        temperatures = np.geomspace(min(trained), max(trained), self.num_temperatures)
         curves: dict[str, list[Estimate]] = {}
         exact: dict[str, list[float]] = {}
         with progress_bar("Between the temperatures", len(temperatures)) as advance:
@@ -93,17 +98,19 @@ class FreeEnergy(SampledMeasurement):
                 float(deviation[worst]), float(arrays["free_energy"][worst, 1])
             )
             reference["free_energy_max_deviation"] = 0.0
-        return Result(estimates, arrays, self.figure(arrays, own), reference)
+        return Result(estimates, arrays, self.figure(arrays, trained), reference)
 
     def at(self, ensemble: Ensemble, temperature: float) -> dict[str, Estimate]:
-        """The estimates at any temperature.
+        """Estimate F, E, S and C at any temperature.
 
         Raises:
-            NotMeasurable: the network does not see the temperature.
+            NotMeasurable: The temperature is not an input of the network.
         """
         model, system = ensemble.model, ensemble.system
         if not model.temperature_input:
-            raise NotMeasurable("the network does not see the temperature (model.temperature_input)")
+            raise NotMeasurable(
+                "The network needs the temperature as input: set model.temperature_input."
+            )
         samples = model.sample(self.num_samples, self.seed, temperature)
         parts = [scores(ensemble, part, temperature) for part in samples.split(500)]
         log_prob, score = np.concatenate(parts, axis=1)
@@ -132,8 +139,8 @@ class FreeEnergy(SampledMeasurement):
         return estimates
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], own: Sequence[float]) -> Figure:
-        """F, E and C, or S and C, against T."""
+    def figure(arrays: dict[str, np.ndarray], trained: Sequence[float]) -> Figure:
+        """Draw F, E and C, or S and C, against T, with marks at the training temperatures."""
         shown = {
             name: text
             for name, text in {
@@ -161,15 +168,15 @@ class FreeEnergy(SampledMeasurement):
                 color=MODEL,
                 label=r"$p_\theta$",
             )
-            axes.plot(own, np.full(len(own), axes.get_ylim()[0]), "|", ms=8, color=EXACT)
+            axes.plot(trained, np.full(len(trained), axes.get_ylim()[0]), "|", ms=8, color=EXACT)
             axes.set(xlabel="$T$", ylabel=text)
         legends(row)
         return figure
 
 
 def scores(ensemble: Ensemble, samples: Tensor, temperature: float) -> np.ndarray:
-    """Ln p_θ and ∂ ln p_θ/∂β of configurations `(2, M)`."""
-    # The trainer tests in inference mode, whose tensors autograd cannot use.
+    """Return ln p_θ and ∂ ln p_θ/∂β of configurations `(2, M)`."""
+    # The trainer tests in inference mode, and autograd cannot use the tensors of that mode.
     with torch.inference_mode(False), torch.enable_grad():
         beta = torch.full((len(samples),), 1 / temperature, device=samples.device).requires_grad_()
         log_prob = ensemble.model.log_prob(samples.clone(), 1 / beta)
@@ -178,7 +185,7 @@ def scores(ensemble: Ensemble, samples: Tensor, temperature: float) -> np.ndarra
 
 
 def exact_values(ensemble: Ensemble, temperature: float) -> dict[str, float]:
-    """Exact F, E, S and C a site, where they are known."""
+    """Return the exact F, E, S and C per site, or an empty dictionary if they are unknown."""
     exact = ensemble.system.exact_values(temperature)
     if "free_energy" not in exact:
         return {}
@@ -187,13 +194,15 @@ def exact_values(ensemble: Ensemble, temperature: float) -> dict[str, float]:
 
 
 def peak(temperatures: np.ndarray, curve: np.ndarray, order: int, rng: np.random.Generator) -> Estimate:
-    """T of the largest value of a curve, or of its derivative, by a smoothing spline.
+    """Return the T of the largest value of a curve or of its derivative, by a smoothing spline.
+
+    The error comes from a parametric bootstrap; it is infinite at an end of the curve.
 
     Args:
-        temperatures: T, ascending.
-        curve: Values and errors `(T, 2)`.
-        order: Of the derivative.
-        rng: For the parametric bootstrap of the error, which is infinite at an end.
+        temperatures: Temperatures T `(K,)`, ascending.
+        curve: Values and standard errors `(K, 2)`.
+        order: Order of the derivative; 0 for the curve itself.
+        rng: Generator of the bootstrap.
     """
     values, errors = curve.T
     fine = np.linspace(temperatures[0], temperatures[-1], 1001)
@@ -207,7 +216,7 @@ def peak(temperatures: np.ndarray, curve: np.ndarray, order: int, rng: np.random
     if place in (fine[0], fine[-1]):
         return Estimate(place, np.inf)
     smooth = spline(temperatures)
-    drawn = [
+    repetitions = [
         largest(
             make_smoothing_spline(
                 temperatures, smooth + errors * rng.normal(size=len(errors)), weights / weights.mean()
@@ -215,4 +224,4 @@ def peak(temperatures: np.ndarray, curve: np.ndarray, order: int, rng: np.random
         )
         for _ in range(BOOTSTRAPS if errors.any() else 0)
     ]
-    return Estimate(place, float(np.std(drawn)) if drawn else 0.0)
+    return Estimate(place, float(np.std(repetitions)) if repetitions else 0.0)

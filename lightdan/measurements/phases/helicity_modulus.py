@@ -1,4 +1,4 @@
-"""The stiffness of a system of angles, and the temperature of its universal jump."""
+"""The helicity modulus of a system of angles, and the temperature of its universal jump."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,35 +14,40 @@ from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate, mean, weighted_mean
 
 NEIGHBOURS = 6
-"""Temperatures about the crossing that the parabola is fitted to."""
+"""Number of temperatures about the crossing to which the parabola is fitted."""
 
 
 class HelicityModulus(SampledMeasurement):
-    """Υ(T) against 2T/π: where they cross, the Kosterlitz–Thouless transition of the finite lattice.
+    """Helicity modulus Υ(T) and its crossing with 2T/π.
 
-    Estimates at each temperature: `helicity_modulus` of the model's samples, `helicity_modulus_data` of
-    the held-out configurations, `helicity_modulus_reweighted` of the samples with weights
-    exp(−H/T)/p_θ. With several temperatures also `crossing`, `crossing_data` and
-    `crossing_reweighted`, the T at which Υ = 2T/π, from a parabola through the nearest six
-    temperatures; the errors are those of the Υ. (D. Nelson and J. Kosterlitz, PRL 39, 1201.)
+    The crossing locates the Kosterlitz–Thouless transition of the finite lattice. Estimates at each
+    temperature are `helicity_modulus` of the model's samples, `helicity_modulus_data` of the held-out
+    configurations, and `helicity_modulus_reweighted` of the samples with weights e^{−H/T}/p_θ.
+
+    With several temperatures, `crossing`, `crossing_data` and `crossing_reweighted` are the T at which
+    Υ = 2T/π, from a parabola through the six nearest temperatures. Their errors propagate the errors
+    of Υ.
+
+    References:
+        D. Nelson and J. Kosterlitz, Phys. Rev. Lett. 39, 1201 (1977).
     """
 
     name = "helicity_modulus"
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Υ of the model, the data and the reweighted samples."""
+        """Measure Υ of the model, the data and the reweighted samples."""
         function = ensemble.system.observables(ensemble.temperature).get("helicity_modulus")
         if function is None:
-            raise NotMeasurable(f"{type(ensemble.system).__name__} has no helicity modulus")
+            raise NotMeasurable(f"{type(ensemble.system).__name__} has no helicity modulus.")
         samples = ensemble.samples(self.num_samples, self.seed)
-        drawn, held_out = (
+        sampled, held_out = (
             function(configurations).double().cpu().numpy()
             for configurations in (samples.configurations, ensemble.configurations)
         )
         estimates = {
-            "helicity_modulus": mean(drawn),
+            "helicity_modulus": mean(sampled),
             "helicity_modulus_data": mean(held_out),
-            "helicity_modulus_reweighted": weighted_mean(drawn, samples.log_weights),
+            "helicity_modulus_reweighted": weighted_mean(sampled, samples.log_weights),
         }
         data = estimates["helicity_modulus_data"]
         reference = {name: data for name in estimates if name != "helicity_modulus_data"}
@@ -51,25 +56,25 @@ class HelicityModulus(SampledMeasurement):
     def compare(
         self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
     ) -> Result:
-        """The crossings of all series, and Υ(T)."""
+        """Compare the crossings of the model, the data and the reweighted samples."""
         arrays = {"temperature": np.array(temperatures)}
-        found: dict[str, Estimate] = {}
+        crossings: dict[str, Estimate] = {}
         notes = []
         for name in estimates[0]:
             arrays[name] = np.array([point[name] for point in estimates])
             title = name.replace("helicity_modulus", "crossing")
             try:
-                found[title] = crossing(arrays["temperature"], arrays[name], self.seed)
+                crossings[title] = crossing(arrays["temperature"], arrays[name], self.seed)
             except ValueError as error:
                 notes.append(f"{title}: {error}")
         reference = {}
-        if "crossing_data" in found:
-            reference = dict.fromkeys(found, found["crossing_data"])
-        return Result(found, arrays, self.figure(arrays, found), reference, notes=notes)
+        if "crossing_data" in crossings:
+            reference = dict.fromkeys(crossings, crossings["crossing_data"])
+        return Result(crossings, arrays, self.figure(arrays, crossings), reference, notes=notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
-        """Υ(T) with 2T/π, and the model's deviation from the data."""
+        """Draw Υ(T) with 2T/π, and the deviation of the model from the data."""
         figure, (left, right) = panels(2)
         t = arrays["temperature"]
         for name, label, colour, marker in (
@@ -81,14 +86,12 @@ class HelicityModulus(SampledMeasurement):
             style: dict[str, Any] = {"fmt": marker, "color": colour, "mfc": "none", "label": label}
             left.errorbar(t, values, errors, ms=4, **style)
             if name != "helicity_modulus_data":
-                reference, own = arrays["helicity_modulus_data"].T
-                right.errorbar(t, values - reference, np.hypot(errors, own), ms=4, **style)
+                data, data_errors = arrays["helicity_modulus_data"].T
+                right.errorbar(t, values - data, np.hypot(errors, data_errors), ms=4, **style)
         left.plot(t, 2 * t / np.pi, "-", lw=1, color=EXACT, label=r"$2T/\pi$")
         if "crossing" in estimates:
-            found = estimates["crossing"]
-            left.axvspan(
-                found.value - found.error, found.value + found.error, color=MODEL, alpha=0.3, lw=0
-            )
+            value, error = estimates["crossing"]
+            left.axvspan(value - error, value + error, color=MODEL, alpha=0.3, lw=0)
         left.set(xlabel="$T/J$", ylabel=r"$\Upsilon/J$")
         right.axhline(0, lw=1, color=DATA)
         right.set(xlabel="$T/J$", ylabel=r"$\Upsilon-\Upsilon_\mathrm{data}$")
@@ -97,15 +100,17 @@ class HelicityModulus(SampledMeasurement):
 
 
 def crossing(temperatures: np.ndarray, values: np.ndarray, seed: int = 0) -> Estimate:
-    """T at which Υ(T) − 2T/π changes sign, ± the deviation over 200 repetitions of the noise.
+    """Return the T at which Υ(T) − 2T/π changes sign.
+
+    The error is the standard deviation over 200 repetitions with noise of the size of the errors.
 
     Args:
-        temperatures: Ascending `(K,)`.
+        temperatures: Temperatures `(K,)`, ascending.
         values: Υ and its standard errors `(K, 2)`.
-        seed: Of the noise.
+        seed: Random seed of the noise.
 
     Raises:
-        ValueError: there is no change of sign.
+        ValueError: The sign does not change.
     """
     excess, errors = values[:, 0] - 2 * temperatures / np.pi, values[:, 1]
     above = np.flatnonzero(excess > 0)

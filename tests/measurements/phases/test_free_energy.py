@@ -104,7 +104,7 @@ def test_the_error_of_a_peak_is_its_spread(monkeypatch):
 
 def test_what_is_refused(tmp_path):
     system = Ising(SHAPE, temperature=2.0, num_configurations=100, cache_dir=str(tmp_path))
-    with pytest.raises(NotMeasurable, match="does not see the temperature"):
+    with pytest.raises(NotMeasurable, match="needs the temperature as input"):
         FreeEnergy().measure(Ensemble(MADE(lattice_shape=SHAPE), system, 2.0))
     with pytest.raises(ValueError, match="num_temperatures must be at least 6, not 5"):
         FreeEnergy(num_temperatures=5)
