@@ -9,6 +9,7 @@ import torch
 
 from lightdan import registry
 from lightdan.architectures.base import Architecture
+from lightdan.conditionals import conditional_from
 from lightdan.provenance import check_checkpoint
 
 
@@ -54,7 +55,9 @@ def load(path: str | Path) -> Architecture:
     try:
         origin = check_checkpoint(checkpoint)
         cls = registry.find(Architecture, origin["architecture"])
-        model = cls(**checkpoint["hyper_parameters"])
+        arguments = dict(checkpoint["hyper_parameters"])
+        arguments["conditional"] = conditional_from(arguments["conditional"])
+        model = cls(**arguments)
         model.load_state_dict(checkpoint["state_dict"])
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(

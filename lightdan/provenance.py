@@ -1,7 +1,9 @@
 """What a checkpoint says of its origin."""
 
+import functools
 import inspect
-from collections.abc import Collection, Mapping
+from abc import ABC
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightdan.version import __version__
@@ -44,25 +46,46 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def constructor_arguments(model: object, omit: Collection[str]) -> dict[str, Any]:
-    """The arguments that an object's own class was given, but for some; asked for from a constructor.
+class KeepsArguments(ABC):
+    """Base of objects that keep the arguments of their constructor, for checkpoints."""
 
-    Lightning's `save_hyperparameters` would add those that a subclass passes on to its base by itself,
-    and from the command line leave out the linked ones.
+    constructor_arguments: dict[str, Any]
+    """Arguments of the object's own class, defaults among them, with tuples in place of lists.
+
+    Lightning's `save_hyperparameters` would add those that a class passes on to its base by itself,
+    and leave out those that the command line links.
     """
-    outermost: dict[str, Any] = {}
-    frame = inspect.currentframe()
-    while frame := frame.f_back if frame else None:
-        # Between the constructors of a class and its base there may be wrappers that check types.
-        if frame.f_code.co_name != "__init__" or frame.f_locals.get("self") is not model:
-            continue
-        names, _, keywords, values = inspect.getargvalues(frame)
-        outermost = {name: values[name] for name in names if name != "self"}
-        outermost |= values[keywords] if keywords else {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = keep_arguments(cls.__init__)  # type: ignore[method-assign]
+
+
+def keep_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Return the constructor, which first stores its arguments unless a subclass's has done so."""
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def storing(self: KeepsArguments, *args: Any, **kwargs: Any) -> None:
+        if "constructor_arguments" not in vars(self):
+            vars(self)["constructor_arguments"] = bind(signature, self, *args, **kwargs)
+        constructor(self, *args, **kwargs)
+
+    return storing
+
+
+def bind(signature: inspect.Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return the arguments by name, without the first, which is the object."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    (_, *names), values = signature.parameters, bound.arguments
+    arguments: dict[str, Any] = {}
+    for name in names:
+        is_open = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        arguments |= values[name] if is_open else {name: values[name]}
     return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in outermost.items()
-        if name not in omit
+        name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()
     }
 
 

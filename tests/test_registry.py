@@ -1,4 +1,5 @@
 import sys
+from abc import abstractmethod
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -25,6 +26,18 @@ class Nearly(Objective):
 
 class _Hidden(Bernoulli):
     pass
+
+
+class Silent(Architecture):
+    """Abstract, for it has no forward."""
+
+
+class Strips(MADE):
+    """Abstract, an author's own base."""
+
+    @abstractmethod
+    def width_of(self, site):
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -96,9 +109,11 @@ def test_nothing_like_it_lists_what_is_known(name):
     assert "; known: " in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["Nearly", "_Hidden", "Objective", "Conditional", "SampledMeasurement"])
+@pytest.mark.parametrize(
+    "name", ["Nearly", "_Hidden", "Silent", "Strips", "Objective", "Conditional", "SampledMeasurement"]
+)
 def test_abstract_and_private_classes_are_not_offered(name):
-    for base in (Objective, Conditional, Measurement):
+    for base in (Architecture, Objective, Conditional, Measurement):
         assert name not in registry.known(base)
 
 

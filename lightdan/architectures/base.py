@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -13,11 +14,16 @@ from lightdan.architectures.distribution import Distribution
 from lightdan.data.splits import derive_seed
 from lightdan.lattices import groups
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
-from lightdan.provenance import check_checkpoint, constructor_arguments, constructor_defaults, origin_of
+from lightdan.provenance import KeepsArguments, check_checkpoint, constructor_defaults, origin_of
 from lightdan.types import Batch
 
+A = TypeVar("A", bound="Architecture")
 
-class Architecture(Distribution):
+LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
+"""Arguments of an architecture that the system declares under the same names."""
+
+
+class Architecture(Distribution, KeepsArguments):
     """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
 
     A subclass implements `forward`, the conditional parameters of all sites in one pass, and, for
@@ -49,13 +55,32 @@ class Architecture(Distribution):
         **kwargs: Any,
     ) -> None:
         super().__init__(lattice_shape, **kwargs)
-        arguments = constructor_arguments(self, omit={"objective", "optimizer", "scheduler"})
-        self.save_hyperparameters(arguments | {"conditional": self.conditional.spec()})
+        plain = {
+            name: value
+            for name, value in self.constructor_arguments.items()
+            if name not in ("objective", "optimizer", "scheduler")
+        }
+        self.save_hyperparameters(plain | {"conditional": self.conditional.spec()})
         self.objective = objective or MaximumLikelihood()
         self.check_declared("augment", augment)
         self.augment = tuple(augment)
         self.optimizer, self.scheduler = optimizer, scheduler
         self._augmentations = [groups.OPERATIONS[name](lattice_shape) for name in augment]
+
+    @classmethod
+    def for_system(cls: type[A], system: LightningDataModule, **options: Any) -> A:
+        """Return an untrained model for the lattice, the sites and the symmetries of a system.
+
+        Args:
+            system: The system; its data are not read.
+            options: Other arguments of the constructor.
+
+        Example:
+            >>> from lightdan import Ising, MADE
+            >>> MADE.for_system(Ising(shape=4), width=2).lattice_shape
+            (4, 4)
+        """
+        return cls(**{name: getattr(system, name) for name in LINKED}, **options)
 
     # Training
 

@@ -1,7 +1,7 @@
 """How p_θ factorises over sites: probabilities, sampling and the Hamiltonian."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from lightdan.lattices.orderings import ordering as ordering_of
 from lightdan.types import Configurations, PerConfiguration
 
 
-class Distribution(LightningModule):
+class Distribution(LightningModule, ABC):
     """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
 
     A field of reals x enters as z = (x − location) / scale, with the mean and the standard deviation of

@@ -9,11 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightdan import checkpoints, registry
-from lightdan.architectures.base import Architecture
+from lightdan.architectures.base import LINKED, Architecture
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
-
-LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
 
 
 class CLI(LightningCLI):

@@ -1,7 +1,7 @@
 """Distributions of one site given the sites before it."""
 
 from lightdan.conditionals.base import Conditional
-from lightdan.conditionals.choice import DEFAULTS, conditional_for
+from lightdan.conditionals.choice import DEFAULTS, conditional_for, conditional_from
 from lightdan.conditionals.circular import BetaMixture, VonMisesMixture
 from lightdan.conditionals.discrete import Bernoulli, Categorical
 from lightdan.conditionals.mixture import Mixture
@@ -20,4 +20,5 @@ __all__ = [
     "Mixture",
     "VonMisesMixture",
     "conditional_for",
+    "conditional_from",
 ]

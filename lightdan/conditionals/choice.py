@@ -19,25 +19,39 @@ DEFAULTS: dict[str, type[Conditional]] = {
 """The conditional that a kind of site gets when none is asked for."""
 
 
-def conditional_for(
-    site_kind: str, levels: Sequence[int], wanted: Conditional | Mapping[str, Any] | None
-) -> Conditional:
-    """The conditional asked for, an object or its ``spec()``, or the default, ready for the sites.
+def conditional_from(spec: Mapping[str, Any]) -> Conditional:
+    """Return the conditional whose `Conditional.spec` this is.
 
     Raises:
-        ValueError: it does not fit the kind of site, or there is none for it.
+        ValueError: there is no such class.
     """
-    if isinstance(wanted, Mapping):
-        wanted = registry.find(Conditional, wanted["class_path"])(**wanted.get("init_args", {}))
-    if wanted is None and site_kind in DEFAULTS:
-        wanted = DEFAULTS[site_kind]()
-    if wanted is None or site_kind not in wanted.site_kinds:
+    cls = registry.find(Conditional, spec["class_path"])
+    return cls(**spec.get("init_args", {}))
+
+
+def conditional_for(
+    site_kind: str, levels: Sequence[int], conditional: Conditional | Mapping[str, Any] | None
+) -> Conditional:
+    """Return a conditional that is ready for sites of this kind.
+
+    Args:
+        site_kind: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
+        conditional: Conditional, or its `Conditional.spec`; by default that of `DEFAULTS`.
+
+    Raises:
+        ValueError: the conditional does not fit the kind of site, or there is no default.
+    """
+    if isinstance(conditional, Mapping):
+        conditional = conditional_from(conditional)
+    if conditional is None and site_kind in DEFAULTS:
+        conditional = DEFAULTS[site_kind]()
+    if conditional is None or site_kind not in conditional.site_kinds:
+        name = type(conditional).__name__
+        subject = f"{name} does not fit" if conditional else "There is no default conditional for"
         fitting = [n for n, cls in registry.known(Conditional).items() if site_kind in cls.site_kinds]
-        subject = f"{type(wanted).__name__} does not fit" if wanted else "There is no default for"
-        raise ValueError(
-            f"{subject} sites of kind {site_kind!r}; conditionals that fit: "
-            f"{', '.join(fitting) or 'none, register one by subclassing Conditional'}."
-        )
-    wanted = copy.copy(wanted)  # its levels are this model's own
-    wanted.fit_levels(levels)
-    return wanted
+        remedy = f"use one of {', '.join(fitting)}" if fitting else "subclass Conditional"
+        raise ValueError(f"{subject} sites of kind {site_kind!r}: {remedy}.")
+    conditional = copy.copy(conditional)  # because each model sets its own levels
+    conditional.fit_levels(levels)
+    return conditional

@@ -19,7 +19,7 @@ from lightdan.data.readers import JoinedRows, Rows
 from lightdan.data.splits import derive_seed, split
 from lightdan.lattices.angles import polarization, vorticity
 from lightdan.progress import progress_bar
-from lightdan.provenance import constructor_arguments, is_plain
+from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.statistics import Estimate
 from lightdan.types import Configurations, PerConfiguration
@@ -28,7 +28,7 @@ SITE_KINDS = ("spin", "level", "angle", "real")
 SPLITS = ("train", "validation", "test")
 
 
-class System(LightningDataModule):
+class System(LightningDataModule, KeepsArguments):
     """A physical system and its configurations at one temperature or several.
 
     A subclass states `lattice_shape`, `boundary`, `site_kind`, `levels` and `symmetries`, and gives
@@ -73,7 +73,8 @@ class System(LightningDataModule):
         max_memory_gb: float = 4.0,
     ) -> None:
         super().__init__()
-        self._arguments = constructor_arguments(self, omit={"cache_dir"})
+        arguments = self.constructor_arguments.items()
+        self._arguments = {name: value for name, value in arguments if name != "cache_dir"}
         if not max_memory_gb >= 0:
             raise ValueError(f"max_memory_gb must not be negative, but is {max_memory_gb}.")
         self.max_memory_gb = max_memory_gb

@@ -12,7 +12,7 @@ from lightning import Trainer
 
 from lightdan import checkpoints
 from lightdan.architectures.base import Architecture
-from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical
+from lightdan.conditionals import BetaMixture, BoxBetaMixture, Categorical, CircularSpline
 from lightdan.lattices.groups import group
 from lightdan.lattices.orderings import ORDERINGS
 from lightdan.testing.states import (
@@ -58,7 +58,7 @@ class ArchitectureTests:
         sites["angles of splines"] = {
             "site_kind": "angle",
             "levels": (),
-            "conditional": {"class_path": "CircularSpline"},
+            "conditional": CircularSpline(),
         }
     """Kinds of site with the conditionals that fit."""
 

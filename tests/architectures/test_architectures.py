@@ -9,6 +9,8 @@ from lightning import Trainer
 from lightdan import (
     MADE,
     Architecture,
+    Bernoulli,
+    BlockSpin,
     Categorical,
     Ising,
     MaximumLikelihood,
@@ -174,6 +176,34 @@ def test_global_random_numbers_are_neither_used_nor_changed():
         drawn.append(model.sample(20, seed=5))
         assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(*drawn)
+
+
+@every_architecture
+def test_for_system_takes_what_the_system_declares(cls):
+    system = BlockSpin(Ising(4))
+    model = cls.func.for_system(system, temperature_input=True)
+    assert model.temperature_input
+    for name in ("lattice_shape", "site_kind", "levels", "symmetries"):
+        assert getattr(model, name) == model.hparams[name] == getattr(system, name)
+
+
+def test_hyperparameters_are_those_of_the_outermost_constructor():
+    class _Narrow(MADE):
+        def __init__(self, lattice_shape, halved=4, **kwargs):
+            super().__init__(width=halved // 2, lattice_shape=lattice_shape, **kwargs)
+
+    arguments = {"lattice_shape": (2, 2), "halved": 6, "depth": 2, "symmetrize": ("z2",)}
+    model = _Narrow([2, 2], halved=6, depth=2, symmetrize=["z2"])
+    assert model.constructor_arguments == arguments
+    assert model.hparams == arguments | {"conditional": Bernoulli().spec()}
+
+
+def test_an_architecture_without_forward_is_refused():
+    class _Silent(Architecture):
+        pass
+
+    with pytest.raises(TypeError, match=r"abstract method '?forward"):
+        _Silent(lattice_shape=(2, 2))
 
 
 @pytest.mark.parametrize("option", ["augment", "symmetrize"])

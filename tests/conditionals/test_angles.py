@@ -364,7 +364,7 @@ def test_what_fits_angles():
     assert isinstance(conditional_for("angle", (), None), VonMisesMixture)
     with pytest.raises(
         ValueError,
-        match="Bernoulli does not fit sites of kind 'angle'; conditionals that fit: "
+        match="Bernoulli does not fit sites of kind 'angle': use one of "
         "BetaMixture, CircularSpline, VonMisesMixture",
     ):
         conditional_for("angle", (), Bernoulli())

@@ -50,7 +50,9 @@ def test_categorical_against_torch():
     [("level", (0, 1, 2), Bernoulli(), "Categorical"), ("real", (), Bernoulli(), "BoxBetaMixture")],
 )
 def test_misfit_names_those_that_fit(site_kind, levels, wanted, named):
-    with pytest.raises(ValueError, match=f"sites of kind '{site_kind}'; conditionals that fit: {named}"):
+    with pytest.raises(
+        ValueError, match=f"does not fit sites of kind '{site_kind}': use one of {named}"
+    ):
         conditional_for(site_kind, levels, wanted)
 
 
