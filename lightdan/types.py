@@ -1,23 +1,23 @@
-"""Array-shape aliases: one name for each kind of tensor that crosses a public function."""
+"""Shapes of arrays: one name for each kind of tensor that public functions share."""
 
 from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-Configurations: TypeAlias = Num[Tensor, "batch *lattice"]
+Configurations: TypeAlias = Num[Tensor, "B *lattice"]
 """Spins ±1, integer levels, angles in [0, 2π) or real fields."""
-PerConfiguration: TypeAlias = Float[Tensor, " batch"]
-"""One number a configuration: ln p, energy, temperature."""
-SiteValues: TypeAlias = Num[Tensor, "*batch"]
-Parameters: TypeAlias = Float[Tensor, "*batch parameters"]
-Features: TypeAlias = Float[Tensor, "*batch features"]
+PerConfiguration: TypeAlias = Float[Tensor, " B"]
+"""One number per configuration: ln p, energy, temperature."""
+SiteValues: TypeAlias = Num[Tensor, "*sites"]
+Parameters: TypeAlias = Float[Tensor, "*sites parameters"]
+Features: TypeAlias = Float[Tensor, "*sites features"]
 Mask: TypeAlias = Bool[Tensor, "*shape"]
 Index: TypeAlias = Int[Tensor, "*shape"]
 
 
 class Batch(NamedTuple):
-    """Configurations `(B, *lattice)` and the temperature of each `(B,)`."""
+    """Configurations `(B, *lattice)` and their temperatures `(B,)`."""
 
     configurations: Tensor
     temperature: Tensor

@@ -1,1 +1,1 @@
-"""Autoregressive architectures: one file each."""
+"""Architectures of autoregressive networks, one file each."""

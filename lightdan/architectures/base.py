@@ -1,4 +1,4 @@
-"""What an architecture is: a distribution that trains itself."""
+"""Base class of architectures: training, checkpoints and the link to a system."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightdan.architectures.distribution import Distribution
+from lightdan.architectures.hamiltonian import LearnedHamiltonian
 from lightdan.data.splits import derive_seed
 from lightdan.lattices import groups
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
@@ -20,29 +20,33 @@ from lightdan.types import Batch
 A = TypeVar("A", bound="Architecture")
 
 LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
-"""Arguments of an architecture that the system declares under the same names."""
+"""Arguments of an architecture that a system declares under the same names."""
 
 
-class Architecture(Distribution, KeepsArguments):
-    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
+class Architecture(LearnedHamiltonian, KeepsArguments):
+    """Autoregressive network that trains itself.
 
-    A subclass implements `forward`, the conditional parameters of all sites in one pass, and, for
-    sampling at the cost of about one pass, `incremental`. The arguments of the lattice and its sites
-    come from the system: the command line links them.
+        ln p_θ(s) = Σ_i ln p(s_i | s_<i),    H_θ(s, T) = −T ln p_θ(s)
+
+    A subclass implements `forward`, the conditional parameters of all sites in one pass, and optionally
+    `incremental`, which draws samples at the cost of about one pass. The lattice, the sites and the
+    symmetries come from the system: the command line links them, and `for_system` does so in Python.
 
     Args:
         lattice_shape: Numbers of sites along the axes.
-        objective: What training minimises; by default the likelihood.
-        augment: Operations of which random elements are applied to each training batch.
-        optimizer: Constructor of the optimizer from the weights.
-        scheduler: Constructor of a schedule stepped every epoch; by default a cosine to zero over
-            the whole training, after a warm-up of a twentieth of it.
-        kwargs: Of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
+        objective: Function that training minimises; by default the negative log-likelihood.
+        augment: Symmetry operations from which a random element is applied to each configuration of a
+            training batch.
+        optimizer: Constructor of the optimizer.
+        scheduler: Constructor of a learning-rate schedule with one step per epoch; by default a linear
+            warm-up during 5 % of the training, then a cosine down to zero.
+        kwargs: Arguments of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
             reference_frame, temperature_input, ordering.
 
     Raises:
-        ValueError: an operation that the system does not declare, a conditional that does not fit, a
-            reference frame without angles, an order that is none.
+        ValueError: the conditional does not fit the sites, the system does not declare an operation,
+            `symmetrize` contains a continuous group, the sites with a reference frame are not angles,
+            or there is no such order.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class Architecture(Distribution, KeepsArguments):
         """Return an untrained model for the lattice, the sites and the symmetries of a system.
 
         Args:
-            system: The system; its data are not read.
+            system: Physical system; its data are not read.
             options: Other arguments of the constructor.
 
         Example:
@@ -82,28 +86,52 @@ class Architecture(Distribution, KeepsArguments):
         """
         return cls(**{name: getattr(system, name) for name in LINKED}, **options)
 
+    def check_positive(self, **sizes: int) -> None:
+        """Check the sizes of a network, given by the names of its arguments.
+
+        Raises:
+            ValueError: a size is below 1.
+        """
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{type(self).__name__} needs {name} ≥ 1, not {name} = {size}.")
+
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Return the numbers of rows and columns of a plane; a chain is one row.
+
+        Raises:
+            ValueError: the lattice has more than two axes.
+        """
+        if len(self.lattice_shape) > 2:
+            raise ValueError(
+                f"{type(self).__name__} needs a lattice of one or two axes, not {self.lattice_shape}: "
+                "use MADE or Transformer."
+            )
+        rows, columns = (1, *self.lattice_shape)[-2:]
+        return rows, columns
+
     # Training
 
     def setup(self, stage: str) -> None:
-        """Take the units of field and temperature; refuse a system that does not fit the model.
+        """Take the units of the field and of the temperature from the training data.
 
         Raises:
-            ValueError: several temperatures without temperature input, no energy to minimise, or a field
-                beyond the bound of the conditional.
+            ValueError: there are several temperatures and no temperature input, the objective needs an
+                unknown energy, or the field exceeds the bound of the conditional.
         """
         system = getattr(self.trainer, "datamodule", None)
         if system is None:
             return
         if len(system.temperatures) > 1 and not self.temperature_input:
             raise ValueError(
-                f"The data have {len(system.temperatures)} temperatures, and the network does not see "
+                f"The data have {len(system.temperatures)} temperatures, but the network does not see "
                 "them: set model.temperature_input to true, or train at one temperature."
             )
         if stage != "fit":
             return
         if self.objective.needs_energy and not system.has_action:
             raise ValueError(
-                f"{type(self.objective).__name__} needs an energy, and the Hamiltonian of "
+                f"{type(self.objective).__name__} needs an energy, but the Hamiltonian of "
                 f"{type(system).__name__} is not known: use MaximumLikelihood."
             )
         if self.temperature_input:
@@ -114,15 +142,15 @@ class Architecture(Distribution, KeepsArguments):
     def _take_units(self, mean: float, deviation: float, low: float, high: float) -> None:
         self.location.fill_(mean)
         self.scale.fill_(deviation)
-        reached = max(mean - low, high - mean) / deviation
-        if reached > self.conditional.bound:
+        largest = max(mean - low, high - mean) / deviation
+        if largest > self.conditional.bound:
             raise ValueError(
-                f"The field reaches {reached:.3g} standard deviations from its mean, beyond the bound "
-                f"{self.conditional.bound:g} of {type(self.conditional).__name__}: give a larger one."
+                f"The field reaches {largest:.3g} standard deviations from its mean, beyond the bound "
+                f"{self.conditional.bound:g} of {type(self.conditional).__name__}: set a larger one."
             )
 
     def training_step(self, batch: Batch) -> Tensor:
-        """The objective's loss on a batch to which random symmetry operations were applied."""
+        """Return the loss of a batch after random symmetry operations."""
         generator = self._step_generator(0)
         configurations = batch.configurations
         for group in self._augmentations:
@@ -130,48 +158,51 @@ class Architecture(Distribution, KeepsArguments):
             configurations = group.act(configurations, elements)
         batch = batch._replace(configurations=configurations)
         loss = self.objective.loss(self._problem(generator), batch)
-        # One call of self.log a step costs half a step of a small network.
+        # Each call of self.log costs half a step of a small network.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
             self.log("train_loss", loss.detach(), prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the objective's figure of merit."""
+        """Log the validation loss."""
         problem = self._problem(self._step_generator(1 + batch_index))
         merit = self.objective.figure_of_merit(problem, batch)
         self.log("val_loss", merit.mean(), prog_bar=True, batch_size=len(merit), sync_dist=True)
 
     def on_test_start(self) -> None:
-        """Forget the last test."""
+        """Discard the results of an earlier test."""
         self.test_log_prob: list[Tensor] = []
 
     def test_step(self, batch: Batch) -> None:
-        """Log the negative log-likelihood; the measurements use the terms again."""
+        """Log −⟨ln p_θ⟩ and keep ln p_θ of each configuration for the measurements."""
         log_prob = self.log_prob(*batch)
         self.test_log_prob.append(log_prob)
         self.log("test_nll", -log_prob.mean(), batch_size=len(log_prob), sync_dist=True)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Ln p_θ and H_θ of each configuration."""
+        """Return ln p_θ and H_θ of each configuration `(B,)`."""
         log_prob = self.log_prob(*batch)
         return {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
 
     def configure_optimizers(self) -> Any:
-        """The optimizer with its schedule."""
+        """Return the optimizer and its schedule."""
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is not None:
             return [optimizer], [self.scheduler(optimizer)]
 
         def factor(step: int) -> float:
-            # Asked for before the first step, the number of steps would set up the data too early
-            # for a checkpoint to say where in the epoch they stand.
+            # Before the first step, estimated_stepping_batches would set up the data too early for a
+            # checkpoint to restore the position in the epoch.
             return warm_cosine(step / self.trainer.estimated_stepping_batches) if step else 0.0
 
         schedule = LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def _step_generator(self, purpose: int) -> torch.Generator:
-        """Noise that is a function of seed, step and process, so that a resumed run repeats it."""
+        """Return random numbers that depend on seed, step and process only.
+
+        A resumed run therefore repeats them.
+        """
         seed = derive_seed(self.trainer.datamodule.seed, self.global_step, self.global_rank, purpose)
         return self._generator(seed)
 
@@ -193,22 +224,23 @@ class Architecture(Distribution, KeepsArguments):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the checkpoint is of."""
+        """Add format, version, architecture and system to the checkpoint."""
         system = getattr(self._trainer, "datamodule", None)
         spec = system.spec() if system is not None else None
         checkpoint["lightdan"] = {**origin_of(type(self)), "system": spec}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of other making.
+        """Check that the checkpoint is of this architecture with these arguments.
 
         Raises:
-            ValueError: it is not one of lightdan, of another format, architecture or system.
+            ValueError: it is not a checkpoint of lightdan, or of another format, architecture or
+                arguments.
         """
         origin = check_checkpoint(checkpoint)
         if origin["architecture"].rpartition(".")[2] != type(self).__name__:
             raise ValueError(
                 f"The checkpoint is of the architecture {origin['architecture']}, "
-                f"not of {type(self).__name__}."
+                f"not of {type(self).__name__}: set the model to that one."
             )
         defaults = constructor_defaults(type(self))
         theirs, ours = defaults | checkpoint["hyper_parameters"], defaults | dict(self.hparams)
@@ -216,12 +248,15 @@ class Architecture(Distribution, KeepsArguments):
             if theirs.get(name) != ours.get(name):
                 raise ValueError(
                     f"The checkpoint was trained with {name} = {theirs.get(name)}, and this run has "
-                    f"{ours.get(name)}: give the configuration that it was trained with."
+                    f"{ours.get(name)}: use the configuration that it was trained with."
                 )
 
 
 def warm_cosine(progress: float, warm_up: float = 0.05) -> float:
-    """Factor of the learning rate: linear up to 1 during `warm_up`, then half a cosine down to 0."""
+    """Return the factor of the learning rate at a fraction of the training.
+
+    It rises linearly to 1 during `warm_up`, then falls to 0 by half a cosine.
+    """
     if progress < warm_up:
         return progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))

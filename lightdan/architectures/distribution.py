@@ -1,4 +1,4 @@
-"""How p_θ factorises over sites: probabilities, sampling and the Hamiltonian."""
+"""The distribution p_θ: probabilities and sampling."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,7 +10,6 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightdan.architectures.walkers import SymmetricWalkers, Walkers
 from lightdan.conditionals import Conditional, conditional_for
 from lightdan.lattices import groups
 from lightdan.lattices.angles import TWO_PI, wrap
@@ -19,34 +18,37 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Distribution(LightningModule, ABC):
-    """ln p_θ(s) = Σ_i ln p(s_i | s_<i), the sites in a given order, with H_θ(s, T) = −T ln p_θ(s).
+    """Product of the conditional distributions of the sites, taken in a fixed order.
 
-    A field of reals x enters as z = (x − location) / scale, with the mean and the standard deviation of
-    the training data, which the checkpoint keeps; the Jacobian −ln scale a site is in ln p_θ. In the
-    same way the temperature enters as T over the geometric mean of those of the training data.
+        ln p_θ(s) = Σ_i ln p(s_i | s_<i)
+
+    A real field x enters the network as z = (x − location) / scale, the mean and the standard deviation
+    of the training data; ln p_θ contains the Jacobian −ln scale per site. The temperature enters in
+    units of the geometric mean of the training temperatures. Checkpoints keep these units.
 
     Args:
         lattice_shape: Numbers of sites along the axes.
-        site_kind: ``spin``, ``level``, ``angle`` or ``real``.
-        levels: The values of a discrete site.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
         symmetries: Names of the symmetry operations that the system declares.
         conditional: Distribution of one site; by default the one that fits the kind of site.
-        symmetrize: Operations that make p_θ(s) = ⟨p(g s)⟩, the mean over their group, which stays
-            normalised. Maximum likelihood trains its bound ⟨ln p(g s)⟩ with one random g a step.
-        reference_frame: Of angles: p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …), the first angle being uniform;
-            exactly invariant under global rotations, and normalised.
+        symmetrize: Operations over whose group p is averaged: p_θ(s) = ⟨p(g s)⟩ is invariant and
+            normalised. Maximum likelihood trains the lower bound ⟨ln p(g s)⟩ with one random g per step.
+        reference_frame: Whether angles are measured from the first one, which is then uniform:
+            p_θ(θ) = p(θ_1 − θ_0, θ_2 − θ_0, …) is exactly invariant under global rotations.
         temperature_input: Whether the network sees 1/T, so that one network serves several T.
-        ordering: In which order the sites become known: ``raster``, ``snake``, ``diagonal``,
-            ``hilbert``, ``checkerboard``, or a list of all raster indices.
+        ordering: Order of the sites: ``raster``, ``snake``, ``diagonal``, ``hilbert``,
+            ``checkerboard``, or a list of all raster indices.
 
     Raises:
-        ValueError: a conditional that does not fit, an operation that the system does not declare, a
-            reference frame without angles, an average over all rotations, an order that is none.
+        ValueError: the conditional does not fit the sites, the system does not declare an operation,
+            `symmetrize` contains a continuous group, the sites with a reference frame are not angles,
+            or there is no such order.
     """
 
-    sees_levels: ClassVar[bool] = False
-    """Whether the sites of one level of an ordering do not see each other, but those of earlier levels
-    only, so that they are drawn at once; else each site is a level of its own."""
+    sees_stages: ClassVar[bool] = False
+    """Whether a site sees only the sites of earlier stages of the ordering, so that all sites of a stage
+    are drawn at once; otherwise each site is a stage of its own."""
 
     location: Tensor
     scale: Tensor
@@ -81,14 +83,14 @@ class Distribution(LightningModule, ABC):
             )
         if reference_frame and site_kind != "angle":
             raise ValueError(
-                f"model.reference_frame is for angles, not for sites of kind {site_kind!r}."
+                f"model.reference_frame needs angles, not sites of kind {site_kind!r}: set it to false."
             )
         self.reference_frame = reference_frame
         self.temperature_input = temperature_input
         self.symmetrize = tuple(symmetrize)
         self.group = groups.group(self.symmetrize, lattice_shape)
         order = ordering_of(ordering, lattice_shape)
-        self.ordering = order if self.sees_levels else order.one_by_one()
+        self.ordering = order if self.sees_stages else order.one_by_one()
         if site_kind == "real":
             self.register_buffer("location", torch.zeros(()))
             self.register_buffer("scale", torch.ones(()))
@@ -96,50 +98,49 @@ class Distribution(LightningModule, ABC):
             self.register_buffer("unit_of_temperature", torch.ones(()))
 
     def check_declared(self, option: str, names: Sequence[str]) -> None:
-        """Refuse an operation that is no symmetry of the system.
+        """Check the operations that an option names.
 
         Raises:
-            ValueError: the sentence names it.
+            ValueError: an operation is not a symmetry of the system.
         """
         if unknown := sorted(set(names) - set(self.symmetries)):
             raise ValueError(
-                f"model.{option} names {', '.join(unknown)}, which the system does not declare; "
-                f"its symmetries are: {', '.join(self.symmetries) or 'none'}."
+                f"model.{option} names {', '.join(unknown)}, which the system does not declare: use its "
+                f"symmetries, {', '.join(self.symmetries) or 'of which there are none'}."
             )
 
-    # What a subclass gives
+    # What a subclass implements
 
     @abstractmethod
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """Conditional parameters of all sites `(B, sites, parameters)`; those of i see s_<i only.
+        """Return the conditional parameters of all sites `(B, sites, parameters)`.
 
-        The k-th of the sites given, in rows, is the k-th of `ordering`, and so of those returned.
+        The sites are arranged in the order; the parameters of site i depend on s_<i only.
         """
 
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
-        """Yield the parameters `(B, n, parameters)` of level after level; the values `(B, n)` are sent.
+        """Yield the parameters `(B, n, parameters)` of each stage and receive its values `(B, n)`.
 
-        A level has n = 1 site, except in orderings that say otherwise. This fallback makes a full pass
-        a level; an architecture that keeps a cache overrides it.
+        This fallback makes one full pass per stage.
         """
-        some = self.levels[0] if self.levels else 1
-        flat = self._any_weight.new_full((num, self.num_sites), some)
+        some_value = self.levels[0] if self.levels else 1
+        flat = self._any_weight.new_full((num, self.num_sites), some_value)
         start = 0
-        for size in self.ordering.levels:
-            level = slice(start, start + size)
+        for size in self.ordering.stages:
+            stage = slice(start, start + size)
             parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
-            flat[:, level] = yield parameters[:, level]
+            flat[:, stage] = yield parameters[:, stage]
             start += size
 
-    # What follows
+    # Parts of networks
 
     @property
     def _any_weight(self) -> Tensor:
-        """For its device and floating type."""
+        """A weight, from which new tensors take device and floating type."""
         return next(self.parameters())
 
     def _generator(self, seed: int) -> torch.Generator:
@@ -147,17 +148,16 @@ class Distribution(LightningModule, ABC):
 
     @property
     def num_features(self) -> int:
-        """Features by which the network sees a site."""
+        """Number of features F by which the network sees a site."""
         return self.conditional.num_features * (2 if self.temperature_input else 1)
 
     def features(self, values: Tensor, temperature: PerConfiguration | None) -> Tensor:
-        """What the network sees of site values `(B, ...)`: their features f `(B, ..., F)`.
+        """Return the features `(B, ..., F)` by which the network sees site values `(B, ...)`.
 
-        With temperature input both f and f/T, for at high temperature couplings go as 1/T. Of reals
-        those of z.
+        With temperature input they are f and f/T, because couplings grow as 1/T at high temperature.
 
         Raises:
-            ValueError: the network has temperature input and no temperature is given.
+            ValueError: the network has temperature input and no temperature is passed.
         """
         if self.site_kind == "real":
             values = (values - self.location) / self.scale
@@ -165,24 +165,26 @@ class Distribution(LightningModule, ABC):
         if not self.temperature_input:
             return features
         if temperature is None:
-            raise ValueError("The network sees the temperature: give one.")
+            raise ValueError("The network sees the temperature: pass one.")
         beta = (self.unit_of_temperature / temperature).reshape(-1, *[1] * (features.ndim - 1))
         return torch.cat([features, beta * features], dim=-1)
 
     def add_bias(self, *shape: int) -> None:
-        """Make the weights b, and b' with temperature input, of `biases`, zero at first."""
+        """Create the weights b of `biases`, and b' with temperature input; both start at zero."""
         self.bias = nn.Parameter(torch.zeros(*shape))
         if self.temperature_input:
             self.bias_slope = nn.Parameter(torch.zeros(*shape))
 
     def biases(self, num: int, temperature: PerConfiguration | None) -> Tensor:
-        """The parameters where no site is seen, b + b'/T `(num, *shape)`."""
+        """Return the parameters of sites that see no other, b + b'/T `(B, *shape)`."""
         if temperature is None or not self.temperature_input:
             return self.bias.expand(num, *self.bias.shape)
         return self.bias + self.bias_slope / temperature.reshape(-1, *[1] * self.bias.ndim)
 
+    # Probabilities
+
     def site_log_prob(self, values: Tensor, parameters: Tensor) -> Tensor:
-        """Ln p of site values `(...)`, for reals the density with respect to dx."""
+        """Return ln p of site values `(...)`; for reals the density with respect to dx."""
         if self.site_kind != "real":
             return self.conditional.log_prob(values, parameters)
         standardized = (values - self.location) / self.scale
@@ -191,33 +193,33 @@ class Distribution(LightningModule, ABC):
     def conditionals(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """Ln p(s_i | s_<i) of every site `(B, *lattice)`, of the network before symmetrisation."""
+        """Return ln p(s_i | s_<i) of every site `(B, *lattice)`, before symmetrisation."""
         terms = self.ordered_conditionals(self.ordering.arrange(configurations), temperature)
         return self.ordering.restore(terms).reshape(configurations.shape)
 
     def ordered_conditionals(
         self, arranged: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """The same of sites that are in the order already, and in that order `(B, sites)`."""
+        """Return ln p(s_i | s_<i) `(B, sites)` of sites that are arranged in the order."""
         flat = arranged.flatten(1)
         if not self.reference_frame:
             return self.site_log_prob(flat, self(arranged, temperature))
         relative = wrap(flat - flat[:, :1])
         parameters = self(relative.reshape(arranged.shape), temperature)
         terms = self.site_log_prob(relative[:, 1:], parameters[:, 1:])
-        # The first angle is uniform: density 1 in the measure dθ/2π.
+        # The first angle is uniform: its density is 1 in the measure dθ/2π.
         return F.pad(terms, (1, 0))
 
     def bare_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """Ln p of the network before symmetrisation `(B,)`."""
+        """Return ln p of the network before symmetrisation `(B,)`."""
         return self.ordered_conditionals(self.ordering.arrange(configurations), temperature).sum(1)
 
     def log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """Ln p_θ `(B,)`: with `symmetrize` ln of the mean of p over the group, |G| passes."""
+        """Return ln p_θ `(B,)`; averaging over the group G of `symmetrize` takes |G| passes."""
         if len(self.group) == 1:
             return self.bare_log_prob(configurations, temperature)
         elements = torch.arange(len(self.group), device=configurations.device)
@@ -227,99 +229,29 @@ class Distribution(LightningModule, ABC):
         ]
         return torch.stack(images).logsumexp(0) - math.log(len(self.group))
 
-    def hamiltonian(
-        self, configurations: Configurations, temperature: PerConfiguration | float
-    ) -> PerConfiguration:
-        """H_θ(s, T) = −T ln p_θ(s) in units of T, up to the constant −T ln Z `(B,)`."""
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        return -temperature * self.log_prob(configurations, temperature)
-
-    def bare_walkers(
-        self, arranged: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
-        """Configurations of which single sites change, in the order, with ln p before symmetrisation."""
-        return Walkers(self, arranged, temperature)
-
-    @torch.no_grad()
-    def walkers(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
-        """The same with ln p_θ."""
-        if len(self.group) == 1 and self.ordering.is_raster:
-            return self.bare_walkers(configurations, temperature)
-        return SymmetricWalkers(self, configurations, temperature)
-
-    @torch.no_grad()
-    def energy_difference(
-        self,
-        configurations: Configurations,
-        site: int,
-        value: PerConfiguration | float,
-        temperature: PerConfiguration | float,
-    ) -> PerConfiguration:
-        """H_θ(s') − H_θ(s) for s' with `value` at the site of this raster index `(B,)`."""
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        walkers = self.walkers(configurations, temperature)
-        values = torch.as_tensor(value).to(configurations).expand(len(configurations))
-        return -temperature * (walkers.propose(site, values) - walkers.log_prob)
-
-    @torch.no_grad()
-    def local_fields(
-        self,
-        configurations: Configurations,
-        temperature: PerConfiguration | float,
-        sites: Sequence[int] | None = None,
-    ) -> Tensor:
-        """All single-site differences: H_θ(s') − H_θ(s) with level k at site i `(B, sites, levels)`.
-
-        Of the given sites, or of all. Of spins the first level is −1, the second +1; the one that the
-        site has gives 0.
-
-        Raises:
-            ValueError: the sites are continuous.
-        """
-        if not self.levels:
-            raise ValueError(
-                f"local_fields is for discrete sites, not for those of kind {self.site_kind!r}: "
-                "take the gradient of the Hamiltonian."
-            )
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        walkers = self.walkers(configurations, temperature)
-        levels = torch.tensor(self.levels).to(configurations)
-        chosen = range(self.num_sites) if sites is None else sites
-        differences = configurations.new_zeros(len(chosen), len(levels), len(configurations))
-        for row, site in enumerate(chosen):
-            present = walkers.values[site]
-            if len(levels) == 2:
-                change = walkers.propose(site, levels.sum() - present) - walkers.log_prob
-                differences[row] = torch.where(levels[:, None] == present, 0, change)
-                continue
-            for index, level in enumerate(levels):
-                change = walkers.propose(site, level.expand_as(present)) - walkers.log_prob
-                differences[row, index] = torch.where(level == present, 0, change)
-        return -temperature[:, None, None] * differences.permute(2, 0, 1)
+    # Sampling
 
     @torch.no_grad()
     def draw(self, uniforms: Tensor, temperature: PerConfiguration | None = None) -> Tensor:
-        """Configurations of the bare network at given uniform numbers `(B, sites)` in [0, 1)."""
+        """Draw configurations of the bare network from uniform numbers `(B, sites)` in [0, 1)."""
         steps = self.incremental(len(uniforms), temperature)
         parameters = next(steps)
-        levels: list[Tensor] = []
-        for level in uniforms.split(self.ordering.levels, dim=1):
-            values = self.conditional.sample(parameters, level)
-            if self.reference_frame and not levels:
-                values = torch.zeros_like(level)
+        stages: list[Tensor] = []
+        for stage in uniforms.split(self.ordering.stages, dim=1):
+            values = self.conditional.sample(parameters, stage)
+            if self.reference_frame and not stages:
+                values = torch.zeros_like(stage)
             if self.site_kind == "real":
                 values = self.location + self.scale * values
-            levels.append(values)
+            stages.append(values)
             try:
                 parameters = steps.send(values)
             except StopIteration:
                 break
-        drawn = torch.cat(levels, dim=1)
+        flat = torch.cat(stages, dim=1)
         if self.reference_frame:
-            drawn = wrap(drawn + TWO_PI * uniforms[:, :1])
-        return self.ordering.restore(drawn).reshape(-1, *self.lattice_shape)
+            flat = wrap(flat + TWO_PI * uniforms[:, :1])
+        return self.ordering.restore(flat).reshape(-1, *self.lattice_shape)
 
     @torch.no_grad()
     def sample(
@@ -330,23 +262,23 @@ class Distribution(LightningModule, ABC):
         batch_size: int = 1000,
         progress: Callable[[int], None] = lambda n: None,
     ) -> Tensor:
-        """Independent configurations of p_θ `(num, *lattice)`.
+        """Draw independent configurations `(B, *lattice)` from p_θ.
 
         Args:
-            num: How many.
-            seed: Of the random numbers, or a generator on the model's device.
+            num: Number of configurations B.
+            seed: Random seed, or a generator on the model's device.
             temperature: T, for a network with temperature input.
-            batch_size: Configurations drawn at a time.
-            progress: Told how many more are drawn.
+            batch_size: Number of configurations drawn at a time.
+            progress: Function called with the number of configurations of each finished batch.
         """
         generator = seed if isinstance(seed, torch.Generator) else self._generator(seed)
         if temperature is not None:
             temperature = torch.as_tensor(temperature).to(self._any_weight).expand(num)
-        drawn = []
+        batches = []
         for rows in torch.arange(num, device=self.device).split(batch_size):
             uniforms = self._any_weight.new_empty(len(rows), self.num_sites).detach()
             uniforms.uniform_(generator=generator)
-            part = self.draw(uniforms, None if temperature is None else temperature[rows])
-            drawn.append(self.group.act(part, self.group.random_elements(len(rows), generator)))
+            batch = self.draw(uniforms, None if temperature is None else temperature[rows])
+            batches.append(self.group.act(batch, self.group.random_elements(len(rows), generator)))
             progress(len(rows))
-        return torch.cat(drawn)
+        return torch.cat(batches)

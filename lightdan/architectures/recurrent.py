@@ -1,4 +1,4 @@
-"""Recurrent: linear recurrences along the rows and columns of the torus, gated units between them."""
+"""Recurrent: linear recurrences along the rows and columns of the torus, with gated units."""
 
 from collections.abc import Generator
 from typing import Any
@@ -11,24 +11,32 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Recurrent(Architecture):
-    """Recurrences over rows and columns, by weights that know neither place nor lattice size.
+    """Recurrences over rows and columns, whose weights depend neither on place nor on lattice size.
 
-    a_i = b + V h_i^d with h^k = h^{k−1} + A s + c + tanh(B [s, h^{k−1}]) σ(G [s, h^{k−1}]), h^0 = 0,
-    where B and G are affine and s are the states of `Sweeps` over z + tanh z, z = U [f, h^{k−1}] + u_0,
-    f being the features of the sites. They sum over the preceding sites at whatever distance, and across
-    the boundary, so that the torus closes. The constant u_0 that is swept along tells how far the first
-    and the last row and column are. A chain is one row; in other orderings the rows are theirs.
-    (A. van den Oord et al., arXiv:1601.06759; M. Hibat-Allah et al., Phys. Rev. Research 2, 023358;
-    linear recurrences: A. Orvieto et al., arXiv:2303.06349.)
+        a_i = b + V h_i^d
+        h^k = h^{k−1} + A s + c + tanh(P [s, h^{k−1}]) σ(G [s, h^{k−1}]),    h^0 = 0
+        s = Sweeps(z + tanh z),    z = U [f, h^{k−1}] + u_0
+
+    Here f are the features of the sites, and P and G are affine. The states s of `Sweeps` sum over the
+    preceding sites at any distance and across the boundary, so that the torus closes. Swept along, the
+    constant u_0 tells the distances to the first and last row and column.
+
+    A chain is one row. In other orderings than raster the rows are consecutive stretches of the
+    ordering.
 
     Args:
-        units: Hidden units h of a site.
-        states: States of each of the six sweeps, or two of a chain.
-        depth: Layers d.
-        kwargs: Of `Architecture`.
+        units: Number of hidden units h per site.
+        states: Number of states of each sweep; a plane has six sweeps and a chain two.
+        depth: Number d of layers.
+        kwargs: Arguments of `Architecture`.
 
     Raises:
-        ValueError: units, states or depth below 1, or more than two dimensions.
+        ValueError: units, states or depth is below 1, or the lattice has more than two axes.
+
+    References:
+        A. van den Oord et al., Pixel Recurrent Neural Networks, arXiv:1601.06759.
+        M. Hibat-Allah et al., Phys. Rev. Research 2, 023358 (2020).
+        A. Orvieto et al., arXiv:2303.06349, on linear recurrences.
 
     Example:
         >>> model = Recurrent(lattice_shape=(4, 4), units=4, states=2)
@@ -38,18 +46,11 @@ class Recurrent(Architecture):
 
     def __init__(self, units: int = 32, states: int = 8, depth: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if min(units, states, depth) < 1:
-            raise ValueError(
-                f"Recurrent needs units, states and depth ≥ 1, not units = {units}, states = {states}, "
-                f"depth = {depth}."
-            )
-        if len(self.lattice_shape) > 2:
-            raise ValueError(f"Recurrent needs a lattice of one or two axes, not {self.lattice_shape}.")
+        self.check_positive(units=units, states=states, depth=depth)
         outputs = self.conditional.num_parameters
-        rows, columns = (1, *self.lattice_shape)[-2:]
-        self.plane = rows, columns
+        self.plane = self.rows_and_columns()
         self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
-            Layer(self.num_features, units if k else 0, units, Sweeps(states, rows > 1))
+            Layer(self.num_features, units if k else 0, units, Sweeps(states, self.plane[0] > 1))
             for k in range(depth)
         )
         self.readout = nn.Parameter(0.3 * torch.randn(outputs, units) / units**0.5)
@@ -58,7 +59,7 @@ class Recurrent(Architecture):
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """Parameters of all sites `(B, sites, parameters)`."""
+        """Return the parameters of all sites `(B, sites, parameters)`."""
         num, plane = len(configurations), self.plane
         x = self.features(configurations.flatten(1), temperature)
         x = x.permute(2, 0, 1).reshape(-1, num, *plane)  # (features, B, rows, columns)
@@ -73,7 +74,7 @@ class Recurrent(Architecture):
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
-        """The same site by site, at the cost of about one pass in all."""
+        """Yield the parameters site by site; all sites together cost about one pass."""
         constant = self.biases(num, temperature)
         running = [RunningSweeps(layer.sweeps, num, self.plane) for layer in self.layers]
         for _ in range(self.num_sites):
@@ -90,40 +91,40 @@ class Recurrent(Architecture):
 
 
 class Layer(nn.Module):
-    """A layer of gated units over sweeps; all arrays have the units first `(units, ...)`.
+    """Layer of gated units over the states of sweeps; units are the first axis of all arrays.
 
     Args:
-        num_features: Of a site.
-        below: Hidden units of the layer below; 0 for the first.
-        units: Hidden units of this one.
-        sweeps: Whose states they are functions of.
+        num_features: Number of features per site.
+        below: Number of hidden units of the layer below; 0 for the first layer.
+        units: Number of hidden units.
+        sweeps: Sweeps that make the states.
     """
 
     def __init__(self, num_features: int, below: int, units: int, sweeps: "Sweeps") -> None:
         super().__init__()
         self.units, self.sweeps = units, sweeps
         self.input = nn.Linear(num_features + below, sweeps.total)
-        # Linear part, nonlinear part and gate.
+        # The outputs are a linear part, a nonlinear part and its gate.
         self.mix = nn.Linear(sweeps.total, 3 * units)
         self.below = nn.Linear(below, 2 * units, bias=False) if below else None
 
     def inputs(self, x: Tensor, hidden: Tensor | None) -> Tensor:
-        """What is swept."""
+        """Return the inputs of the sweeps, z + tanh z."""
         z = _apply(self.input, x if hidden is None else torch.cat([x, hidden]))
         return z + torch.tanh(z)
 
     def join(self, hidden: Tensor | None, states: Tensor) -> Tensor:
-        """The hidden units, from those of the layer below and the states."""
+        """Return the hidden units, from the states and the hidden units of the layer below."""
         linear, *gated = _apply(self.mix, states).split(self.units)
         if self.below is not None and hidden is not None:
-            more = _apply(self.below, hidden).split(self.units)
-            gated = [a + b for a, b in zip(gated, more, strict=True)]
+            below = _apply(self.below, hidden).split(self.units)
+            gated = [a + b for a, b in zip(gated, below, strict=True)]
             linear = linear + hidden
         return linear + torch.tanh(gated[0]) * torch.sigmoid(gated[1])
 
 
 def _apply(linear: nn.Linear, x: Tensor) -> Tensor:
-    """W x + b of x `(units, ...)`, as one product."""
+    """Return W x + b for x `(units, ...)`, as one product."""
     y = linear.weight @ x.flatten(1)
     if linear.bias is not None:
         y = y + linear.bias.unsqueeze(1)
@@ -131,16 +132,21 @@ def _apply(linear: nn.Linear, x: Tensor) -> Tensor:
 
 
 class Sweeps(nn.Module):
-    """States that are sums over the preceding sites with weights exponential in the distance.
+    """Sums over the preceding sites, with weights that are exponential in the distance.
 
-    Two sweeps run along the own row: s_c = λ s_{c−1} + (1 − λ²) u_{c−1}, and what comes backwards across
-    the boundary. Where there are several rows, four others sweep whole rows around their ring, forwards
-    or backwards, as v = (1 − λ²) Σ λ^d u at distances d, and then run down the columns,
-    g_r = μ g_{r−1} + (1 − μ²) v_{r−1}, or come up across the boundary. Each state has its own decay λ,
-    and those of the four a μ, between −1 and 1.
+    Two sweeps run along the row of a site, one forwards and one backwards across the boundary:
+
+        s_c = λ s_{c−1} + (1 − λ²) u_{c−1}
+
+    If there are several rows, four more sweeps first run around whole rows, forwards or backwards, as
+    v = (1 − λ²) Σ_d λ^d u at distance d. They then run down the columns, or up across the boundary:
+
+        g_r = μ g_{r−1} + (1 − μ²) v_{r−1}
+
+    Each state has its own decays λ and μ between −1 and 1.
 
     Args:
-        states: Of each of the sweeps.
+        states: Number of states of each sweep.
         rows: Whether there are several rows.
     """
 
@@ -150,11 +156,11 @@ class Sweeps(nn.Module):
         spread = torch.linspace(-0.5, 3.0, states) if states > 1 else torch.zeros(1)
         self.along = nn.Parameter(spread.repeat(self.total // states, 1))
         if rows:
-            # In another order, for both decays to take all values together.
+            # Shifted, so that λ and μ take different pairs of values.
             self.down = nn.Parameter(torch.stack([spread.roll(shift) for shift in range(4)]))
 
     def row_kernels(self, columns: int) -> Tensor:
-        """Weights of the sites of a row on one another `(sweeps, states, columns, columns)`."""
+        """Return the weights within a row `(sweeps, states, columns, columns)`."""
         c = torch.arange(columns, device=self.along.device)
         ahead = c[:, None] - c  # from c' to c
         around = [ahead % columns, -ahead % columns]
@@ -164,7 +170,7 @@ class Sweeps(nn.Module):
         return powers(self.along, exponents, allowed)
 
     def column_kernels(self, rows: int) -> Tensor:
-        """Weights of the rows on one another `(4, states, rows, rows)`."""
+        """Return the weights between rows `(4, states, rows, rows)`."""
         r = torch.arange(rows, device=self.down.device)
         ahead = r[:, None] - r
         across = rows - ahead - 1
@@ -172,33 +178,33 @@ class Sweeps(nn.Module):
         return powers(self.down, exponents, ahead > 0)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Of u `(sweeps × states, B, rows, columns)`."""
+        """Return the states of all sites, of the shape of u `(sweeps × states, B, rows, columns)`."""
         num, rows, columns = u.shape[1:]
         along = u.flatten(1, 2) @ self.row_kernels(columns).flatten(0, 1).mT
         along = along.unflatten(1, (num, rows))
         if not self.rows:
             return along
-        own, above = along.split([2 * self.num, 4 * self.num])
+        row, whole_rows = along.split([2 * self.num, 4 * self.num])
         down = self.column_kernels(rows).flatten(0, 1)
-        turned = above.transpose(2, 3).flatten(1, 2) @ down.mT
-        return torch.cat([own, turned.unflatten(1, (num, columns)).transpose(2, 3)])
+        columnwise = whole_rows.transpose(2, 3).flatten(1, 2) @ down.mT
+        return torch.cat([row, columnwise.unflatten(1, (num, columns)).transpose(2, 3)])
 
 
 def powers(raw: Tensor, exponents: Tensor, allowed: Tensor) -> Tensor:
-    """(1 − λ²) λ^n with λ = tanh of the raw decays `(sweeps, states)`, where it is allowed, else 0."""
+    """Return (1 − λ²) λ^n where `allowed` and 0 elsewhere, with λ = tanh `raw` `(sweeps, states)`."""
     decay = raw.tanh()[..., None, None]
     exponents = exponents.where(allowed, 0).unsqueeze(1)
-    kept = allowed.expand(len(raw), *allowed.shape[-2:]).unsqueeze(1)
-    return (1 - decay.square()) * decay**exponents * kept
+    mask = allowed.expand(len(raw), *allowed.shape[-2:]).unsqueeze(1)
+    return (1 - decay.square()) * decay**exponents * mask
 
 
 class RunningSweeps:
-    """The states of one site after the other.
+    """`Sweeps` while the sites arrive in order.
 
     Args:
-        sweeps: The layer.
+        sweeps: Module with the decays.
         num: Number of configurations B.
-        plane: Rows and columns.
+        plane: Numbers of rows and columns.
     """
 
     def __init__(self, sweeps: Sweeps, num: int, plane: tuple[int, int]) -> None:
@@ -214,16 +220,16 @@ class RunningSweeps:
             self.above, self.below = self.along.new_zeros(2, 2 * sweeps.num, columns, num)
 
     def states(self) -> Tensor:
-        """Those of the next site `(sweeps × states, B)`."""
+        """Return the states of the next site `(sweeps × states, B)`."""
         (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
-        found = [self.ahead, self.across * self.along[1] ** (columns - column - 1)]
+        states = [self.ahead, self.across * self.along[1] ** (columns - column - 1)]
         if self.several:
             across = self.below[:, column] * self.down[1, :, 0] ** (rows - row - 1)
-            found += [self.above[:, column], across]
-        return torch.cat(found)
+            states += [self.above[:, column], across]
+        return torch.cat(states)
 
     def push(self, u: Tensor) -> None:
-        """Take what is swept of this site `(sweeps × states, B)`."""
+        """Add the inputs of the next site `(sweeps × states, B)`."""
         (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
         ahead, across, *whole = u.unflatten(0, self.along.shape[:2])
         forward, backward = self.along[:2]
@@ -235,7 +241,7 @@ class RunningSweeps:
         self.row[:, column] = torch.cat(whole)
         if column < columns - 1 or row == rows - 1:
             return
-        swept = (self.kernels @ self.row).unflatten(0, (2, -1)) * (1 - self.down.square())
-        self.above = self.down[0] * self.above + swept[0]
-        self.below = self.below + self.down[1] ** row * swept[1]
+        rings = (self.kernels @ self.row).unflatten(0, (2, -1)) * (1 - self.down.square())
+        self.above = self.down[0] * self.above + rings[0]
+        self.below = self.below + self.down[1] ** row * rings[1]
         self.ahead, self.across = torch.zeros_like(self.ahead), torch.zeros_like(self.across)

@@ -1,4 +1,4 @@
-"""One triangular matrix: regression of each site on those before it."""
+"""Triangular: regression of each site on the sites before it."""
 
 from collections.abc import Generator
 from typing import Any
@@ -14,18 +14,23 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Triangular(Architecture):
-    """a_i = b_i + Σ_{j<i} W_ij f(s_j), W strictly lower triangular in sites, or levels of sites.
+    """Linear network with one triangular matrix W.
 
-    Logistic regression of spins, softmax regression of levels; of reals, with one Gaussian a site, the
-    linear-Gaussian network x_i = b_i + Σ_{j<i} B_ij x_j + √D_i z_i, whose −ln p is quadratic with the
-    kernel (1 − B)ᵀ D⁻¹ (1 − B): exact for any Gaussian field. Of Gaussians W shifts the means only. W
-    starts at zero: training begins with independent sites.
+        a_i = b_i + Σ_{j<i} W_ij f(s_j)
+
+    This is logistic regression for spins and softmax regression for levels. For reals with one Gaussian
+    per site, W shifts the means only, and the network is linear-Gaussian:
+
+        x_i = b_i + Σ_{j<i} C_ij x_j + √D_i z_i
+
+    with independent normal z. Then −ln p is quadratic with the kernel (1 − C)ᵀ D⁻¹ (1 − C), which is
+    exact for any Gaussian field. W starts at zero, so that training begins with independent sites.
 
     Args:
-        site_kind: ``spin``, ``level``, ``angle`` or ``real``.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
         conditional: Distribution of one site; by default the one that fits the kind of site, for reals
             with one component.
-        kwargs: Of `Architecture`.
+        kwargs: Arguments of `Architecture`.
 
     Example:
         >>> model = Triangular(lattice_shape=(10,), site_kind="real", levels=())
@@ -33,7 +38,7 @@ class Triangular(Architecture):
         (3, 10)
     """
 
-    sees_levels = True
+    sees_stages = True
 
     def __init__(
         self, site_kind: str = "spin", conditional: Conditional | None = None, **kwargs: Any
@@ -44,7 +49,7 @@ class Triangular(Architecture):
         sites, outputs = self.num_sites, self.conditional.num_parameters
         self.add_bias(sites, outputs)
         self.linear = TriangularLinear(
-            self.ordering.level,
+            self.ordering.stage,
             self.num_features,
             len(range(outputs)[self.conditional.shifted]),
             strict=True,
@@ -55,7 +60,7 @@ class Triangular(Architecture):
     def forward(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> Tensor:
-        """Parameters of all sites `(B, sites, parameters)`."""
+        """Return the parameters of all sites `(B, sites, parameters)`."""
         x = self.features(configurations.flatten(1), temperature).flatten(1)
         constant = self.biases(len(x), temperature)
         return self.shift(constant, self.linear(x).unflatten(1, (self.num_sites, -1)))
@@ -63,43 +68,43 @@ class Triangular(Architecture):
     def incremental(
         self, num: int, temperature: PerConfiguration | None = None
     ) -> Generator[Tensor, Tensor, None]:
-        """The same level by level, at the cost of about one pass in all."""
-        constant = self.biases(num, temperature).split(self.ordering.levels, dim=1)
+        """Yield the parameters stage by stage; all stages together cost about one pass."""
+        constant = self.biases(num, temperature).split(self.ordering.stages, dim=1)
         product = self.linear.running(num)
-        for size, parameters in zip(self.ordering.levels, constant, strict=True):
-            by = product.next(size).T.unflatten(1, (size, -1))
-            values = yield self.shift(parameters, by)
+        for size, parameters in zip(self.ordering.stages, constant, strict=True):
+            change = product.next(size).T.unflatten(1, (size, -1))
+            values = yield self.shift(parameters, change)
             product.push(self.features(values, temperature).flatten(1).T)
 
     def bare_walkers(
         self, arranged: Configurations, temperature: PerConfiguration | None = None
     ) -> Walkers:
-        """Those that keep the sums."""
+        """Return walkers that keep the parameters."""
         kind = Walkers if self.reference_frame else TriangularWalkers
         return kind(self, arranged, temperature)
 
-    def shift(self, parameters: Tensor, by: Tensor) -> Tensor:
-        """Parameters `(..., parameters)` of which those that the sites shift are moved."""
-        moved = parameters.clone()
-        moved[..., self.conditional.shifted] += by
-        return moved
+    def shift(self, parameters: Tensor, change: Tensor) -> Tensor:
+        """Add the change to the parameters `(..., parameters)` that other sites may shift."""
+        shifted = parameters.clone()
+        shifted[..., self.conditional.shifted] += change
+        return shifted
 
 
 class TriangularLinear(nn.Module):
-    """y = W x + b with W lower triangular in blocks: the units of site i see those of earlier levels.
+    """Linear layer y = W x + b, in which the units of a site see the units of earlier stages.
 
     Args:
-        level: Number of the level of each site, ascending `(N,)`.
-        in_width: Units of a site in x, which has N × in_width units, site after site.
-        out_width: Units of a site in y.
-        strict: Whether those of site i itself are not seen.
+        stage: Number of the stage of each site `(N,)`, ascending.
+        in_width: Number of units per site in x `(B, N × in_width)`.
+        out_width: Number of units per site in y `(B, N × out_width)`.
+        strict: Whether the units of a site do not see those of the same site.
         bias: Whether there is b.
-        scale: Standard deviation of the initial weights times √(number of inputs a unit sees).
+        scale: Standard deviation of the initial weights times √(number of inputs of the unit).
     """
 
     def __init__(
         self,
-        level: Tensor,
+        stage: Tensor,
         in_width: int,
         out_width: int,
         *,
@@ -109,7 +114,7 @@ class TriangularLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_width, self.out_width, self.strict = in_width, out_width, strict
-        mask = (level[:, None] > level).to(torch.get_default_dtype())
+        mask = (stage[:, None] > stage).to(torch.get_default_dtype())
         if not strict:
             mask.fill_diagonal_(1)
         mask = mask.repeat_interleave(out_width, 0).repeat_interleave(in_width, 1)
@@ -120,103 +125,106 @@ class TriangularLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(mask))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of x `(B, N × in_width)`: `(B, N × out_width)`."""
+        """Return y `(B, N × out_width)` of x `(B, N × in_width)`."""
         return F.linear(x, self.weight * self.mask, self.bias)
 
     def running(self, num: int) -> "RunningProduct":
-        """The product for `num` configurations whose sites become known one after the other."""
+        """Return the product for B = `num` configurations whose sites arrive one after the other."""
         return RunningProduct(self, num)
 
 
 class RunningProduct:
-    """W x + b while the sites of x arrive in order, in blocked forward substitution.
+    """Product W x + b while the sites of x arrive in order, by blocked forward substitution.
 
-    Finished blocks of sites are multiplied into all later rows at once; a row takes what little is
-    missing. All sites together cost half a dense product, and the units lie along the rows, so that
-    every slice is contiguous.
+    A finished block of sites is multiplied into all later rows at once; each row adds the unfinished
+    block itself. All sites together cost half a dense product. Units are rows of arrays, so that every
+    slice is contiguous.
 
     Args:
-        layer: The layer.
+        layer: Layer with W and b.
         num: Number of configurations B.
-        block: Sites in a block.
+        block: Number of sites in a block.
     """
 
     def __init__(self, layer: TriangularLinear, num: int, block: int = 16) -> None:
         self.weight = layer.weight * layer.mask
         self.layer, self.block = layer, block
-        self.asked = self.known = self.multiplied = 0
+        self.num_out = self.num_in = self.num_multiplied = 0  # in sites
         self.inputs = self.weight.new_empty(self.weight.shape[1], num)
         self.sums = self.weight.new_zeros(self.weight.shape[0], num)
         if layer.bias is not None:
             self.sums += layer.bias.unsqueeze(1)
 
     def push(self, values: Tensor) -> None:
-        """Take the units of the next sites `(sites × in_width, B)`."""
+        """Add the units of the next sites of x `(sites × in_width, B)`."""
         width = self.layer.in_width
-        known = self.known + len(values) // width
-        self.inputs[self.known * width : known * width] = values
-        self.known = known
-        if (finished := known - known % self.block) > self.multiplied:
-            done = slice(self.multiplied * width, finished * width)
-            later = slice(self.asked * self.layer.out_width, None)
-            self.sums[later].addmm_(self.weight[later, done], self.inputs[done])
-            self.multiplied = finished
+        num_in = self.num_in + len(values) // width
+        self.inputs[self.num_in * width : num_in * width] = values
+        self.num_in = num_in
+        if (finished := num_in - num_in % self.block) > self.num_multiplied:
+            blocks = slice(self.num_multiplied * width, finished * width)
+            later = slice(self.num_out * self.layer.out_width, None)
+            self.sums[later].addmm_(self.weight[later, blocks], self.inputs[blocks])
+            self.num_multiplied = finished
 
     def next(self, sites: int = 1) -> Tensor:
-        """The product's units of the next sites `(sites × out_width, B)`, all that they see pushed."""
+        """Return the units of the next sites of y `(sites × out_width, B)`.
+
+        All sites that they see must have been pushed.
+        """
         width = self.layer.out_width
-        rows = slice(self.asked * width, (self.asked + sites) * width)
-        fresh = slice(self.multiplied * self.layer.in_width, self.known * self.layer.in_width)
-        self.asked += sites
-        return torch.addmm(self.sums[rows], self.weight[rows, fresh], self.inputs[fresh])
+        rows = slice(self.num_out * width, (self.num_out + sites) * width)
+        rest = slice(self.num_multiplied * self.layer.in_width, self.num_in * self.layer.in_width)
+        self.num_out += sites
+        return torch.addmm(self.sums[rows], self.weight[rows, rest], self.inputs[rest])
 
 
 class TriangularWalkers(Walkers):
-    """Changes one site at the cost of the sites after it.
+    """Walkers of Triangular, which recompute only the parameters of later sites.
 
-    A change δ of the features of site j adds W_ij δ to the parameters of i > j. The units lie along the
-    rows, so that those of the later sites are one contiguous slice.
+    A change δ of the features of site j adds W_ij δ to the parameters of site i > j. Units are rows of
+    arrays, so that later sites are one contiguous slice.
     """
 
     @torch.no_grad()
     def evaluate(self, values: Tensor) -> PerConfiguration:
-        """Ln p of site values `(N, B)`, and the parameters that lead to it."""
+        """Return ln p `(B,)` of site values `(N, B)`, and keep the parameters."""
         model = self.model
         self.weight = model.linear.weight * model.linear.mask
         parameters = model(values.T.reshape(-1, *model.lattice_shape), self.temperature)
         self.parameters = parameters.permute(1, 2, 0).contiguous()  # (N, parameters, B)
         self.terms = model.site_log_prob(values, self.parameters.mT)
-        self.kept = [self.terms, self.parameters]
+        self.cached = [self.terms, self.parameters]
         return self.terms.sum(0)
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
-        """Ln p `(B,)` if this site had these values `(B,)`."""
+        """Return ln p `(B,)` with other values `(B,)` at this site."""
         model, first = self.model, site + 1
         old, new = (model.features(v, self.temperature).T for v in (self.values[site], values))
-        own = slice(site * len(new), first * len(new))
+        here = slice(site * len(new), first * len(new))
         later = slice(first * model.linear.out_width, None)
         rows = (model.num_sites - first, model.linear.out_width)
-        by = (self.weight[later, own] @ (new - old)).unflatten(0, rows)
-        parameters = model.shift(self.parameters[first:].mT, by.mT).mT
+        change = (self.weight[later, here] @ (new - old)).unflatten(0, rows)
+        parameters = model.shift(self.parameters[first:].mT, change.mT).mT
         return self.propose_parameters(site, values, parameters)
 
     def propose_parameters(self, site: int, values: Tensor, parameters: Tensor) -> PerConfiguration:
-        """Ln p `(B,)` with these values of a site and parameters of the later ones."""
+        """Return ln p `(B,)` with these values of a site and these parameters of later sites."""
         model, first = self.model, site + 1
         self.site, self.proposed = site, values
         here = model.site_log_prob(values, self.parameters[site].T)
-        after = model.site_log_prob(self.values[first:], parameters.mT)
-        terms = torch.cat([here.unsqueeze(0), after])
-        self.new = [terms, parameters]
+        later = model.site_log_prob(self.values[first:], parameters.mT)
+        terms = torch.cat([here.unsqueeze(0), later])
+        self.updates = [terms, parameters]
         self.proposed_log_prob = self.terms[:site].sum(0) + terms.sum(0)
         return self.proposed_log_prob
 
     @torch.no_grad()
     def accept(self, where: Tensor) -> None:
-        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
-        for old, changed in zip(self.kept, self.new, strict=True):
-            later = old[len(old) - len(changed) :]
-            torch.where(where, changed, later, out=later)
+        """Make the proposed change in the configurations selected by the mask `where` `(B,)`."""
+        for old, new in zip(self.cached, self.updates, strict=True):
+            later = old[len(old) - len(new) :]
+            torch.where(where, new, later, out=later)
         self.values[self.site] = torch.where(where, self.proposed, self.values[self.site])
         self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)

@@ -1,4 +1,4 @@
-"""Configurations of which single sites change, with ln p_θ kept up to date."""
+"""Configurations whose sites change one at a time, with ln p_θ kept up to date."""
 
 import math
 from typing import Any
@@ -11,16 +11,15 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class Walkers:
-    """Configurations s of which single sites change, with ln p of the bare network.
+    """Configurations whose sites change one at a time, with ln p of the bare network.
 
-    The sites are those of the network's order, a site's index its place there.
-    This fallback makes a full pass a change. An architecture overrides `Distribution.bare_walkers` with
-    one that keeps what a change leaves as it is.
+    A site's index is its place in the network's order. This fallback makes a full pass per change. An
+    architecture may override `LearnedHamiltonian.bare_walkers` with walkers that reuse unchanged parts.
 
     Args:
-        model: The network.
-        configurations: At first `(B, *lattice)`, the sites in the order.
-        temperature: T of each, for a network with temperature input.
+        model: Network that evaluates ln p.
+        configurations: Initial configurations `(B, *lattice)`, their sites arranged in the order.
+        temperature: T of each configuration `(B,)`, for a network with temperature input.
     """
 
     def __init__(
@@ -31,45 +30,46 @@ class Walkers:
     ) -> None:
         self.model, self.temperature = model, temperature
         self.values = configurations.flatten(1).T.clone()
-        """Of the sites `(N, B)`."""
+        """Site values `(N, B)`."""
         self.log_prob = self.evaluate(self.values)
-        """Ln p `(B,)`."""
+        """ln p of the configurations `(B,)`."""
 
     @property
     def configurations(self) -> Configurations:
-        """As they are now `(B, *lattice)`."""
+        """Present configurations `(B, *lattice)`."""
         return self.values.T.reshape(-1, *self.model.lattice_shape)
 
     @torch.no_grad()
     def evaluate(self, values: Tensor) -> PerConfiguration:
-        """Ln p of site values `(N, B)`."""
+        """Return ln p `(B,)` of site values `(N, B)`."""
         arranged = values.T.reshape(-1, *self.model.lattice_shape)
         terms: Tensor = self.model.ordered_conditionals(arranged, self.temperature)
         return terms.sum(1)
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
-        """Ln p `(B,)` if this site had these values `(B,)`."""
+        """Return ln p `(B,)` with other values `(B,)` at this site."""
         self.proposed = self.values.clone()
         self.proposed[site] = values
         self.proposed_log_prob = self.evaluate(self.proposed)
         return self.proposed_log_prob
 
     def accept(self, where: Tensor) -> None:
-        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
+        """Make the proposed change in the configurations selected by the mask `where` `(B,)`."""
         self.values = torch.where(where, self.proposed, self.values)
         self.log_prob = torch.where(where, self.proposed_log_prob, self.log_prob)
 
 
 class SymmetricWalkers(Walkers):
-    """The same for p_θ(s) = ⟨p(g s)⟩: the images under all g of the group change together.
+    """Walkers with ln p_θ after symmetrisation, p_θ(s) = ⟨p(g s)⟩.
 
-    The sites are in raster order, and their images in that of the network.
+    The sites are in raster order. Their images under all elements g, in the network's order, change
+    together.
     """
 
     @torch.no_grad()
     def evaluate(self, values: Tensor) -> PerConfiguration:
-        """Ln p_θ of site values `(N, B)`, from that of their images."""
+        """Return ln p_θ `(B,)` of site values `(N, B)` from ln p of their images."""
         group, ordering = self.model.group, self.model.ordering
         configurations = values.T.reshape(-1, *self.model.lattice_shape)
         elements = torch.arange(len(group), device=values.device)
@@ -79,14 +79,14 @@ class SymmetricWalkers(Walkers):
             )
             for element in elements
         ]
-        # Site j of s is at π⁻¹(j) in g s.
+        # Site j of s is site π⁻¹(j) of g s.
         self.places = ordering.places[group.permutations.argsort(dim=1)].tolist()
         self.signs = group.signs.tolist()
         return self._mean([image.log_prob for image in self.images])
 
     @torch.no_grad()
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
-        """Ln p_θ `(B,)` if the site of this raster index had these values `(B,)`."""
+        """Return ln p_θ `(B,)` with other values `(B,)` at the site of this raster index."""
         self.site, self.proposed = site, values
         proposals = []
         for image, places, sign in zip(self.images, self.places, self.signs, strict=True):
@@ -98,7 +98,7 @@ class SymmetricWalkers(Walkers):
         return self.proposed_log_prob
 
     def accept(self, where: Tensor) -> None:
-        """Make the proposed change in the configurations for which `where` `(B,)` holds."""
+        """Make the proposed change in the configurations selected by the mask `where` `(B,)`."""
         for image in self.images:
             image.accept(where)
         self.values[self.site] = torch.where(where, self.proposed, self.values[self.site])

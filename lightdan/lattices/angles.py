@@ -11,24 +11,28 @@ TWO_PI = 2 * math.pi
 
 
 def wrap(angles: Tensor) -> Tensor:
-    """Angles modulo 2π, in [0, 2π)."""
+    """Return the angles modulo 2π, in [0, 2π)."""
     wrapped = torch.remainder(angles, TWO_PI)
-    # a little below 0 is rounded up to 2π
+    # The remainder of a tiny negative number is rounded up to 2π.
     return torch.where(wrapped < TWO_PI, wrapped, 0)
 
 
 def polarization(angles: Configurations) -> Tensor:
-    """Mean of the unit vectors (cos θ, sin θ) over the sites `(B, 2)`."""
+    """Return the mean of the unit vectors (cos θ, sin θ) over the sites `(B, 2)`."""
     flat = angles.flatten(1)
     return torch.stack([torch.cos(flat).mean(1), torch.sin(flat).mean(1)], dim=1)
 
 
 def vorticity(angles: Configurations, boundary: str = "periodic") -> Tensor:
-    """Winding number of each plaquette, an integer, at its first corner `(B, rows, columns)`.
+    """Return the integer winding number of each plaquette, at its first corner `(B, rows, columns)`.
 
-    The differences along the four bonds, counterclockwise with columns as x and rows as y, each
-    wrapped to [−π, π), sum to 2π times it. On a torus all plaquettes sum to zero; with an open boundary
-    there is a row and a column less. (J. Kosterlitz and D. Thouless, J. Phys. C 6, 1181.)
+        2π v = Σ (θ_j − θ_i wrapped to [−π, π)) over the four bonds i → j
+
+    The bonds run counterclockwise, with columns as x and rows as y. On a torus the winding numbers sum
+    to zero. With an open boundary there is one row and one column less.
+
+    References:
+        J. M. Kosterlitz and D. J. Thouless, J. Phys. C 6, 1181 (1973).
     """
 
     def difference(axis: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Symmetry operations of a lattice, as groups that act on configurations."""
+"""Groups of symmetry operations that act on configurations of a lattice."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from lightdan.types import Configurations, Index
 
 @dataclass(frozen=True)
 class Group:
-    """A finite group acting on configurations, (g s)_i = σ_g s_{π_g(i)} + α_g.
+    """Finite group G that acts on configurations.
+
+        (g s)_i = σ_g s_{π_g(i)} + α_g
 
     Args:
-        permutations: π, shape (order, sites), raster indices.
-        signs: σ, shape (order,), ±1.
-        degrees: α of angles in whole degrees, shape (order,), whose images are taken modulo 2π; None
-            where nothing is done to angles.
+        permutations: Raster indices π `(|G|, N)`.
+        signs: Signs σ = ±1 `(|G|,)`.
+        degrees: Rotations α of angles in whole degrees `(|G|,)`, after which angles are wrapped to
+            [0, 2π); None for groups that do not act on angles.
     """
 
     permutations: Tensor
@@ -31,7 +33,12 @@ class Group:
         return len(self.signs)
 
     def act(self, configurations: Configurations, elements: Index) -> Configurations:
-        """Apply element ``elements[b]`` to configuration b; both of length B, or elements () for all."""
+        """Apply the elements with these indices to the configurations.
+
+        Args:
+            configurations: Configurations `(B, *lattice)`.
+            elements: One index per configuration `(B,)`, or one for all `()`.
+        """
         permutation = self.permutations.to(configurations.device)[elements]
         sign = self.signs.to(configurations)[elements]
         flat = configurations.flatten(1)
@@ -42,11 +49,11 @@ class Group:
         return moved.reshape(configurations.shape)
 
     def random_elements(self, num: int, generator: torch.Generator) -> Index:
-        """``num`` elements drawn uniformly."""
+        """Draw indices of `num` elements uniformly."""
         return torch.randint(len(self), (num,), generator=generator, device=generator.device)
 
     def __matmul__(self, other: "Group") -> "Group":
-        """All products g h, without repetitions."""
+        """Return the group of all products g h, without repetitions."""
         permutations = other.permutations[:, self.permutations].transpose(0, 1).flatten(0, 1)
         signs = torch.outer(self.signs, other.signs).flatten()
         if self.degrees is None and other.degrees is None:
@@ -71,49 +78,49 @@ def _sites(shape: Sequence[int]) -> np.ndarray:
 
 
 def identity(shape: Sequence[int]) -> Group:
-    """The group of one element."""
+    """Return the trivial group."""
     return _spatial([_sites(shape)])
 
 
 def translation(shape: Sequence[int]) -> Group:
-    """All shifts of a periodic lattice."""
+    """Return all shifts of a periodic lattice."""
     axes = tuple(range(len(shape)))
     return _spatial([np.roll(_sites(shape), shift, axes) for shift in np.ndindex(*shape)])
 
 
 def rotation(shape: Sequence[int]) -> Group:
-    """Rotations of a two-dimensional lattice: by 90° on a square, by 180° on a rectangle."""
+    """Return the rotations of a plane: by 90° on a square, by 180° on a rectangle."""
     turns = range(4) if shape[0] == shape[1] else (0, 2)
     return _spatial([np.rot90(_sites(shape), turn) for turn in turns])
 
 
 def reflection(shape: Sequence[int]) -> Group:
-    """Reversals of the axes, each alone and together."""
+    """Return the reversals of all subsets of the axes."""
     axes = range(len(shape))
     subsets = [tuple(a for a in axes if bits >> a & 1) for bits in range(2 ** len(shape))]
     return _spatial([np.flip(_sites(shape), subset) for subset in subsets])
 
 
 def z2(shape: Sequence[int]) -> Group:
-    """S → −s on all sites."""
+    """Return the spin flip s → −s on all sites, with the identity."""
     permutations = torch.from_numpy(np.stack([_sites(shape).ravel()] * 2))
     return Group(permutations, torch.tensor([1, -1]))
 
 
 def spin_rotation(shape: Sequence[int]) -> Group:
-    """θ → θ + α on all sites, for α of a whole number of degrees."""
+    """Return the rotations θ → θ + α of all sites by whole degrees α."""
     unmoved = torch.from_numpy(_sites(shape).ravel()).expand(360, -1)
     return Group(unmoved, torch.ones(360, dtype=torch.long), torch.arange(360))
 
 
 def spin_reflection(shape: Sequence[int]) -> Group:
-    """θ → −θ on all sites."""
+    """Return the reflection θ → −θ of all sites, with the identity."""
     flip = z2(shape)
     return Group(flip.permutations, flip.signs, torch.tensor([0, 0]))
 
 
 SPIN_OPERATIONS = {"spin_rotation": spin_rotation, "spin_reflection": spin_reflection}
-"""Of angles; together O(2)."""
+"""Operations on angles, which together generate O(2)."""
 OPERATIONS = {
     "z2": z2,
     **SPIN_OPERATIONS,
@@ -124,14 +131,14 @@ OPERATIONS = {
 
 
 def spatial_operations(shape: Sequence[int], boundary: str) -> tuple[str, ...]:
-    """Names of the operations that map a lattice of this shape and boundary onto itself."""
+    """Return the names of the operations that map a lattice of this shape and boundary onto itself."""
     periodic = ("translation",) if boundary == "periodic" else ()
     turns = ("rotation",) if len(shape) == 2 else ()
     return (*periodic, *turns, "reflection")
 
 
 def group(operations: Sequence[str], shape: Sequence[int]) -> Group:
-    """The group generated by the named operations of a lattice; no name gives the identity."""
+    """Return the group that the named operations generate; without a name it is trivial."""
     product = identity(shape)
     for name in operations:
         product = product @ OPERATIONS[name](shape)

@@ -1,4 +1,4 @@
-"""Orders in which the sites of a lattice become known."""
+"""Orders of the sites of a lattice, in which networks see and draw them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,45 +12,45 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Ordering:
-    """The sites level after level; those of one level do not see each other and are drawn at once.
+    """Order of the sites, divided into stages; the sites of one stage are drawn at once.
 
     Args:
-        sites: Raster index of each site, in the order `(N,)`.
-        levels: Numbers of sites of the levels, N in all.
+        sites: Raster indices of the sites in the order `(N,)`.
+        stages: Numbers of sites of the stages, which sum to N.
     """
 
     sites: Tensor
-    levels: tuple[int, ...]
+    stages: tuple[int, ...]
 
     @cached_property
     def places(self) -> Tensor:
-        """Where in the order each raster index stands `(N,)`."""
+        """Place in the order of each raster index `(N,)`."""
         return self.sites.argsort()
 
     @cached_property
-    def level(self) -> Tensor:
-        """Number of the level of each site, in the order `(N,)`."""
-        return torch.repeat_interleave(torch.tensor(self.levels))
+    def stage(self) -> Tensor:
+        """Number of the stage of each site in the order `(N,)`."""
+        return torch.repeat_interleave(torch.tensor(self.stages))
 
     @cached_property
     def is_raster(self) -> bool:
-        """Whether it leaves the sites where they are."""
+        """Whether the order is that of the raster indices."""
         return torch.equal(self.sites, torch.arange(len(self.sites)))
 
     def arrange(self, configurations: Tensor) -> Tensor:
-        """The sites of `(B, *lattice)` in the order, laid out as a lattice of the same shape."""
+        """Return `(B, *lattice)` with the sites in the order, in the same shape."""
         if self.is_raster:
             return configurations
         flat = configurations.flatten(1)[:, self.sites.to(configurations.device)]
         return flat.reshape(configurations.shape)
 
     def restore(self, arranged: Tensor) -> Tensor:
-        """What is given in the order `(B, N)`, by raster index."""
+        """Return `(B, N)` by raster index from `(B, N)` in the order."""
         return arranged if self.is_raster else arranged[:, self.places.to(arranged.device)]
 
     def one_by_one(self) -> "Ordering":
-        """The same order, each site a level of its own."""
-        return replace(self, levels=(1,) * len(self.sites))
+        """Return the order with each site as a stage of its own."""
+        return replace(self, stages=(1,) * len(self.sites))
 
 
 def _one_by_one(sites: np.ndarray) -> Ordering:
@@ -58,33 +58,35 @@ def _one_by_one(sites: np.ndarray) -> Ordering:
 
 
 def _plane(shape: Sequence[int]) -> np.ndarray:
-    """Raster indices as rows and columns; a chain is one row."""
+    """Return the raster indices in rows and columns; a chain is one row."""
     return np.arange(math.prod(shape)).reshape(-1, shape[-1])
 
 
 def raster(shape: Sequence[int]) -> Ordering:
-    """Row after row, each from its first site to its last."""
+    """Order the sites row by row, each row from its first column to its last."""
     return _one_by_one(_plane(shape))
 
 
 def snake(shape: Sequence[int]) -> Ordering:
-    """Row after row, every second one backwards: in a plane consecutive sites are neighbours."""
+    """Order the sites row by row, every second row backwards; consecutive sites are neighbours."""
     sites = _plane(shape)
     sites[1::2] = sites[1::2, ::-1]
     return _one_by_one(sites)
 
 
 def diagonal(shape: Sequence[int]) -> Ordering:
-    """By row + column, in a diagonal from the top."""
+    """Order the sites by row + column; each diagonal begins in the top row."""
     rows, columns = np.indices(_plane(shape).shape)
     return _one_by_one(np.argsort((rows + columns).ravel(), kind="stable"))
 
 
 def hilbert(shape: Sequence[int]) -> Ordering:
-    """Along Hilbert's curve, of the smallest square 2^n × 2^n around the lattice.
+    """Order the sites along Hilbert's curve on the smallest 2^n × 2^n square that covers the lattice.
 
-    Consecutive sites are neighbours where the lattice is such a square.
-    (D. Hilbert, Math. Ann. 38, 459.)
+    Consecutive sites are neighbours if the lattice is such a square.
+
+    References:
+        D. Hilbert, Math. Ann. 38, 459 (1891).
     """
     rows, columns = np.indices(_plane(shape).shape)
     step = np.zeros(rows.shape, dtype=np.int64)
@@ -100,10 +102,10 @@ def hilbert(shape: Sequence[int]) -> Ordering:
 
 
 def checkerboard(shape: Sequence[int]) -> Ordering:
-    """The black sites one after the other, then the white ones, of which no two are neighbours, at once.
+    """Order the black sites one by one, then all white sites as one stage.
 
-    With couplings of nearest neighbours only, the white sites are independent once the black ones are
-    known. On a ring of an odd number of sites two of a colour meet: a white one is then black.
+    No two white sites are neighbours. With nearest-neighbour couplings they are independent once the
+    black sites are known. Around a ring with an odd number of sites, one white site becomes black.
     """
     white = np.indices(shape).sum(0) % 2 == 1
     for axis, side in enumerate(shape):
@@ -123,26 +125,26 @@ ORDERINGS: dict[str, Callable[[Sequence[int]], Ordering]] = {
     "hilbert": hilbert,
     "checkerboard": checkerboard,
 }
-"""Of lattices with one axis or two; of more axes, all but the last together are the rows."""
+"""Orders by name; with more than two axes, all axes but the last together form the rows."""
 
 
-def ordering(wanted: str | Sequence[int], shape: Sequence[int]) -> Ordering:
-    """The order of this name, or that of the given raster indices.
+def ordering(order: str | Sequence[int], shape: Sequence[int]) -> Ordering:
+    """Return the order with this name or with these raster indices.
 
     Raises:
-        ValueError: there is no such order, or the indices are no permutation of the sites.
+        ValueError: there is no such order, or the indices are not a permutation of the sites.
     """
-    if isinstance(wanted, str):
-        if wanted not in ORDERINGS:
+    if isinstance(order, str):
+        if order not in ORDERINGS:
             raise ValueError(
-                f"There is no order of sites {wanted!r}: set model.ordering to one of "
+                f"There is no order of sites {order!r}: set model.ordering to one of "
                 f"{', '.join(ORDERINGS)}, or to a list of all raster indices."
             )
-        return ORDERINGS[wanted](shape)
+        return ORDERINGS[order](shape)
     num_sites = math.prod(shape)
-    if not all(type(site) is int for site in wanted) or sorted(wanted) != list(range(num_sites)):
+    if not all(type(site) is int for site in order) or sorted(order) != list(range(num_sites)):
         raise ValueError(
-            f"model.ordering must name each raster index 0 … {num_sites - 1} of the lattice once; "
-            f"the list given, of length {len(wanted)}, does not."
+            f"model.ordering is a list of {len(order)} numbers that are not a permutation of the sites: "
+            f"list each raster index 0 … {num_sites - 1} once."
         )
-    return _one_by_one(np.array(wanted))
+    return _one_by_one(np.array(order))

@@ -20,7 +20,7 @@ from lightdan.testing.states import (
     Site,
     all_configurations,
     assert_frequencies,
-    assert_sites_see_earlier_levels_only,
+    assert_sites_see_earlier_stages_only,
     cells,
     grid,
     probabilities_of,
@@ -111,7 +111,7 @@ class ArchitectureTests:
 
     def test_sites_do_not_see_later_ones(self, shape: Shape, site: Site) -> None:
         """Changing site j leaves the parameters of the sites ≤ j alone."""
-        assert_sites_see_earlier_levels_only(randomize(self.make(lattice_shape=shape, **site)), site)
+        assert_sites_see_earlier_stages_only(randomize(self.make(lattice_shape=shape, **site)), site)
 
     def test_jacobian_is_strictly_triangular(self, shape: Shape, site: Site) -> None:
         """∂a_i/∂s_j = 0 for j ≥ i."""
@@ -187,7 +187,7 @@ class ArchitectureTests:
             probabilities = probabilities_of(model, states)
             assert probabilities.sum().item() == pytest.approx(1, abs=1e-10)
             assert_frequencies(model.sample(3000, seed=3), states, probabilities)
-        assert_sites_see_earlier_levels_only(model, site)
+        assert_sites_see_earlier_stages_only(model, site)
         walkers = model.walkers(random_configurations(site, shape, 8, 1))
         for index, values in enumerate(random_configurations(site, shape, 8, 2).flatten(1).T):
             walkers.propose(index, values)

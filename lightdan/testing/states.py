@@ -92,16 +92,16 @@ def probabilities_of(model: Architecture, states: Tensor, temperature: float = 1
     return torch.cat(parts).exp()
 
 
-def assert_sites_see_earlier_levels_only(model: Architecture, site: Site) -> None:
-    """Changing site j of the order leaves the parameters up to the end of its level alone."""
+def assert_sites_see_earlier_stages_only(model: Architecture, site: Site) -> None:
+    """Check that changing site j of the order leaves the parameters up to the end of its stage alone."""
     shape = model.lattice_shape
-    given, others = (random_configurations(site, shape, 6, seed).flatten(1) for seed in (1, 2))
-    level = model.ordering.level
+    first, second = (random_configurations(site, shape, 6, seed).flatten(1) for seed in (1, 2))
+    stage = model.ordering.stage
     with torch.no_grad():
-        before = model(given.reshape(-1, *shape))
+        before = model(first.reshape(-1, *shape))
         for j in range(model.num_sites):
-            changed = given.clone()
-            changed[:, j] = others[:, j]
+            changed = first.clone()
+            changed[:, j] = second[:, j]
             after = model(changed.reshape(-1, *shape))
-            blind = level <= level[j]
+            blind = stage <= stage[j]
             assert torch.equal(after[:, blind], before[:, blind])

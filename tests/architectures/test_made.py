@@ -40,7 +40,7 @@ def test_blocks_of_the_running_product(length):
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}])
 def test_sizes_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="MADE needs width ≥ 1"):
+    with pytest.raises(ValueError, match=f"MADE needs {next(iter(options))} ≥ 1, not"):
         MADE(lattice_shape=(4,), **options)
 
 

@@ -5,7 +5,7 @@ import torch
 from variants import VariantTests
 
 from lightdan import PixelCNN
-from lightdan.architectures.pixelcnn import CausalConv, RunningConv, reach
+from lightdan.architectures.convolutions import CausalConv, RunningConv, reach
 from lightdan.testing import all_configurations, randomize
 
 SHAPES = [(16,), (4, 4), (3, 5), (6, 4)]
@@ -118,7 +118,7 @@ def test_the_running_convolution_is_the_convolution(plane, kernel, strict):
 
 @pytest.mark.parametrize("options", [{"channels": 0}, {"depth": 0}, {"kernel": 0}, {"kernel": 4}])
 def test_sizes_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="PixelCNN needs channels ≥ 1, depth ≥ 1 and an odd kernel"):
+    with pytest.raises(ValueError, match=f"PixelCNN needs .*{next(iter(options))}"):
         PixelCNN(lattice_shape=(4,), **options)
 
 

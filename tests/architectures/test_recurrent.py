@@ -78,7 +78,7 @@ def test_each_site_sees_all_that_precede_it(shape, depth):
 
 @pytest.mark.parametrize("options", [{"units": 0}, {"states": 0}, {"depth": 0}])
 def test_sizes_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="Recurrent needs units, states and depth ≥ 1"):
+    with pytest.raises(ValueError, match=f"Recurrent needs {next(iter(options))} ≥ 1, not"):
         Recurrent(lattice_shape=(4,), **options)
 
 

@@ -416,7 +416,7 @@ BAD_PATHS = [
     ([*POTENTIAL, "--data.init_args.potential=nowhere.potential"], "nowhere"),
     (
         ["--model.init_args.conditional=BoxBetaMixture", "--model.init_args.conditional.bound=0.1"],
-        "give a larger one",
+        "set a larger one",
     ),
     (
         ["--model.init_args.conditional=VonMisesMixture"],

@@ -23,7 +23,7 @@ def test_every_site_once_and_back_again(name, shape):
     order = ordering(name, shape)
     num_sites = math.prod(shape)
     assert sorted(order.sites.tolist()) == list(range(num_sites))
-    assert sum(order.levels) == len(order.level) == num_sites
+    assert sum(order.stages) == len(order.stage) == num_sites
     s = torch.arange(3 * num_sites).reshape(3, *shape)
     arranged = order.arrange(s)
     assert arranged.shape == s.shape
@@ -52,7 +52,7 @@ def test_diagonals():
 @pytest.mark.parametrize("shape", [(4, 4), (6,), (3, 5), (7,), (2, 3), (5, 5), (3, 2, 4)], ids=str)
 def test_white_sites_are_no_neighbours(shape):
     order = ordering("checkerboard", shape)
-    last = order.levels[-1]
+    last = order.stages[-1]
     assert last == math.prod(shape) // 2 or any(side % 2 for side in shape)
     white = torch.zeros(math.prod(shape), dtype=torch.bool)
     white[order.sites[-last:]] = True
@@ -62,13 +62,13 @@ def test_white_sites_are_no_neighbours(shape):
 
 
 def test_white_spins_are_independent_given_the_black_ones():
-    """One level of logits linear in the four neighbours is p(white | black), by enumeration."""
+    """One stage of logits linear in the four neighbours is p(white | black), by enumeration."""
     shape, temperature = (4, 4), 2.5
     states = all_configurations(shape, (-1, 1))
     p = (-Ising(shape=shape).energy(states) / temperature).softmax(0)
     model = MADE(lattice_shape=shape, ordering="checkerboard").double()
     order = model.ordering
-    assert order.levels == (1,) * 8 + (8,)
+    assert order.stages == (1,) * 8 + (8,)
     with torch.no_grad():
         for weight in model.parameters():
             weight.zero_()
@@ -106,10 +106,10 @@ def test_orders_of_ones_own():
         ("spiral", r"There is no order of sites 'spiral': set model\.ordering to one of raster, snake"),
         (
             [0, 1, 2],
-            r"each raster index 0 … 3 of the lattice once; the list given, of length 3, does not",
+            "3 numbers that are not a permutation of the sites: list each raster index 0 … 3 once",
         ),
-        ([0, 1, 2, 2], "the list given, of length 4, does not"),
-        ([True, False, 2, 3], "the list given, of length 4, does not"),
+        ([0, 1, 2, 2], "a list of 4 numbers that are not a permutation"),
+        ([True, False, 2, 3], "a list of 4 numbers that are not a permutation"),
     ],
 )
 def test_orders_that_are_none_are_refused(wanted, message):
