@@ -81,12 +81,12 @@ class ArchitectureTests:
                 [pytest.param(shape, self.sites[name], id=f"{shape}-{name}") for shape, name in pairs],
             )
         elif "ordering" in metafunc.fixturenames:
-            given = [4, 0, 5, 1, 3, 2]
-            chosen = [(ordering, next(iter(self.sites))) for ordering in ORDERINGS]
-            chosen += [(given, name) for name in self.sites]
+            permutation = [4, 0, 5, 1, 3, 2]
+            cases: list[tuple[str | list[int], str]] = [(permutation, name) for name in self.sites]
+            cases += [(ordering, next(iter(self.sites))) for ordering in ORDERINGS]
             metafunc.parametrize(
                 ("ordering", "site"),
-                [pytest.param(order, self.sites[name], id=f"{order}-{name}") for order, name in chosen],
+                [pytest.param(order, self.sites[name], id=f"{order}-{name}") for order, name in cases],
             )
         elif "site" in metafunc.fixturenames:
             metafunc.parametrize("site", self.sites.values(), ids=self.sites)
