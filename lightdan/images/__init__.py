@@ -1,1 +1,1 @@
-"""Images of textures: files, what is done to them, and a synthetic microscope; knows no torch."""
+"""Images of magnetic textures: files, processing and a synthetic microscope, without torch."""

@@ -1,4 +1,4 @@
-"""Grey images out of files."""
+"""Grey images from files."""
 
 import glob
 import importlib
@@ -22,39 +22,39 @@ GREY = np.array([0.2125, 0.7154, 0.0721])
 
 
 def find_files(path: str) -> list[Path]:
-    """The image files of a folder or a glob in the order of the numbers in their names, or the one file.
+    """Return the image files of a folder or a glob, sorted by the numbers in their names, or one file.
 
     Raises:
-        ValueError: there are none.
+        ValueError: There are no images.
     """
     place = Path(path).expanduser()
     if place.is_dir():
-        # Beginning with a point: what other systems leave beside each file.
-        found = [file for file in place.iterdir() if not file.name.startswith(".")]
-        found = [file for file in found if file.suffix.lower() in SUFFIXES]
+        # Some systems leave a hidden file beside each file.
+        images = [file for file in place.iterdir() if not file.name.startswith(".")]
+        images = [file for file in images if file.suffix.lower() in SUFFIXES]
         kinds = ", ".join(SUFFIXES)
-        what = f"The folder {path} has no images: name one with files that end in {kinds}."
+        missing = f"The folder {path} has no images: pass one with files that end in {kinds}."
     elif place.is_file():
-        found = [place]
+        images = [place]
         if place.suffix.lower() not in SUFFIXES:
             raise ValueError(
-                f"The file {path} ends in {place.suffix!r}, which is no image that is known: convert it "
-                "to .tif or .png."
+                f"The file {path} ends in {place.suffix!r}, which is not a supported image format: "
+                "convert it to .tif or .png."
             )
     else:
-        found = [Path(name) for name in glob.glob(str(place), recursive=True)]
-        found = [file for file in found if file.suffix.lower() in SUFFIXES]
-        what = (
-            f"There is no image at {path} (seen from {Path.cwd()}): give a file, a folder or a glob "
+        images = [Path(name) for name in glob.glob(str(place), recursive=True)]
+        images = [file for file in images if file.suffix.lower() in SUFFIXES]
+        missing = (
+            f"There is no image at {path} (seen from {Path.cwd()}): pass a file, a folder or a glob "
             "like 'images/*.tif'."
         )
-    if not found:
-        raise ValueError(what)
-    return sorted(found, key=natural)
+    if not images:
+        raise ValueError(missing)
+    return sorted(images, key=natural)
 
 
 def natural(path: Path) -> list[tuple[int, str | int]]:
-    """Key by which image10 comes after image9."""
+    """Return a sort key that puts image10 after image9."""
     parts = re.split(r"(\d+)", str(path))
     return [(1, int(part)) if part.isdigit() else (0, part) for part in parts]
 
@@ -64,8 +64,8 @@ class Page:
     """One image in a file.
 
     Args:
-        file: The file.
-        number: Of the page in it.
+        file: Image file.
+        number: Number of the page in the file, from 0.
     """
 
     file: Path
@@ -75,16 +75,16 @@ class Page:
         return f"{self.file}" + (f", page {self.number + 1}" if self.number else "")
 
     def read(self) -> np.ndarray:
-        """The grey image `(rows, columns)` in the type of the file; of colours their luminance.
+        """Read the grey image `(rows, columns)` in the type of the file; colours become luminance.
 
         Raises:
-            ValueError: it cannot be read, is no image, or has values that are not finite.
+            ValueError: The page cannot be read, is not an image, or has values that are not finite.
         """
         try:
             image = self._decode()
         except (MemoryError, MissingExtraError):
             raise
-        except Exception as error:  # decoders raise what they like at damaged files
+        except Exception as error:  # decoders raise all kinds of exceptions on damaged files
             raise ValueError(f"{unreadable(self, error)}: {SKIP}.") from None
         grey = to_grey(image)
         if grey is None:
@@ -92,7 +92,7 @@ class Page:
                 f"The image {self} has the shape {image.shape}, neither grey nor RGB: convert it."
             )
         if grey.dtype.kind not in "uif" or not np.isfinite(grey).all():
-            raise ValueError(f"The image {self} has values that are no finite numbers: {SKIP}.")
+            raise ValueError(f"The image {self} has values that are not finite numbers: {SKIP}.")
         return grey
 
     def _decode(self) -> np.ndarray:
@@ -101,9 +101,9 @@ class Page:
             with tifffile.TiffFile(self.file) as tiff:
                 image: np.ndarray = tiff.pages[self.number].asarray()
                 return image
-        content = BytesIO(self.file.read_bytes())  # for decoders leave a file open that they cannot read
+        content = BytesIO(self.file.read_bytes())  # decoders do not close a file that they cannot read
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of decoders about metadata
+            warnings.simplefilter("ignore")  # decoders warn about metadata
             decoded: np.ndarray = extra("skimage.io").imread(content)
             return decoded
 
@@ -112,35 +112,36 @@ class MissingExtraError(ValueError):
     """A package of the extra ``images`` is not installed."""
 
 
-def unreadable(what: object, error: Exception) -> str:
-    """The beginning of a sentence about an image that a decoder refused."""
+def unreadable(image: object, error: Exception) -> str:
+    """Return the beginning of a message about an image that a decoder rejected."""
     words = re.sub(r" `<[^>]*>`*", "", " ".join(str(error).split())) or type(error).__name__
-    return f"The image {what} cannot be read ({words[:100]})"
+    return f"The image {image} cannot be read ({words[:100]})"
 
 
 def extra(name: str):  # type: ignore[no-untyped-def]  # a module
-    """A module of the extra ``images``.
+    """Import a module of the extra ``images``.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: The package is not installed.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"Images need {name.partition('.')[0]}, not installed yet: pip install 'lightdan[images]'."
+            f"Images need the package {name.partition('.')[0]}, which is not installed: "
+            "pip install 'lightdan[images]'."
         ) from error
 
 
 def to_grey(image: np.ndarray) -> np.ndarray | None:
-    """Of a grey or a colour image with or without opacity; None of anything else."""
+    """Return the luminance of a grey or colour image, with or without alpha; None if it is neither."""
     image = image.squeeze()
     if image.dtype == bool:
         image = image.astype(np.uint8)
     if image.ndim == 2:
         return image
     if image.ndim == 3 and image.shape[-1] > 4 and image.shape[0] <= 4:
-        image = np.moveaxis(image, 0, -1)  # a plane for each colour
+        image = np.moveaxis(image, 0, -1)  # one plane per colour
     if image.ndim == 3 and image.shape[-1] == 2:
         grey: np.ndarray = image[..., 0]
         return grey
@@ -151,14 +152,14 @@ def to_grey(image: np.ndarray) -> np.ndarray | None:
 
 
 def pages(files: list[Path], skip: bool) -> Iterator[Page]:
-    """All pages of the files in order.
+    """Yield all pages of the files in order.
 
     Args:
-        files: The files.
-        skip: Whether to warn of a file that cannot be opened and to go on.
+        files: Image files.
+        skip: Whether to skip a file that cannot be opened, with a warning.
 
     Raises:
-        ValueError: a file cannot be opened.
+        ValueError: A file cannot be opened, and ``skip`` is false.
     """
     for file in files:
         number = 1
@@ -173,15 +174,16 @@ def pages(files: list[Path], skip: bool) -> Iterator[Page]:
             except Exception as error:
                 if not skip:
                     raise ValueError(f"{unreadable(file, error)}: {SKIP}.") from None
-                warnings.warn(f"{unreadable(file, error)}; it is left out.", stacklevel=2)
+                warnings.warn(f"{unreadable(file, error)}; it is skipped.", stacklevel=2)
                 continue
         yield from (Page(file, page) for page in range(number))
 
 
 def pixel_size(file: Path) -> float | None:
-    """Side of a pixel in µm as the file tells it: OME-XML, ImageJ, or TIFF pixels per centimetre.
+    """Return the side of a pixel in µm from OME-XML, ImageJ or TIFF metadata.
 
-    None where it tells nothing, or cannot be read, which is said when the image is wanted.
+    The result is None if the file has no pixel size, or cannot be read; reading the image then fails
+    with a message.
     """
     if file.suffix.lower() not in TIFF:
         return None
@@ -190,7 +192,7 @@ def pixel_size(file: Path) -> float | None:
             return _pixel_size(tiff)
     except MissingExtraError:
         raise
-    except Exception:  # decoders raise what they like at damaged files
+    except Exception:  # decoders raise all kinds of exceptions on damaged files
         return None
 
 
@@ -208,7 +210,7 @@ def _pixel_size(tiff: Any) -> float | None:
     unit_name = (tiff.imagej_metadata or {}).get("unit")
     if unit_name in MICROMETRES:
         return side * MICROMETRES[unit_name]
-    # 72 or 300 an inch are those of a screen or a printer and tell nothing of the object.
+    # 72 or 300 per inch belong to a screen or a printer, not to the object.
     if int(tags["ResolutionUnit"].value) == 3 and side * 1e4 < 100:
         return side * 1e4
     return None

@@ -11,13 +11,13 @@ from lightdan.statistics import Estimate
 
 
 class CurieFit(NamedTuple):
-    """What M_s(T) = M_s(0) (1 − T/T_C)^b gives.
+    """Parameters of the fit M_s(T) = M_s(0) (1 − T/T_C)^b.
 
     Args:
-        curie_temperature: T_C.
-        magnetization: M_s(0).
-        exponent: b, with the error 0 where it was given.
-        chi_squared: Σ (residual/error)² over the degrees of freedom; of weights without errors 1.
+        curie_temperature: Curie temperature T_C.
+        magnetization: Saturation magnetisation M_s(0).
+        exponent: Exponent b; its error is 0 if it was fixed.
+        chi_squared: Σ (residual/error)² per degree of freedom; 1 if the errors are unknown.
     """
 
     curie_temperature: Estimate
@@ -27,9 +27,10 @@ class CurieFit(NamedTuple):
 
 
 def ta_cofeb_taox() -> tuple[np.ndarray, np.ndarray]:
-    """T in K and M_s in emu/cc of a Ta/CoFeB/TaOx film.
+    """Return T in K and M_s in emu/cc of a Ta/CoFeB/TaOx film.
 
-    Source: L. Wang, ECT* workshop (2024).
+    References:
+        L. Wang, ECT* workshop (2024).
     """
     text = files("lightdan.images").joinpath("magnetometry.csv").read_text().splitlines()
     temperature, magnetization = np.loadtxt(text, delimiter=",", skiprows=1, unpack=True)
@@ -46,19 +47,18 @@ def fit_curie(
     """Fit M_s(T) = M_s(0) (1 − T/T_C)^b by least squares.
 
     Args:
-        temperature: T, in any unit.
-        magnetization: M_s.
-        errors: Standard errors of M_s; where they are not known, the scatter about the curve tells them.
-        exponent: b; None fits it, too.
-        relative: Whether errors that are not known are the same share of each M_s, instead of the same.
+        temperature: Temperatures T, in any unit.
+        magnetization: Saturation magnetisations M_s.
+        errors: Standard errors of M_s; by default they are estimated from the scatter about the curve.
+        exponent: Exponent b; None fits it too.
+        relative: Whether unknown errors are proportional to M_s instead of equal.
 
     Raises:
-        ValueError: fewer points than parameters and one, values that are not positive and finite, or no
-            curve that fits.
+        ValueError: There are too few points, values are not positive and finite, or no curve fits.
 
     Example:
-        >>> found = fit_curie(*ta_cofeb_taox())
-        >>> print(found.curie_temperature)
+        >>> fit = fit_curie(*ta_cofeb_taox())
+        >>> print(fit.curie_temperature)
         429(4)
     """
     t, m = np.asarray(temperature, dtype=np.float64), np.asarray(magnetization, dtype=np.float64)
@@ -70,7 +70,10 @@ def fit_curie(
             raise ValueError(f"{name} must be {t.size} positive, finite numbers.")
     free = 2 if exponent is not None else 3
     if t.ndim != 1 or len(t) <= free:
-        raise ValueError(f"{t.size} points are too few for {free} parameters and their errors.")
+        raise ValueError(
+            f"{t.size} points are too few for {free} parameters and their errors: "
+            f"pass at least {free + 1}."
+        )
 
     def curve(t: np.ndarray, curie: float, zero: float, power: float = exponent or 1 / 3) -> np.ndarray:
         m: np.ndarray = zero * np.clip(1 - t / curie, 0.0, None) ** power
@@ -87,8 +90,8 @@ def fit_curie(
     except (RuntimeError, OptimizeWarning) as error:
         raise ValueError("No curve M_s(0) (1 − T/T_C)^b fits the magnetisation.") from error
     widths = np.sqrt(covariance.diagonal())
-    found = [Estimate(float(x), float(dx)) for x, dx in zip(best, widths, strict=True)]
+    estimates = [Estimate(float(x), float(dx)) for x, dx in zip(best, widths, strict=True)]
     residual = (m - curve(t, *best)) / (1.0 if weights is None else weights)
     chi = float((residual**2).sum() / (len(t) - free)) if known else 1.0
-    power = Estimate(exponent, 0.0) if exponent is not None else found[2]
-    return CurieFit(found[0], found[1], power, chi)
+    power = Estimate(exponent, 0.0) if exponent is not None else estimates[2]
+    return CurieFit(estimates[0], estimates[1], power, chi)

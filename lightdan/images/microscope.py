@@ -1,4 +1,4 @@
-"""A synthetic microscope: films of known Hamiltonian, and what a camera would make of them."""
+"""A synthetic microscope: films with a known Hamiltonian, and their camera images."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,18 +10,24 @@ from scipy import ndimage
 from lightdan.simulation import heat_bath, ising
 
 RANGE = 6.0
-"""Distance up to which spins of a film feel each other's dipoles."""
+"""Range of the dipolar interaction in a film, in lattice spacings."""
 
 
 def dipolar_pairs(shape: tuple[int, int], dipolar: float) -> list[tuple[NDArray[np.intp], float]]:
-    """The pairs of H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³ on a torus, with their couplings J.
+    """Return the pairs of a film on a torus, with their couplings J.
 
-    Magnetic moments perpendicular to a film repel as 1/r³ at all distances; here they do so up to
-    r = 6, which is enough to break up the domains.
+        H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³
+
+    Magnetic moments perpendicular to a film repel as 1/r³ at all distances. A cutoff at r = 6 is
+    enough to break up the domains.
+
+    Args:
+        shape: Rows and columns.
+        dipolar: Dipolar coupling D, in units of the exchange.
     """
     sites = np.arange(shape[0] * shape[1]).reshape(shape)
     reach = int(RANGE)
-    found = []
+    terms = []
     for row in range(reach + 1):
         for column in range(-reach, reach + 1):
             r = np.hypot(row, column)
@@ -30,8 +36,8 @@ def dipolar_pairs(shape: tuple[int, int], dipolar: float) -> list[tuple[NDArray[
             pairs = np.stack([sites.ravel(), np.roll(sites, (-row, -column), (0, 1)).ravel()], axis=1)
             coupling = (1.0 if r == 1 else 0.0) - dipolar / r**3
             if coupling:
-                found.append((pairs, coupling))
-    return found
+                terms.append((pairs, coupling))
+    return terms
 
 
 def film(
@@ -42,18 +48,18 @@ def film(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.int8]:
-    """Independent configurations of a film, periodic, `(num, *shape)`.
+    """Simulate independent configurations of a periodic film `(num, *shape)`.
 
-    Without dipoles they are Ising's in equilibrium, by clusters. With them each is cooled from twice
-    the temperature and more to T in 30 steps of 20 heat-bath sweeps, and kept there for 400.
+    Without dipoles they are Ising configurations in equilibrium, by a cluster algorithm. With dipoles
+    each is cooled from 2.5 T to T in 30 steps of 20 heat-bath sweeps and then held at T for 400 sweeps.
 
     Args:
         shape: Rows and columns.
-        temperature: T, in units of J.
+        temperature: Temperature T, in units of J.
         num: Number of configurations.
-        dipolar: D, in units of J.
-        seed: Of all random numbers.
-        progress: Told how many configurations are new.
+        dipolar: Dipolar coupling D, in units of J.
+        seed: Random seed.
+        progress: Callback that receives the number of new configurations.
     """
     if dipolar == 0:
         return ising.simulate(shape, temperature, num, seed=seed, progress=progress).configurations
@@ -72,16 +78,16 @@ def film(
 
 @dataclass(frozen=True)
 class Microscope:
-    """What stands between a film and its image: 16 bits of light.
+    """Optics and camera of a microscope that makes 16-bit images of films.
 
     Args:
-        pixels_per_site: Camera pixels along each side of a site.
-        contrast: Relative difference of the light of up and down.
+        pixels_per_site: Number of camera pixels along each side of a site.
+        contrast: Relative difference in brightness between up and down.
         blur: Standard deviation of the point spread function, in pixels.
-        photons: Electrons of a pixel on the average, whose square root is the noise; 0 is no noise.
+        photons: Mean number of photoelectrons per pixel; its square root is the noise, and 0 means none.
         gradient: Relative change of the illumination across the image.
-        drift: Standard deviation of the step of the film from image to image, in pixels.
-        scale_bar: Whether a white bar is burnt in.
+        drift: Standard deviation of the shift of the film between images, in pixels.
+        scale_bar: Whether the images have a white scale bar.
     """
 
     pixels_per_site: int = 4
@@ -93,7 +99,7 @@ class Microscope:
     scale_bar: bool = False
 
     def images(self, films: NDArray[np.int8], seed: int = 0) -> Iterator[NDArray[np.uint16]]:
-        """One image of each film, which is periodic."""
+        """Yield one image of each periodic film."""
         rng = np.random.default_rng([seed, 2])
         place = np.zeros(2)
         n = self.pixels_per_site

@@ -1,4 +1,4 @@
-"""From a camera's image to the texture, and what is wrong with it."""
+"""Processing of a camera image into a texture, and checks of the images."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,33 @@ from scipy.sparse.csgraph import connected_components
 from lightdan.images.files import extra
 
 CONSTANT = 30
-"""Pixels of a region that never changes which are taken for a scale bar or a dead area."""
+"""Smallest number of constant pixels that are considered a scale bar or a dead area."""
 STACK = 10
-"""Images from which on a pixel that is the same in all is remarkable."""
+"""Number of images from which on a pixel that is equal in all is considered constant."""
 THUMBNAIL = 32
-"""Blocks along an axis of a thumbnail, whose means it has."""
+"""Number of blocks along each axis of a thumbnail."""
 COPIES = 0.8
-"""Correlation of two thumbnails that are taken for images of the same texture."""
+"""Correlation of thumbnails above which two images show the same texture."""
 MOVED = 0.5
-"""Largest correlation of images that are taken for the same, moved; others have 0.3 at T_c."""
+"""Cross-correlation above which an image is a shifted copy; independent images reach 0.3 at T_c."""
 ROUNDS = 50
-"""Of phases and light by turns, at most."""
+"""Largest number of iterations between phases and illumination."""
 SEPARATION = 3.0
-"""Distance of two phases over the spread within them; a normal distribution cut in two has 2.65."""
+"""Smallest distance of two phases in units of their spread; one normal distribution has 2.65."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to each image, in this order.
+    """Processing steps of each image, in the order of the arguments.
 
     Args:
-        crop: First and last row, first and last column, in pixels, after the Python slice.
-        masks: Rectangles like `crop`, within the whole image, that do not count.
-        background: ``polynomial``, the `illumination` of each image; ``stack``, the mean of all images;
-            or ``none``. The image is divided by it where that is positive everywhere, else it is
-            subtracted.
+        crop: Top, bottom, left and right bounds of the part to use, in pixels, as in a Python slice.
+        masks: Rectangles like `crop` within the whole image that are ignored.
+        background: ``polynomial`` for the `illumination` of each image, ``stack`` for the mean of all
+            images, or ``none``. The image is divided by a background that is positive everywhere;
+            any other background is subtracted.
         denoise: Standard deviation of a Gaussian filter, in pixels.
-        zoom: Pixels of a site along each axis, not necessarily an integer: a site has their mean.
+        zoom: Number of pixels per site along each axis, not necessarily an integer.
     """
 
     crop: tuple[int, int, int, int] | None = None
@@ -45,28 +45,28 @@ class Steps:
     zoom: float = 1.0
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The part within `crop`."""
+        """Return the part of an image within `crop`."""
         if self.crop is None:
             return image
         top, bottom, left, right = self.crop
         return image[top:bottom, left:right]
 
     def valid(self, shape: tuple[int, int]) -> np.ndarray:
-        """Where a cropped image of a camera of this shape counts."""
+        """Return the unmasked pixels of a cropped image, given the shape of the whole image."""
         valid = np.ones(shape, bool)
         for top, bottom, left, right in self.masks:
             valid[top:bottom, left:right] = False
         return self.cut(valid)
 
     def flatten(self, image: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """A cropped image without its background, 1 (or 0 where that was subtracted) on the average."""
+        """Remove the background of a cropped image; the mean becomes 1, or 0 after a subtraction."""
         if (background > 0).all():
             return image / background
         flat: np.ndarray = image - background
         return flat
 
     def smooth(self, flat: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """A flat image without noise; what does not count has no weight."""
+        """Smooth a flat image; masked pixels have no weight."""
         if self.denoise == 0:
             return flat
         filled = np.where(valid, flat, 0.0)
@@ -75,11 +75,11 @@ class Steps:
         return smooth / np.maximum(weight, 1e-12)
 
     def sites(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of sites of a cropped image."""
+        """Return the numbers of rows and columns of sites of a cropped image."""
         return int(shape[0] / self.zoom + 1e-9), int(shape[1] / self.zoom + 1e-9)
 
     def coarsen(self, image: np.ndarray) -> np.ndarray:
-        """Means over the pixels of each site, those at its edge by their part."""
+        """Average the pixels of each site; pixels at its edge count by their overlap."""
         if self.zoom == 1:
             return image
         rows, columns = (
@@ -91,7 +91,7 @@ class Steps:
 
 
 def averages(pixels: int, sites: int, zoom: float) -> np.ndarray:
-    """Weights of the pixels in each site `(sites, pixels)`, of sum 1."""
+    """Return the weights of the pixels in each site `(sites, pixels)`, of sum 1."""
     edges = np.arange(pixels + 1)
     start = zoom * np.arange(sites)[:, None]
     overlap = np.minimum(edges[1:], start + zoom) - np.maximum(edges[:-1], start)
@@ -100,40 +100,41 @@ def averages(pixels: int, sites: int, zoom: float) -> np.ndarray:
 
 
 def basis(shape: tuple[int, int]) -> np.ndarray:
-    """1, y, x, y², xy and x² of pixels, y and x from −1 to 1 `(6, rows, columns)`."""
+    """Return 1, y, x, y², xy and x² of the pixels, with y and x from −1 to 1 `(6, rows, columns)`."""
     y, x = ((2 * np.arange(side) + 1) / side - 1 for side in shape)
     y, x = np.broadcast_arrays(y[:, None], x)
     return np.stack([np.ones_like(x), y, x, y * y, y * x, x * x])
 
 
 def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The polynomial of second order that is the light half way between the two phases.
+    """Fit a polynomial of second order to the brightness halfway between the two phases.
 
-    The phases and the polynomial are found by turns, for one of the mere image would follow the domains
-    and take their long waves away.
+    The fit alternates between phases and polynomial. A polynomial fitted to the image alone would
+    follow the domains and remove their long waves.
 
     Args:
-        image: Grey values.
-        valid: Where they count.
+        image: Grey values `(rows, columns)`.
+        valid: Unmasked pixels `(rows, columns)`.
 
     Returns:
-        Its coefficients of `basis`, and whether there are two phases; if not, it is the image's own.
+        The coefficients of `basis`, and whether there are two phases. For a single phase the polynomial
+        is fitted to the image itself.
     """
     terms = basis(image.shape)[:, valid]
     inverse = np.linalg.inv(terms @ terms.T)
     values = image[valid]
-    own = coefficients = inverse @ (terms @ values)
+    plain = coefficients = inverse @ (terms @ values)
     for _ in range(ROUNDS):
         light = coefficients @ terms
         positive = (light > 0).all()
         flat = values / light if positive else values - light
         if np.ptp(flat) <= 1e-9 * np.abs(flat).max():
-            return own, False
+            return plain, False
         bright = flat > thresholds(flat, 2)[0]
         low, high = flat[~bright].mean(), flat[bright].mean()
         within = np.sqrt(np.where(bright, (flat - high) ** 2, (flat - low) ** 2).mean())
         if high - low < SEPARATION * within:
-            return own, False
+            return plain, False
         phase = np.where(bright, high, low)
         middle = (high + low) / 2
         even = values * (middle / phase) if positive else values - phase + middle
@@ -144,31 +145,32 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
 
 
 def thresholds(values: np.ndarray, levels: int) -> np.ndarray:
-    """The `levels` − 1 thresholds that separate classes of grey values best (Otsu).
+    """Return the `levels` − 1 thresholds that best separate classes of grey values.
 
-    Source: N. Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
+    References:
+        N. Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
     """
     filters = extra("skimage.filters")
     if levels == 2:
         return np.array([filters.threshold_otsu(values, nbins=512)])
-    found: np.ndarray = filters.threshold_multiotsu(values, classes=levels, nbins=128)
-    return found
+    several: np.ndarray = filters.threshold_multiotsu(values, classes=levels, nbins=128)
+    return several
 
 
 def local_threshold(image: np.ndarray, window: int) -> np.ndarray:
-    """The Gaussian mean of the surroundings, of `window` sites across."""
-    found: np.ndarray = extra("skimage.filters").threshold_local(image, window)
-    return found
+    """Return the Gaussian mean of the neighbourhood of each site, `window` sites wide."""
+    threshold: np.ndarray = extra("skimage.filters").threshold_local(image, window)
+    return threshold
 
 
 def constant_region(images: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Top, bottom, left and right of the largest rectangle-like region that never changes, if any.
+    """Return top, bottom, left and right of the largest constant region, or None.
 
-    Of ten images or more it is where all are the same; of fewer, where one is as dark or as bright as
-    it can be.
+    In ten images or more a constant pixel is equal in all of them. In fewer images it has the smallest
+    or the largest value, and the region must be nearly rectangular.
 
     Args:
-        images: Some cropped images `(M, rows, columns)`.
+        images: Cropped images `(M, rows, columns)`.
     """
     if len(images) >= STACK:
         suspects = [(images == images[0]).all(axis=0)]
@@ -182,16 +184,16 @@ def constant_region(images: np.ndarray) -> tuple[int, int, int, int] | None:
         sizes = np.bincount(labels.ravel())[1:]
         largest = int(sizes.argmax())
         rows, columns = ndimage.find_objects(labels)[largest]
-        found = (rows.start, rows.stop, columns.start, columns.stop)
-        area = (found[1] - found[0]) * (found[3] - found[2])
+        bounds = (rows.start, rows.stop, columns.start, columns.stop)
+        area = (bounds[1] - bounds[0]) * (bounds[3] - bounds[2])
         filled = len(images) >= STACK or sizes[largest] > 0.9 * area
         if sizes[largest] >= max(CONSTANT, best + 1) and filled and area < suspect.size:
-            best, box = int(sizes[largest]), found
+            best, box = int(sizes[largest]), bounds
     return box
 
 
 def thumbnail(texture: np.ndarray) -> np.ndarray:
-    """Block means of a texture, without their mean and of norm 1."""
+    """Return the block means of a texture, with mean 0 and norm 1."""
     rows, columns = (
         averages(side, min(THUMBNAIL, side), side / min(THUMBNAIL, side)) for side in texture.shape
     )
@@ -202,12 +204,13 @@ def thumbnail(texture: np.ndarray) -> np.ndarray:
 
 
 def drifts(textures: np.ndarray) -> np.ndarray:
-    """Rows and columns by which each texture moved to the next `(M − 1, 2)`, NaN where that is another.
+    """Return the shift in rows and columns from each texture to the next `(M − 1, 2)`.
 
-    It is the place of the largest circular cross-correlation, if that is above one half.
+    The shift maximises the circular cross-correlation. It is NaN if the maximum is below one half,
+    because the textures are then different.
     """
     shape = textures.shape[1:]
-    found = np.full((len(textures) - 1, 2), np.nan)
+    shifts = np.full((len(textures) - 1, 2), np.nan)
     before: tuple[np.ndarray, float] | None = None
     for index, image in enumerate(textures):
         s = image - image.mean(dtype=np.float64)
@@ -216,17 +219,17 @@ def drifts(textures: np.ndarray) -> np.ndarray:
             correlation = np.fft.irfft2(before[0].conj() * now[0], shape) / (now[1] * before[1])
             if correlation.max() > MOVED:
                 place = np.array(np.unravel_index(correlation.argmax(), shape))
-                found[index - 1] = (place + np.array(shape) // 2) % shape - np.array(shape) // 2
+                shifts[index - 1] = (place + np.array(shape) // 2) % shape - np.array(shape) // 2
         before = now
-    return found
+    return shifts
 
 
 def same_texture(thumbnails: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """A number for each image `(M,)`, the same for those that show the same texture.
+    """Return a label for each image `(M,)`, equal for images of the same texture.
 
     Args:
-        thumbnails: Of all images `(M, …)`.
-        moved: Which image shows that of the one before `(M − 1,)`.
+        thumbnails: Thumbnails of all images `(M, …)`.
+        moved: Whether each image is a shifted copy of the previous one `(M − 1,)`.
     """
     same = thumbnails @ thumbnails.T > COPIES
     after = np.flatnonzero(moved) + 1

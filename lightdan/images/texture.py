@@ -1,18 +1,19 @@
-"""Numbers of textures: correlations, structure factor, domains."""
+"""Statistics of textures: correlations, structure factor and domains."""
 
 import math
 
 import numpy as np
 from scipy import ndimage
 
-AT_A_TIME = 2_000_000
-"""Sites of which the Fourier transforms are held in memory."""
+SITES_PER_BATCH = 2_000_000
+"""Number of sites whose Fourier transforms are in memory at a time."""
 
 
 def correlation(patches: np.ndarray) -> np.ndarray:
-    """C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch along both axes, r from 0 to half the side `(M, R)`.
+    """Return C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch along both axes `(M, R)`.
 
-    ⟨s⟩ is that of all patches: that of each would take the long waves away.
+    r runs from 0 to half the side. ⟨s⟩ is the mean over all patches, because the mean of each patch
+    would remove the long waves.
 
     Args:
         patches: Windows of a texture `(M, rows, columns)`.
@@ -27,7 +28,7 @@ def correlation(patches: np.ndarray) -> np.ndarray:
 
 
 def correlation_length(correlation: np.ndarray) -> float:
-    """R at which C(r)/C(0) first falls to 1/e, linear between integers; NaN if it does not."""
+    """Return the r at which C(r)/C(0) first falls to 1/e, by linear interpolation, or NaN."""
     ratio = correlation / correlation[0] if correlation[0] > 0 else np.zeros_like(correlation)
     below = np.flatnonzero(ratio < math.exp(-1))
     if not len(below):
@@ -39,17 +40,19 @@ def correlation_length(correlation: np.ndarray) -> float:
 
 
 def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w² of each patch, and what directions it prefers.
+    """Return the structure factor of each patch and its quadrupole moment in the direction of k.
 
-    w is Hann's window, without which the edges of a patch would look like structure. There are twice as
-    many k as sites along each axis, so that a peak can be seen between those of the window.
+        S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w²
+
+    w is the Hann window, which suppresses the edges of a patch. Zero padding doubles the number of k
+    along each axis, so that a peak between the k of the window can be resolved.
 
     Args:
         patches: Windows of a texture `(M, rows, columns)`.
 
     Returns:
-        k of bins of the width π/L, up to π, in radians a site `(bins,)`; S averaged over directions
-        `(M, bins)`; and Σ S, Σ S cos 2φ and Σ S sin 2φ over all k of a direction φ up to π `(M, 3)`.
+        k in radians per site, in bins of width π/L up to π `(bins,)`; S averaged over directions
+        `(M, bins)`; and Σ S, Σ S cos 2φ and Σ S sin 2φ over all k with direction φ `(M, 3)`.
     """
     rows, columns = patches.shape[1:]
     window = np.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (rows, columns)))
@@ -57,27 +60,28 @@ def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     k, number = 2 * np.pi * np.hypot(ky, kx), max(rows, columns)
     index = np.rint(k * number / np.pi).astype(int) - 1
     keep = (index >= 0) & (index < number)
-    # Columns but the first and the last of a real transform stand for two.
+    # Each column of a real transform stands for two, except the first and the last.
     weight = np.broadcast_to(np.where((kx == 0) | (kx == 0.5), 1.0, 2.0), k.shape)[keep]
     angle = np.broadcast_to(np.arctan2(ky, kx), k.shape)[keep]
-    # k and −k are the same wave, so that 2φ is what can be told.
+    # k and −k are the same wave, so only 2φ is defined.
     poles = weight[:, None] * np.stack([np.ones_like(angle), np.cos(2 * angle), np.sin(2 * angle)], 1)
     bins = weight[:, None] * (index[keep][:, None] == np.arange(number))
     bins /= bins.sum(axis=0)
     mean, norm = patches.mean(dtype=np.float64), (window**2).sum()
     parts = []
-    for start in range(0, len(patches), step := max(1, AT_A_TIME // (rows * columns))):
+    for start in range(0, len(patches), step := max(1, SITES_PER_BATCH // (rows * columns))):
         s = (patches[start : start + step] - mean) * window
         spectrum = np.abs(np.fft.rfft2(s, (2 * rows, 2 * columns))[:, keep]) ** 2 / norm
         parts.append(spectrum @ np.concatenate([bins, poles], axis=1))
-    found = np.concatenate(parts)
-    return k[keep] @ bins, found[:, :number], found[:, number:]
+    factors = np.concatenate(parts)
+    return k[keep] @ bins, factors[:, :number], factors[:, number:]
 
 
 def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
-    """Position and width of the largest S(k): the parabola of ln S through it, and its half width.
+    """Return the position and the half width at half maximum of the peak of S(k).
 
-    A peak at the smallest k is one of domains that are larger than the window.
+    Both come from the parabola of ln S through the three highest points. A peak at the smallest k means
+    that the domains are larger than the window; its width is NaN.
     """
     top = int(s.argmax())
     if top in (0, len(s) - 1):
@@ -91,19 +95,20 @@ def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
 
 
 def anisotropy(quadrupole: np.ndarray) -> float:
-    """|Σ S e^{2iφ}|/Σ S: 0 where no direction is preferred, near 1 for one wave."""
+    """Return |Σ S e^{2iφ}|/Σ S: 0 if no direction is preferred, near 1 for a single wave."""
     return float(np.hypot(*quadrupole[1:]) / quadrupole[0])
 
 
 def domains(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of domains, connected sites of equal value, and length of the walls between, a site `(M,)`.
+    """Return the number of domains and the length of the walls between them, per site `(M,)`.
 
-    The mean area of a domain is the inverse of the first.
+    A domain consists of connected sites of equal value. Its mean area is the inverse of the first
+    result.
     """
     count = np.zeros(len(patches))
     walls = (np.diff(patches, axis=1) != 0).sum((1, 2)) + (np.diff(patches, axis=2) != 0).sum((1, 2))
     for value in np.unique(patches):
-        # Patches apart from each other, so that one call labels all.
+        # An empty row between patches, so that one call labels all of them.
         gap = np.zeros((len(patches), patches.shape[1] + 1, patches.shape[2]), bool)
         gap[:, :-1] = patches == value
         labels, number = ndimage.label(gap.reshape(-1, patches.shape[2]))

@@ -108,9 +108,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"cut\.png cannot be read"):
         Page(tmp_path / "cut.png", 0).read()
     tifffile.imwrite(tmp_path / "nan.tif", np.full((4, 4), np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"nan\.tif has values that are no finite numbers"):
+    with pytest.raises(ValueError, match=r"nan\.tif has values that are not finite numbers"):
         Page(tmp_path / "nan.tif", 0).read()
     (tmp_path / "cut.tif").write_bytes(content[:6])
-    with pytest.warns(UserWarning, match=r"cut\.tif cannot be read .*left out"):
+    with pytest.warns(UserWarning, match=r"cut\.tif cannot be read .*is skipped"):
         found = list(pages([tmp_path / "cut.tif", whole], skip=True))
     assert found == [Page(whole, 0)]

@@ -57,7 +57,7 @@ def test_structure_factor_is_the_sum_over_sites(monkeypatch):
                 total += np.abs(((patches - patches.mean()) * w * wave).sum((1, 2))) ** 2
                 norm += 1
     np.testing.assert_allclose(s[:, 0], total / norm / (w**2).sum())
-    monkeypatch.setattr(texture, "AT_A_TIME", 60)
+    monkeypatch.setattr(texture, "SITES_PER_BATCH", 60)
     np.testing.assert_allclose(texture.structure_factor(patches)[1], s)
     np.testing.assert_allclose(texture.structure_factor(patches)[2], quadrupole)
 
