@@ -45,7 +45,7 @@ COLUMNS = ("system", "architecture", "weights", "KL [nats]", "ESS", "training [s
 def run_of(config: Path) -> Path:
     """Return the newest run of a configuration; train one if there is none."""
     logger = yaml.safe_load(config.read_text())["trainer"]["logger"]["init_args"]
-    folder = Path(logger["save_dir"]) / logger["name"]
+    folder = Path("runs") / logger["name"]
     if not any(folder.glob("version_*/measurements/*.json")):
         main(["fit", "--config", str(config)])
     finished = folder.glob("version_*/measurements/importance_sampling.json")

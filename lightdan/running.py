@@ -1,7 +1,8 @@
-"""What surrounds every run: its directory, its configuration, interruption and predictions."""
+"""Parts of every run: its directory, configuration, interruption and predictions."""
 
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,20 +18,23 @@ from lightdan.data.files import whole_file
 
 
 def run_directory(trainer: Trainer) -> Path:
-    """The directory of this run, that of its checkpoints, whatever logger comes first."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):  # its log_dir is the save_dir of all runs
-            return Path(logger.save_dir or ".") / str(logger.name) / str(logger.version)
-        if logger.log_dir is not None:
-            return Path(logger.log_dir)
-    return Path(trainer.default_root_dir)
+    """Return the directory of this run, where Lightning puts its ``checkpoints``.
+
+    It is ``save_dir/name/version`` of the first logger. `Trainer.log_dir` differs from it with Weights &
+    Biases, where it is the directory of all runs.
+    """
+    if not trainer.loggers:
+        return Path(trainer.default_root_dir)
+    logger = trainer.loggers[0]
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)
 
 
 class SaveConfig(SaveConfigCallback):
-    """The configuration in the run's directory and with Weights & Biases."""
+    """Callback that writes the configuration to the run's directory and to Weights & Biases."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it once, in one process."""
+        """Save the configuration once, in one process."""
         if not self.already_saved and trainer.is_global_zero:
             directory = run_directory(trainer)
             directory.mkdir(parents=True, exist_ok=True)
@@ -43,37 +47,39 @@ class SaveConfig(SaveConfigCallback):
 
 
 class Interruption(Callback):
-    """Ctrl-C ends training after the step under way, so that the checkpoint kept is a whole one.
+    """Callback that lets Ctrl-C end training after the current step, so that the checkpoint is whole.
 
     A second Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._interrupted = False
         self._previous: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen."""
-        self._asked = False
-        self._previous = signal.signal(signal.SIGINT, self._ask)
+        """Handle Ctrl-C from now on."""
+        self._interrupted = False
+        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
+            self._previous = signal.signal(signal.SIGINT, self._interrupt)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Interrupt, if asked."""
-        if self._asked:
+        """Interrupt after Ctrl-C."""
+        if self._interrupted:
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no more."""
-        signal.signal(signal.SIGINT, self._previous)
+        """Restore the former handler."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on."""
+        """Restore the former handler and say how to resume."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
         last = run_directory(trainer) / "checkpoints" / "last.ckpt"
@@ -86,10 +92,10 @@ class Interruption(Callback):
 
 
 class PredictionWriter(Callback):
-    """`lightdan predict`: ln p_θ and H_θ of the test configurations in ``<run>/predictions.h5``."""
+    """Callback of ``lightdan predict`` that writes ln p_θ and H_θ to ``<run>/predictions.h5``."""
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write one file; of several processes each its own share, ``predictions-<rank>.h5``."""
+        """Write one file, or ``predictions-<rank>.h5`` from each of several processes."""
         batches = trainer.predict_loop.predictions
         share = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = run_directory(trainer) / f"predictions{share}.h5"

@@ -1,42 +1,60 @@
-"""The LightningCLI: fit, validate, test, predict."""
+"""The commands of LightningCLI: ``lightdan fit``, ``validate``, ``test`` and ``predict``."""
 
 import itertools
+import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightdan import checkpoints, registry
 from lightdan.architectures.base import LINKED, Architecture
+from lightdan.cli.catalogue import COMMANDS
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
 
+ROOT = "runs"
+"""Default directory of all runs."""
+
+HELP = """ The files of a run are in DEFAULT_ROOT_DIR/NAME/version_N, with the default_root_dir of the
+trainer and the name of its logger. Run 'lightdan list' for the names of systems and models, and pass
+--data.help NAME or --model.help NAME for their options. PyTorch uses one CPU thread, because small
+networks gain nothing from more; set the environment variable OMP_NUM_THREADS for larger ones."""
+
 
 class CLI(LightningCLI):
-    """``fit`` ends with the test of the best checkpoint; what the system declares is linked."""
+    """LightningCLI that links the system into the model and tests the best checkpoint after ``fit``."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link lattice, sites and symmetries into the architecture; `start_from`."""
+        """Add `start_from`, and link lattice, sites and symmetries into the architecture."""
         parser.add_argument(
             "--start_from",
             type=str | None,
-            help="checkpoint whose weights a new 'fit' starts with, of the same architecture",
+            help="Checkpoint of the same architecture whose weights a new 'fit' starts from.",
         )
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Add the callbacks of every run.
+        """Add the callbacks of every run, and put the loggers' files under `default_root_dir`.
 
         Raises:
-            ValueError: a command that asks a trained model is not given one.
+            ValueError: a command other than ``fit`` has no checkpoint.
         """
         config = self.config[self.subcommand]
         if self.subcommand != "fit" and not config.ckpt_path:
-            raise ValueError(f"'lightdan {self.subcommand}' asks a trained model: give --ckpt_path.")
+            raise ValueError(f"'lightdan {self.subcommand}' needs a trained model: pass --ckpt_path.")
         config.weights_only = True
+        loggers = config.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            # A directory other than the default was chosen for this logger.
+            if isinstance(logger, Namespace) and logger.init_args.get("save_dir") == ROOT:
+                logger.init_args.save_dir = config.trainer.default_root_dir
         self.trainer_defaults["callbacks"] = [
             ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
             ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False),
@@ -47,7 +65,7 @@ class CLI(LightningCLI):
             self.trainer_defaults["callbacks"].append(RichProgressBar(refresh_rate=10))
 
     def instantiate_classes(self) -> None:
-        """Make system, model and trainer; a checkpoint that does not fit is found before any work."""
+        """Make system, model and trainer, and refuse a checkpoint that does not fit before any work."""
         super().instantiate_classes()
         if path := self.config[self.subcommand].ckpt_path:
             self.model.on_load_checkpoint(checkpoints.read(path))
@@ -55,7 +73,7 @@ class CLI(LightningCLI):
             checkpoints.start_from(self.model, path)
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the configuration as it is: Lightning would put the checkpoint's settings in silently.
+        """Keep the configuration: Lightning would silently replace it by the checkpoint's settings.
 
         `on_load_checkpoint` compares the two instead.
         """
@@ -74,34 +92,37 @@ class CLI(LightningCLI):
             )
 
 
-def run(args: list[str]) -> int:
-    """Run a command; returns the exit code."""
-    # Classes in a file beside the configuration, or in the working directory.
+def import_classes(args: Sequence[str]) -> None:
+    """Import the plugins, and let classes in files beside the configuration be found."""
     folders = [str(Path(path).resolve().parent) for path in config_paths(args)]
     sys.path[:0] = [folder for folder in (*folders, str(Path.cwd())) if folder not in sys.path]
-    origins = registry.load_plugins()
-    if args[0] == "list":
-        from lightdan.cli.commands import show_list
+    registry.load_plugins()
 
-        return show_list(args[1:], origins)
-    if args[0] == "sample":
-        from lightdan.cli.commands import sample
 
-        return sample(args[1:])
-    if args[0] == "simulate":
-        from lightdan.cli.commands import simulate
+def config_paths(args: Sequence[str]) -> list[str]:
+    """Return the values of ``--config`` or ``-c``."""
+    after = [value for flag, value in itertools.pairwise(args) if flag in ("--config", "-c")]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
 
-        return simulate(args[1:])
-    if args[0] == "predict-action":
-        from lightdan.cli.commands import predict_action
 
-        return predict_action(args[1:])
-    if args[0] == "scan":
-        from lightdan.cli.commands import scan
+def run(args: Sequence[str]) -> None:
+    """Run a command of LightningCLI: fit, validate, test or predict.
 
-        return scan(args[1:])
-    # It warns that arguments come from Python, though they are those of the command line.
+    Args:
+        args: Arguments, the command first.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    # LightningCLI warns that args come from Python, although they are those of the command line.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    helps = {
+        name: {
+            "description": command.description + HELP,
+            "usage": f"lightdan {name} --config FILE [options]",
+        }
+        for name, command in COMMANDS.items()
+        if not command.function
+    }
     CLI(
         Architecture,
         System,
@@ -111,19 +132,12 @@ def run(args: list[str]) -> int:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
-        parser_kwargs={"exit_on_error": False},
+        parser_kwargs={"exit_on_error": False, **helps},
         trainer_defaults={
-            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "runs", "name": "run"}},
+            "default_root_dir": ROOT,
+            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": ROOT, "name": "run"}},
             "num_sanity_val_steps": 0,
             "enable_progress_bar": sys.stderr.isatty(),
         },
-        args=args,
+        args=list(args),
     )
-    return 0
-
-
-def config_paths(args: list[str]) -> list[str]:
-    """The values of ``--config`` or ``-c``."""
-    pairs = [*itertools.pairwise(args)]
-    after = [value for flag, value in pairs if flag in ("--config", "-c")]
-    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]

@@ -1,4 +1,4 @@
-"""The same run for several values of an option, side by side, and their results together."""
+"""The command ``lightdan scan``: fits for several values of an option, and their results together."""
 
 import csv
 import hashlib
@@ -28,20 +28,21 @@ from lightdan.measurements.figures import EXACT, MODEL
 from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate
+from lightdan.systems.base import check_positive
 
 COLUMNS = 5
-"""Estimates of a measurement that the printed table has room for; the file has all."""
+"""Number of estimates per measurement in the printed table; the file has all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One of the runs.
+    """One run of a scan.
 
     Args:
-        value: Of the option, as given.
-        directory: Its own.
-        command: Of the process.
-        settings: What a finished run must have been made with to be kept.
+        value: Value of the option, as on the command line.
+        directory: Directory of the run.
+        command: Command line of its process.
+        settings: Text that identifies its options; a finished run with the same text is kept.
     """
 
     value: str
@@ -51,20 +52,20 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it was run to its end.
+        """Whether the run has reached its end.
 
         Raises:
-            ValueError: the directory holds a run of other settings.
+            ValueError: the directory holds a run with other settings.
         """
         marker = self.directory / "settings.txt"
         if marker.exists() and marker.read_text() != self.settings:
             raise ValueError(
-                f"{self.directory} holds a run of other settings: name another --output, or remove it."
+                f"{self.directory} holds a run with other settings: remove it or pass another --output."
             )
         return (self.directory / "finished").exists()
 
     def start(self, threads: int) -> "subprocess.Popen[bytes]":
-        """Begin, or go on from the last checkpoint."""
+        """Start the process, from the last checkpoint if there is one."""
         write_text(self.directory / "settings.txt", self.settings)
         last = self.directory / "run" / "checkpoints" / "last.ckpt"
         resume = [f"--ckpt_path={last}"] if last.exists() else []
@@ -79,41 +80,47 @@ class Run:
             )
 
     def measured(self) -> dict[str, Any]:
-        """Content of the files of its measurements, by name."""
+        """Return the contents of the files of its measurements, by name."""
         files = sorted((self.directory / "run" / "measurements").glob("*.json"))
         return {path.stem: json.loads(path.read_text()) for path in files}
 
 
 def scan(
+    *options: str,
     config: str,
-    parameter: str,
-    values: Sequence[str],
-    options: Sequence[str],
-    output: Path,
-    processes: int,
+    values: list[str],
+    parameter: str = "data.init_args.temperature",
+    output: str = "runs/scan",
+    processes: int | None = None,
 ) -> None:
-    """Fit for each value, in processes of their own, and put the results together.
+    """Fit a model for each of several values of an option and compare the results.
 
-    A finished run is kept, an interrupted one goes on: the same command again does what is left. Scans
-    of other values may be at work in the same folder, as the tasks of an array of jobs.
+    All other options are passed on to every 'lightdan fit'. Finished runs are kept and interrupted ones
+    resumed, so that the same command again does what is left. Scans of other values can run at the same
+    time in the same directory, for example as an array of jobs.
 
     Args:
-        config: File of the configuration.
-        parameter: Name of the option, like ``data.init_args.temperature``.
-        values: Of the option.
-        options: More options of ``lightdan fit``, the same for all.
-        output: Folder of all.
-        processes: How many run at a time; the threads are divided among them.
+        options: Further options of ``lightdan fit``, the same for all runs.
+        config: Configuration file of the runs, as for 'lightdan fit'.
+        values: Values of the option, separated by spaces.
+        parameter: Name of the option.
+        output: Directory of all runs and of the comparison.
+        processes: Number of runs at the same time, which share the processors; by default one per
+            processor.
 
     Raises:
-        ValueError: the folder holds other runs, or another scan is at work on one, or a run failed; the
-            sentence tells its last words.
+        ValueError: an argument is wrong, the directory holds other runs, another scan works on one of
+            them, or a run failed.
     """
     if not Path(config).is_file():
         raise ValueError(f"There is no configuration at {config}.")
     if len(set(values)) < len(values):
         raise ValueError(f"--values names a value twice: {' '.join(values)}.")
-    runs = [_run(config, parameter, value, options, output) for value in values]
+    if processes is None:
+        processes = min(os.cpu_count() or 1, len(values))
+    check_positive("--processes", processes)
+    folder = Path(output)
+    runs = [_run(config, parameter, value, options, folder) for value in values]
     waiting = [run for run in runs if not run.finished]
     with ExitStack() as locks:
         for run in waiting:
@@ -122,20 +129,20 @@ def scan(
                 locks.enter_context(FileLock(run.directory / ".lock", timeout=0))
             except Timeout as error:
                 raise ValueError(
-                    f"Another scan is at work in {run.directory}: wait for it, or name another --output."
+                    f"Another scan works in {run.directory}: wait for it or pass another --output."
                 ) from error
         failed = work_off(waiting, processes)
     if failed:
         words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
         raise ValueError(
-            f"{len(failed)} of {len(runs)} runs failed; that of {parameter}={failed[0].value} says: "
-            f"{words[-1] if words else 'nothing'} ({failed[0].directory / 'log.txt'})"
+            f"{len(failed)} of {len(runs)} runs failed; the one with {parameter}={failed[0].value} "
+            f"ended with: {words[-1] if words else 'nothing'} ({failed[0].directory / 'log.txt'})"
         )
-    put_together(parameter, runs, output)
+    compare(parameter, runs, folder)
 
 
 def work_off(waiting: list[Run], processes: int) -> list[Run]:
-    """Run all, so many at a time, and return those that failed."""
+    """Run all, at most ``processes`` at a time, and return the runs that failed."""
     total, failed = len(waiting), []
     threads = max(1, (os.cpu_count() or 1) // processes)
     active: dict[Run, subprocess.Popen[bytes]] = {}
@@ -169,6 +176,7 @@ def _run(config: str, parameter: str, value: str, options: Sequence[str], output
         config,
         *options,
         f"--{parameter}={value}",
+        f"--trainer.default_root_dir={directory.parent}",
         "--trainer.logger=CSVLogger",
         f"{logger}save_dir={directory.parent}",
         f"{logger}name={directory.name}",
@@ -179,18 +187,18 @@ def _run(config: str, parameter: str, value: str, options: Sequence[str], output
     return Run(value, directory, [sys.executable, "-m", "lightdan", *arguments], settings)
 
 
-def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
-    """One file of all estimates, a figure for each measurement, and what `Measurement.compare` finds."""
+def compare(parameter: str, runs: Sequence[Run], output: Path) -> None:
+    """Write all estimates to one file, a figure per measurement, and `Measurement.compare` of them."""
     short = parameter.rpartition(".")[2]
     measured = [run.measured() for run in runs]
-    names = [name for name in measured[0] if all(name in found for found in measured)]
+    names = [name for name in measured[0] if all(name in contents for contents in measured)]
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow([short, "measurement", "estimate", "value", "error", "reference"])
     summary = Summary()
     classes = {cls.name: cls for cls in registry.known(Measurement).values() if hasattr(cls, "name")}
     for name in names:
-        contents = [found[name] for found in measured]
+        contents = [by_name[name] for by_name in measured]
         for run, content in zip(runs, contents, strict=True):
             for estimate, numbers in content["estimates"].items():
                 reference = content["reference"].get(estimate)
@@ -212,13 +220,13 @@ def put_together(parameter: str, runs: Sequence[Run], output: Path) -> None:
                 write_result(output, f"{name}-compared", result, {"temperature": temperatures})
     write_text(output / "scan.csv", table.getvalue())
     if summary.rows or summary.notes:
-        summary.show(f"{len(runs)} values of {short} together", output)
+        summary.show(f"Comparison of {len(runs)} values of {short}", output)
     else:
         print(f"Numbers and figures: {output}")
 
 
 def read_estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
-    """The estimates of a measurement's file; what was not finite is null there."""
+    """Return the estimates in a measurement's file, where null means a number that is not finite."""
     return {
         name: Estimate(
             math.nan if numbers["value"] is None else numbers["value"],
@@ -229,18 +237,18 @@ def read_estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def show(name: str, short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> None:
-    """Print the first estimates of a measurement, a row for each value."""
+    """Print the first estimates of a measurement, one row per value."""
     estimates = [read_estimates(content) for content in contents]
     columns = [name for name in estimates[0] if name not in contents[0]["unlisted"]][:COLUMNS]
     table = Table(short, *columns, title=name, title_justify="left")
-    for run, found in zip(runs, estimates, strict=True):
-        table.add_row(run.value, *(str(found[column]) for column in columns if column in found))
+    for run, by_name in zip(runs, estimates, strict=True):
+        table.add_row(run.value, *(str(by_name[column]) for column in columns if column in by_name))
     console = Console()
     (console if console.is_terminal else Console(width=110)).print(table)
 
 
 def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> Figure:
-    """The estimates of a measurement against the option, a panel each, with the references."""
+    """Plot each estimate of a measurement against the option in its own panel, with the references."""
     estimates = [read_estimates(content) for content in contents]
     names = [name for name in estimates[0] if name not in contents[0]["unlisted"]]
     try:
@@ -250,10 +258,10 @@ def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]
         positions, labels = list(range(len(runs))), [run.value for run in runs]
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    drawn = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained")
-    panels = drawn.subplots(rows, columns, squeeze=False).ravel()
+    chart = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained")
+    panels = chart.subplots(rows, columns, squeeze=False).ravel()
     for panel, name in zip(panels, names, strict=False):
-        values = np.array([found.get(name, Estimate(math.nan, math.nan)) for found in estimates])
+        values = np.array([by_name.get(name, Estimate(math.nan, math.nan)) for by_name in estimates])
         panel.errorbar(positions, values[:, 0], values[:, 1], fmt="o", ms=4, mfc="none", color=MODEL)
         references = [content["reference"].get(name) for content in contents]
         known = [(x, y) for x, y in zip(positions, references, strict=True) if y is not None]
@@ -267,4 +275,4 @@ def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]
             panel.set_xticks(positions, labels)
     for panel in panels[len(names) :]:
         panel.set_visible(False)
-    return drawn
+    return chart

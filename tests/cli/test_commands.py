@@ -17,6 +17,8 @@ import yaml
 import lightdan
 from lightdan import registry
 from lightdan.architectures.base import Architecture
+from lightdan.cli import lightning
+from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -138,6 +140,11 @@ def test_fit_ends_with_the_table_and_the_other_commands_follow(arguments, capsys
     np.testing.assert_allclose(log_prob, model.log_prob(expected).detach().numpy(), rtol=1e-5)
     assert main(draw) == 2
     assert "exists already" in one_line(capsys)
+    options = {"ckpt_path": checkpoint, "num": 30, "seed": 4, "output": "y.h5"}
+    Path("sample.yaml").write_text(yaml.safe_dump(options))
+    assert main(["sample", "--config", "sample.yaml", "--seed", "5"]) == 0
+    with h5py.File("y.h5") as file:
+        np.testing.assert_array_equal(drawn, file["configurations"][...])
 
 
 def test_one_network_for_several_temperatures(arguments):
@@ -173,6 +180,16 @@ def test_version_and_import_do_without_torch():
     code += "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == [f"lightdan {lightdan.__version__}", "[]"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_starts_with_its_description(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    words = capsys.readouterr().out.split()
+    assert words[:3] == ["usage:", "lightdan", name]
+    assert COMMANDS[name].description in " ".join(words)
 
 
 NO_COMPONENTS = "--model.init_args.conditional.init_args.components=0"
@@ -216,14 +233,40 @@ def test_bad_input_is_one_sentence(wrong, said, arguments, capsys):
     assert said in one_line(capsys)
 
 
+DRAW = ["--ckpt_path", "x", "--output", "y.h5"]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["fti"], "fti"),
-        (["test", "--config", MADE_CONFIG], "give --ckpt_path"),
-        (["sample", "--num", "3"], "--ckpt_path"),
-        (["sample", "--num", "0", "--ckpt_path", "x", "--output", "y.h5"], "--num must be at least 1"),
+        (
+            ["tset"],
+            "There is no command 'tset'; did you mean 'test'? known: fit, list, ",
+        ),
+        (["--bogus", "fit"], "There is no command '--bogus'; known: fit, list"),
+        (["fit"], "pass --data and --model, here or in a --config file"),
+        (["fit", "--modl=MADE"], "There is no option '--modl'; did you mean 'model'?"),
+        (["list", "all"], "The argument 'all' belongs to no option"),
+        (["test", "--config", MADE_CONFIG], "pass --ckpt_path"),
+        (["sample", "--num", "3"], "pass --ckpt_path and --output"),
+        (["sample", "--num"], "The option --num needs a value"),
+        (["sample", "--num", "many", *DRAW], "num cannot be many; expected: int"),
+        (["sample", "--nmu", "3", *DRAW], "There is no option '--nmu'; did you mean 'num'?"),
+        (["sample", "--num", "3", *DRAW, "--temperature", "0"], "temperature must be positive"),
+        (["sample", "--num", "3", *DRAW], "There is no checkpoint at x"),
+        (["sample", "--config", "nowhere.yaml"], "There is no file "),
+        (
+            ["sample", "--config", MADE_CONFIG],
+            "There is no option 'seed_everything'; known",
+        ),
+        (
+            ["simulate", "--temperature", "1", "a", "--num=3", "--output=x"],
+            "temperature cannot be [1.0, 'a']",
+        ),
+        (["predict-action", "--ckpt_paths", "x"], "pass --beta"),
+        (["predict-action", "--ckpt_paths", "x", "--beta=1", "--trajectories=1"], "must be at least 2"),
+        (["sample", "--num", "0", *DRAW], "--num must be at least 1"),
         (["sample", "--num", "3", "--ckpt_path", "x", "--output", "no/y.h5"], "does not exist"),
     ],
 )
@@ -323,6 +366,43 @@ def test_weights_and_biases_offline(arguments, tmp_path):
     assert set(estimates(run)) == {"hamiltonian", "symmetry", "observables", "importance_sampling"}
     images = {path.parent.name for path in tmp_path.rglob("files/media/images/*/*.png")}
     assert images == {"hamiltonian", "symmetry", "observables", "importance_sampling"}
+
+
+QUICK = ["--trainer.callbacks=Hamiltonian", "--trainer.max_epochs=1"]
+
+
+def test_a_run_is_where_default_root_dir_or_the_logger_says(arguments, capsys):
+    fit = ["fit", *arguments, *QUICK]
+    logger = "--trainer.logger.init_args.save_dir=there"
+    assert main([*fit, "--trainer.default_root_dir=here"]) == 0
+    assert main([*fit, "--trainer.default_root_dir=here", logger]) == 0
+    assert main([*fit, "--trainer.default_root_dir=nowhere", "--trainer.logger=false"]) == 0
+    assert not Path("runs").exists()
+    for run in ("here/ising-made/version_0", "there/ising-made/version_0", "nowhere"):
+        assert Path(run, "checkpoints", "best.ckpt").exists()
+        assert Path(run, "config.yaml").exists()
+        assert set(estimates(run)) == {"hamiltonian"}
+    kept = ["--config=here/ising-made/version_0/config.yaml"]
+    kept += ["--ckpt_path=here/ising-made/version_0/checkpoints/best.ckpt"]
+    assert main(["predict", *kept]) == 0
+    assert Path("here/ising-made/version_1/predictions.h5").exists()
+
+
+def test_torch_keeps_to_one_thread_unless_the_environment_says_otherwise(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        lightning, "CLI", lambda *args, **options: started.append(torch.get_num_threads())
+    )
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        lightning.run(["fit"])
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        lightning.run(["fit"])
+    finally:
+        torch.set_num_threads(threads)
+    assert started == [2, 1]
 
 
 def start(folder, *arguments):

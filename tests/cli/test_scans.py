@@ -48,7 +48,7 @@ def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
     assert marker.stat().st_mtime_ns == before
     assert (folder / "temperature=1.2" / "finished").exists()
     assert main([*command, "--trainer.max_epochs=2"]) == 2
-    assert "holds a run of other settings" in capsys.readouterr().err
+    assert "holds a run with other settings" in capsys.readouterr().err
 
 
 def test_scan_of_any_option(here):
@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
     last.parent.mkdir(parents=True)
     last.touch()
     monkeypatch.setattr(scans.subprocess, "Popen", Nothing)
-    monkeypatch.setattr(scans, "put_together", lambda *args: None)
+    monkeypatch.setattr(scans, "compare", lambda *args: None)
     assert main(["scan", "--config", str(CONFIG), "--values", "2", "3", "--output", "o"]) == 0
     assert f"--ckpt_path=o/{last.relative_to(here / 'o')}" in started[0]
     assert not any("--ckpt_path" in argument for argument in started[1])
@@ -96,7 +96,7 @@ def test_two_scans_do_not_share_a_run(here, capsys):
     (here / "o" / "temperature=2").mkdir(parents=True)
     with FileLock(here / "o" / "temperature=2" / ".lock"):
         assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 2
-        assert "Another scan is at work in o/temperature=2" in capsys.readouterr().err
+        assert "Another scan works in o/temperature=2" in capsys.readouterr().err
         assert main(["scan", "--config", str(CONFIG), *SMALL, "--values", "3", "--output", "o"]) == 0
 
 

@@ -1,7 +1,7 @@
 """Test of a predicted action against the exact one, for ``lightdan predict-action``."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -26,26 +26,31 @@ HELD_OUT = 4000
 
 
 def predict_action(
-    ckpt_paths: Sequence[str],
+    ckpt_paths: list[str],
     beta: float,
     conditioned: str | None = None,
     trajectories: int = 400,
     seed: int = 0,
     output: str = "runs/predict-action",
 ) -> None:
-    """Predict S at β_3, sample from it, and compare both with the exact results if they are known.
+    """Predict the action of paths at a third β from models of two others.
+
+    Paths are drawn from the predicted action. If the system is known, the action and the paths are
+    compared with the exact ones.
 
     Args:
-        ckpt_paths: Checkpoints of two models of one β each, or of one model trained at two β.
-        beta: Inverse temperature β_3 of the prediction.
-        conditioned: Checkpoint of a model with temperature_input, to be evaluated at β_3 for comparison.
-        trajectories: Number of recorded trajectories of hybrid Monte Carlo per chain.
+        ckpt_paths: Checkpoints of two models at one β each, or of one model trained at two β.
+        beta: Inverse temperature β at which the action is predicted.
+        conditioned: Checkpoint of a model with temperature input, for comparison.
+        trajectories: Number of recorded trajectories of hybrid Monte Carlo in each of the 256 chains.
         seed: Random seed.
-        output: Directory of numbers and figures.
+        output: Directory of the results.
 
     Raises:
-        ValueError: The models do not allow a prediction.
+        ValueError: an argument is wrong, or the models do not fit together.
     """
+    if trajectories < 2:
+        raise ValueError(f"--trajectories must be at least 2, not {trajectories}.")
     trained = [Trained.load(path) for path in ckpt_paths]
     predicted = predicted_action(trained, beta)
     network = None
@@ -67,7 +72,7 @@ def predict_action(
     directory = FilePath(output)
     for name, result in results.items():
         summary.add(name, result)
-        context = {"betas": predicted.betas, "beta": beta, "ckpt_paths": list(ckpt_paths)}
+        context = {"betas": predicted.betas, "beta": beta, "ckpt_paths": ckpt_paths}
         write_result(directory, name, result, context)
     first, second = (f"beta={value:g}" for value in predicted.betas)
     summary.show(f"{first}, {second} → beta={beta:g}", directory)
