@@ -258,7 +258,7 @@ DRAW = ["--ckpt_path", "x", "--output", "y.h5"]
         (["sample", "--config", "nowhere.yaml"], "There is no file "),
         (
             ["sample", "--config", MADE_CONFIG],
-            "There is no option 'seed_everything'; known",
+            "There is no option 'model.init",
         ),
         (
             ["simulate", "--temperature", "1", "a", "--num=3", "--output=x"],
