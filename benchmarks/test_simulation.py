@@ -7,7 +7,7 @@ def test_ising_at_the_critical_temperature(benchmark):
     ising.simulate((16, 16), 2.269185, 100)  # compile
     run = benchmark.pedantic(ising.simulate, args=((16, 16), 2.269185, 60_000), rounds=3)
     assert run.configurations.shape == (60_000, 16, 16)
-    assert run.tau_energy.value < 1
+    assert run.tau["energy"].value < 1
 
 
 def test_xy_at_the_transition(benchmark):

@@ -24,8 +24,9 @@ import zuko
 import lightdan
 from lightdan import registry
 from lightdan.cli.main import main
+from lightdan.data.splits import SPLITS
 from lightdan.statistics import Estimate, bennett, effective_sample_size, mean
-from lightdan.systems.base import SPLITS, System
+from lightdan.systems.base import System
 
 SYSTEMS = {
     "Ising 16 × 16, T_c": (
@@ -103,7 +104,7 @@ def peer(title: str, config: Path) -> tuple:
     system.prepare_data()
     system.setup()
     temperature = system.temperatures[0]
-    train, validation, test = (system.rows(name, temperature).flatten(1) for name in SPLITS)
+    train, validation, test = (system.data.rows(name, temperature).flatten(1) for name in SPLITS)
     location, scale = train.mean(), train.std()
     train, validation = ((x - location) / scale for x in (train, validation))
     flow = zuko.flows.MAF(train.shape[1], transforms=3, hidden_features=(128, 128))

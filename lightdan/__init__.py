@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lightdan.measurements.phases.phase_structure import PhaseStructure
     from lightdan.measurements.report import Result
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
+    from lightdan.simulation.simulation import Simulation
     from lightdan.statistics import Bound, Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
@@ -92,6 +93,7 @@ _PUBLIC = {
     "Result": "lightdan.measurements.report",
     "SampledMeasurement": "lightdan.measurements.base",
     "ScalarField": "lightdan.systems.scalar_field",
+    "Simulation": "lightdan.simulation.simulation",
     "SpinHamiltonian": "lightdan.interactions.hamiltonian",
     "StructureFactor": "lightdan.measurements.images.structure_factor",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",

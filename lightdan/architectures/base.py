@@ -137,7 +137,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         if self.temperature_input:
             self.unit_of_temperature.fill_(torch.tensor(system.temperatures).log().mean().exp())
         if self.site_kind == "real":
-            self._take_units(*system.moments())
+            self._take_units(*system.data.moments())
 
     def _take_units(self, mean: float, deviation: float, low: float, high: float) -> None:
         self.location.fill_(mean)
@@ -217,7 +217,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             sample=lambda t: self.sample(len(t), generator, t, batch_size=len(t)),
             action=self.trainer.datamodule.action,
             weights=self.parameters,
-            num_configurations=self.trainer.datamodule.num_in("train"),
+            num_configurations=self.trainer.datamodule.data.num_in("train"),
             step=self.global_step,
         )
 

@@ -12,7 +12,7 @@ from lightdan import checkpoints, registry
 from lightdan.data.cache import write_hdf5
 from lightdan.interactions.hamiltonian import SpinHamiltonian
 from lightdan.progress import progress_bar
-from lightdan.systems.base import check_positive, check_temperatures
+from lightdan.systems.checks import check_positive, check_temperatures
 
 
 def show_list() -> None:

@@ -1,47 +1,36 @@
-"""The cache of simulated data on disk."""
+"""Simulations kept on disk."""
 
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from filelock import FileLock
 
 from lightdan.data.files import whole_file
-from lightdan.data.readers import Hdf5Rows, Rows
-
-
-class Parts(NamedTuple):
-    """An array whose rows come part by part, for a file to be written in bounded memory.
-
-    Args:
-        shape: Of the whole array.
-        dtype: Of its values.
-        parts: Its rows, some at a time.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    parts: Iterator[np.ndarray]
+from lightdan.data.rows import Hdf5Rows, Rows
+from lightdan.progress import progress_bar
+from lightdan.simulation.simulation import Parts, Simulation
+from lightdan.statistics import Estimate
 
 
 @dataclass(frozen=True)
-class CachedArray:
-    """An array computed once and kept in an HDF5 file, with its provenance in the attributes.
+class CachedSimulation:
+    """A simulation that runs once and is kept in an HDF5 file, with its parameters in the attributes.
 
-    The name of the file is a hash of ``key``: every parameter that changes the numbers. The file is
-    written under a lock to a temporary name and renamed, so that two runs may ask for it at once and
-    a killed run leaves nothing half-written.
+    The file's name contains a hash of ``key``, which holds every parameter that changes the numbers.
+    The file is written under a lock and renamed when it is whole: two runs can request it at once, and
+    a killed run leaves no damaged file.
 
     Args:
-        directory: Of the cache; made where it is missing.
+        directory: Directory of the cache; created where it is missing.
         name: First part of the file's name.
-        key: Parameters, JSON-serialisable.
+        key: Parameters of the simulation, JSON-serialisable.
     """
 
     directory: Path
@@ -50,21 +39,25 @@ class CachedArray:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the file."""
         text = json.dumps(self.key, sort_keys=True)
         return self.directory / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.h5"
 
     def get(
         self,
-        compute: Callable[[], tuple[np.ndarray | Parts, Mapping[str, Any]]],
+        simulate: Callable[[Callable[[int], None]], Simulation],
+        title: str,
+        total: int,
         *,
         in_memory: bool = True,
-    ) -> tuple[Rows, dict[str, Any]]:
-        """The array and its attributes, from the file or from ``compute`` (which is then kept).
+    ) -> Simulation:
+        """Return the simulation from the file, after running it where the file is missing or damaged.
 
         Args:
-            compute: Makes them.
-            in_memory: Whether to read the array whole; else its rows are read when asked for.
+            simulate: Function that runs it and reports n more configurations to its argument.
+            title: Title of the progress bar.
+            total: Number of configurations.
+            in_memory: Whether to read all configurations now; otherwise they are `Rows` on disk.
 
         Raises:
             ValueError: the directory cannot be written or the disk is full.
@@ -72,34 +65,48 @@ class CachedArray:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{self.path}.lock"):
-                if (kept := self._read(in_memory)) is None:
-                    array, attributes = compute()
-                    attributes = self._write(array, attributes)
-                    with h5py.File(self.path) as file:
-                        kept = self._rows(file["configurations"], in_memory), attributes
-                return kept
+                if (cached := self._read(in_memory)) is not None:
+                    return cached
+                with progress_bar(title, total) as advance:
+                    simulation = simulate(advance)
+                    self._write(simulation)
+                with h5py.File(self.path) as file:
+                    configurations = self._rows(file["configurations"], in_memory)
+                return Simulation(configurations, simulation.tau, simulation.updates_per_configuration)
         except OSError as error:
             raise ValueError(_disk_message(self.directory, error)) from error
 
-    def _read(self, in_memory: bool) -> tuple[Rows, dict[str, Any]] | None:
+    def _read(self, in_memory: bool) -> Simulation | None:
         if not self.path.exists():
             return None
         try:
             with h5py.File(self.path) as file:
-                return self._rows(file["configurations"], in_memory), dict(file.attrs)
-        except (OSError, KeyError, RuntimeError):
-            return None  # damaged from outside: computed again and replaced
+                times = zip(json.loads(file.attrs["observables"]), file["tau_int"][...], strict=True)
+                return Simulation(
+                    self._rows(file["configurations"], in_memory),
+                    {name: Estimate(float(value), float(error)) for name, (value, error) in times},
+                    int(file.attrs["updates_per_configuration"]),
+                )
+        except (OSError, KeyError, RuntimeError, ValueError):
+            return None  # damaged from outside: simulated again and replaced
 
     def _rows(self, dataset: h5py.Dataset, in_memory: bool) -> Rows:
         whole: Rows = dataset[...] if in_memory else Hdf5Rows.of(self.path, dataset)
         return whole
 
-    def _write(self, array: np.ndarray | Parts, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    def _write(self, simulation: Simulation) -> None:
         for stale in self.directory.glob(f".{self.path.name}.*.tmp"):
-            stale.unlink()  # of a killed run, for whoever writes holds the lock
-        kept = {"parameters": json.dumps(self.key, sort_keys=True), **attributes}
-        write_hdf5(self.path, {"configurations": array}, kept)
-        return kept
+            stale.unlink()  # left by a killed run, because only the holder of the lock writes
+        times = np.array([*simulation.tau.values()], np.float64).reshape(-1, 2)
+        write_hdf5(
+            self.path,
+            {"configurations": simulation.configurations, "tau_int": times},
+            {
+                "parameters": json.dumps(self.key, sort_keys=True),
+                "observables": json.dumps([*simulation.tau]),
+                "updates_per_configuration": simulation.updates_per_configuration,
+            },
+        )
 
 
 def write_hdf5(
@@ -118,5 +125,7 @@ def write_hdf5(
 
 def _disk_message(directory: Path, error: OSError) -> str:
     if error.errno == errno.ENOSPC or "No space left" in str(error):
-        return f"The disk is full: no room for the data in {directory}; free some or set data.cache_dir."
-    return f"The directory {directory} cannot be written ({error}): set data.cache_dir to one that can."
+        return (
+            f"The disk is full, so no data can be written to {directory}: free space or set cache_dir."
+        )
+    return f"The directory {directory} cannot be written ({error}): set cache_dir to another one."

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.readers import Rows
+from lightdan.data.rows import Rows
 from lightdan.data.splits import derive_seed
 from lightdan.types import Batch
 

@@ -5,96 +5,18 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.data.rows import Hdf5Rows, Rows
+
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """An array in memory or on disk, read by slices or ascending indices of its first axis."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the whole array."""
-
-    @property
-    def dtype(self) -> Any:
-        """Of what is read."""
-
-    def __getitem__(self, rows: Any, /) -> Any:
-        """The rows as an array."""
-
-
-@dataclass(frozen=True)
-class Hdf5Rows:
-    """A dataset of an HDF5 file, opened for each reading: no handle to lose in another process.
-
-    Args:
-        path: The file.
-        name: The dataset in it.
-        shape: Of the dataset.
-        dtype: Of the dataset.
-        offset: Where its values begin in the file, if they lie there one after the other; then rows
-            are read through a memory map, in a tenth of the time.
-    """
-
-    path: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    offset: int | None = None
-
-    @classmethod
-    def of(cls, path: Path, dataset: h5py.Dataset) -> "Hdf5Rows":
-        """The rows of an open dataset."""
-        offset = dataset.id.get_offset() if dataset.size and not dataset.chunks else None
-        return cls(path, dataset.name, dataset.shape or (), dataset.dtype, offset)
-
-    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
-        if self.offset is not None:
-            return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
-        with h5py.File(self.path) as file:
-            return file[self.name][rows]
-
-
-@dataclass(frozen=True)
-class JoinedRows:
-    """Several arrays one after the other.
-
-    Args:
-        parts: Arrays whose rows have the same shape and type.
-    """
-
-    parts: Sequence[Rows]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of all together."""
-        return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
-
-    @property
-    def dtype(self) -> Any:
-        """That of the first."""
-        return self.parts[0].dtype
-
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """The rows of ascending indices."""
-        ends = np.cumsum([part.shape[0] for part in self.parts])
-        pieces = np.split(rows, np.searchsorted(rows, ends[:-1]))
-        starts = np.array([0, *ends[:-1]])
-        found = [
-            part[piece - start] for part, piece, start in zip(self.parts, pieces, starts, strict=True)
-        ]
-        return np.concatenate(found)
 
 
 def open_array(path: str | Path, dataset: str | None = None) -> Rows:

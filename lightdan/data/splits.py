@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SPLITS = ("train", "validation", "test")
+
 
 def derive_seed(*parts: int) -> int:
     """A seed that is a function of several integers, for streams that must not overlap."""
@@ -26,7 +28,7 @@ def check_splits(fractions: Sequence[float]) -> None:
         )
 
 
-def split(
+def split_rows(
     num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows for training, validation and test: whole blocks of neighbouring rows, dealt at random.

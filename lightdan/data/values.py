@@ -1,4 +1,4 @@
-"""What the values of a file of configurations are: spins, levels, angles or reals."""
+"""Recognition of the values in a file of configurations as spins, levels, angles or reals."""
 
 import math
 from collections.abc import Callable
@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 TWO_PI = 2 * math.pi
-LEVELS_AUTO = 16
-LEVELS_BY_HAND = 256
+MAX_LEVELS_AUTO = 16
+"""Largest number of levels that are recognised."""
+MAX_LEVELS = 256
+"""Largest number of levels."""
 RARE = 0.01
-"""A fraction of sites below which values beside those of a spin are taken for errors."""
+"""Fraction of sites below which values other than those of a spin are taken for mistakes."""
 
 Place = tuple[int, tuple[int, ...]]
-"""Row and site, from 0."""
+"""Row and site, counted from 0."""
 
 
 @dataclass
-class Seen:
-    """What the values of a file are, collected chunk by chunk.
+class ValueSummary:
+    """Summary of the values in a file, collected chunk by chunk.
 
     Args:
-        path: The file, for messages.
-        lattice_shape: Numbers of sites, for messages.
+        path: Path of the file, for messages.
+        lattice_shape: Shape of a configuration, for messages.
     """
 
     path: str
@@ -31,29 +33,33 @@ class Seen:
     maximum: float = -math.inf
     total: int = 0
     counts: dict[float, int] | None = field(default_factory=dict)
-    """How often each value occurs; None where there are more than 256."""
+    """Number of occurrences of each value; None if there are more than 256 values."""
     first: dict[float, Place] = field(default_factory=dict)
-    """Where each of them occurs first."""
+    """Place where each value first occurs."""
     fraction: tuple[Place, float] | None = None
-    """The first value that is no integer."""
+    """First value that is not an integer."""
     outside: tuple[Place, float] | None = None
-    """The first value outside [0, 2π)."""
+    """First value outside [0, 2π)."""
 
     def add(self, start: int, chunk: np.ndarray) -> None:
-        """Take the values `(rows, sites)` of the rows from ``start`` on.
+        """Add values `(rows, sites)` to the summary.
+
+        Args:
+            start: Number of the first row.
+            chunk: Values of consecutive rows.
 
         Raises:
-            ValueError: one of them is not finite.
+            ValueError: a value is not finite.
         """
         if chunk.dtype.kind == "b":
             chunk = chunk.view(np.uint8)
         if chunk.dtype.kind == "f":
-            if found := self._find(start, chunk, ~np.isfinite(chunk)):
-                raise ValueError(f"{self.at(*found)}: remove or mend that row.")
+            if bad := self._find(start, chunk, ~np.isfinite(chunk)):
+                raise ValueError(f"{self.at(*bad)}: remove or correct that row.")
             if self.fraction is None:
                 self.fraction = self._find(start, chunk, chunk != np.floor(chunk))
         if self.outside is None:
-            # 2π in single precision is above 2π
+            # In single precision 2π is slightly larger.
             self.outside = self._find(start, chunk, (chunk < 0) | (chunk > np.float32(TWO_PI)))
         self.minimum = min(self.minimum, float(chunk.min()))
         self.maximum = max(self.maximum, float(chunk.max()))
@@ -69,14 +75,14 @@ class Seen:
             self.counts[value] += rest.size - others.size
             rest = others
         new, numbers = np.unique(rest, return_counts=True)
-        if len(self.counts) + len(new) > LEVELS_BY_HAND:
+        if len(self.counts) + len(new) > MAX_LEVELS:
             self.counts = None
             return
         for value, number in zip(new, numbers, strict=True):
-            found = self._find(start, chunk, chunk == value)
-            assert found is not None
+            occurrence = self._find(start, chunk, chunk == value)
+            assert occurrence is not None
             self.counts[value.item()] = int(number)
-            self.first[value.item()] = found[0]
+            self.first[value.item()] = occurrence[0]
 
     def _find(self, start: int, chunk: np.ndarray, bad: np.ndarray) -> tuple[Place, float] | None:
         if not bad.any():
@@ -86,21 +92,21 @@ class Seen:
         return (start + row, place), chunk[row, site].item()
 
     def at(self, place: Place, value: float) -> str:
-        """The beginning of a sentence about one value."""
+        """Return the beginning of a sentence about one value."""
         site = place[1] if len(place[1]) > 1 else place[1][0]
         return f"The file {self.path} holds {value:g} in row {place[0]}, site {site} (counted from 0)"
 
 
 @dataclass(frozen=True)
 class Form:
-    """How the values of a file become those of the sites.
+    """Conversion of the values in a file to values of the sites.
 
     Args:
-        site_kind: As in `System`.
-        levels: As in `System`.
-        dtype: Compact type to keep them in.
-        description: For the report.
-        convert: From raw values to site values in any type.
+        site_kind: Kind of site, as in `System`.
+        levels: Values of a discrete site, as in `System`.
+        dtype: Compact type of the site values.
+        description: Description for the report.
+        convert: Function from values in the file to site values.
     """
 
     site_kind: str
@@ -110,44 +116,44 @@ class Form:
     convert: Callable[[np.ndarray], np.ndarray]
 
 
-def _automatic(seen: Seen) -> Form:
-    counts = seen.counts
+def _automatic(values: ValueSummary) -> Form:
+    counts = values.counts
     if counts is not None and len(counts) == 2:
-        return _spin(seen)
-    if counts is not None and len(counts) <= LEVELS_AUTO:
-        _refuse_odd_spins(seen, counts)
-        if seen.fraction is None:
-            return _level(seen)
-    if seen.fraction is not None and (
-        (seen.outside is None and seen.maximum > math.pi) or _fills_circle_about_zero(seen)
+        return _spin(values)
+    if counts is not None and len(counts) <= MAX_LEVELS_AUTO:
+        _refuse_odd_spins(values, counts)
+        if values.fraction is None:
+            return _level(values)
+    if values.fraction is not None and (
+        (values.outside is None and values.maximum > math.pi) or _fills_circle_about_zero(values)
     ):
-        return _angle(seen)
-    return _real(seen)
+        return _angle(values)
+    return _real(values)
 
 
-def _fills_circle_about_zero(seen: Seen) -> bool:
-    """Whether the values reach from −π to π, to 2 %, and no further."""
-    return all(0.98 * math.pi < end <= np.float32(math.pi) for end in (-seen.minimum, seen.maximum))
+def _fills_circle_about_zero(values: ValueSummary) -> bool:
+    """Return whether the values extend from −π to π, to 2 %, and no further."""
+    return all(0.98 * math.pi < end <= np.float32(math.pi) for end in (-values.minimum, values.maximum))
 
 
-def _refuse_odd_spins(seen: Seen, counts: dict[float, int]) -> None:
-    """Raise where levels look like spins with a few wrong values among them."""
+def _refuse_odd_spins(values: ValueSummary, counts: dict[float, int]) -> None:
+    """Raise ValueError if the values look like spins with a few mistakes among them."""
     for pair in ((-1, 1), (0, 1)):
         if set(pair) <= counts.keys():
             others = [value for value in counts if value not in pair]
             steps = set(np.diff(sorted(counts)))
-            rare = sum(counts[value] for value in others) < RARE * seen.total
-            if rare or (pair == (-1, 1) and len(steps) > 1 and seen.fraction is None):
-                odd = min(others, key=lambda value: seen.first[value])
+            rare = sum(counts[value] for value in others) < RARE * values.total
+            if rare or (pair == (-1, 1) and len(steps) > 1 and values.fraction is None):
+                odd = min(others, key=lambda value: values.first[value])
                 raise ValueError(
-                    f"{seen.at(seen.first[odd], odd)} among spins {pair[0]} and {pair[1]}: mend it, or "
-                    "set values to another kind if it is meant."
+                    f"{values.at(values.first[odd], odd)} among spins {pair[0]} and {pair[1]}: correct "
+                    "it, or set values to another kind if it is intended."
                 )
 
 
-def _spin(seen: Seen) -> Form:
-    if seen.counts is None or len(seen.counts) > 2:
-        counts = seen.counts or {}
+def _spin(values: ValueSummary) -> Form:
+    if values.counts is None or len(values.counts) > 2:
+        counts = values.counts or {}
         pair = next(
             (set(pair) for pair in ((-1, 1), (0, 1)) if set(pair) <= counts.keys()),
             set(sorted(counts, key=lambda value: -counts[value])[:2]),
@@ -155,17 +161,17 @@ def _spin(seen: Seen) -> Form:
         odd = [value for value in counts if value not in pair]
         if not odd:
             raise ValueError(
-                f"The file {seen.path} holds more than {LEVELS_BY_HAND} values from {seen.minimum:g} to "
-                f"{seen.maximum:g}, too many for spins: set values to 'real' or 'angle'."
+                f"The file {values.path} holds more than {MAX_LEVELS} values from {values.minimum:g} to "
+                f"{values.maximum:g}, too many for spins: set values to 'real' or 'angle'."
             )
-        value = min(odd, key=lambda value: seen.first[value])
+        value = min(odd, key=lambda value: values.first[value])
         low, high = sorted(pair)
         raise ValueError(
-            f"{seen.at(seen.first[value], value)} among spins {low:g} and {high:g}: mend it, or set "
-            "values to another kind."
+            f"{values.at(values.first[value], value)} among spins {low:g} and {high:g}: correct it, or "
+            "set values to another kind."
         )
-    up, down = seen.maximum, seen.minimum
-    share = seen.counts[up] / seen.total
+    up, down = values.maximum, values.minimum
+    share = values.counts[up] / values.total
     renamed = "" if (down, up) == (-1, 1) else f": {up:g} is +1, {down:g} is −1"
     return Form(
         "spin",
@@ -176,44 +182,47 @@ def _spin(seen: Seen) -> Form:
     )
 
 
-def _level(seen: Seen) -> Form:
-    if seen.fraction is not None:
+def _level(values: ValueSummary) -> Form:
+    if values.fraction is not None:
         raise ValueError(
-            f"{seen.at(*seen.fraction)}, which is no integer level: mend it, or set values to 'real'."
+            f"{values.at(*values.fraction)}, which is not an integer level: correct it, or set values "
+            "to 'real'."
         )
-    if seen.counts is None:
+    if values.counts is None:
         raise ValueError(
-            f"The file {seen.path} holds more than {LEVELS_BY_HAND} integers from {seen.minimum:g} to "
-            f"{seen.maximum:g}, too many for levels: set values to 'real', or coarsen them."
+            f"The file {values.path} holds more than {MAX_LEVELS} integers from {values.minimum:g} to "
+            f"{values.maximum:g}, too many for levels: set values to 'real', or bin them."
         )
-    levels = tuple(sorted(int(value) for value in seen.counts))
+    levels = tuple(sorted(int(value) for value in values.counts))
     kinds = (np.int8, np.int16, np.int32, np.int64)
     smallest = next(k for k in kinds if np.iinfo(k).min <= levels[0] and levels[-1] <= np.iinfo(k).max)
-    listed = ", ".join(map(str, levels)) if len(levels) <= LEVELS_AUTO else f"{levels[0]}…{levels[-1]}"
+    listed = (
+        ", ".join(map(str, levels)) if len(levels) <= MAX_LEVELS_AUTO else f"{levels[0]}…{levels[-1]}"
+    )
     description = f"{len(levels)} integer levels {listed}"
     return Form("level", levels, np.dtype(smallest), description, _unchanged)
 
 
-def _angle(seen: Seen) -> Form:
-    if seen.outside is not None and 50 < max(-seen.minimum, seen.maximum) <= 360:
+def _angle(values: ValueSummary) -> Form:
+    if values.outside is not None and 50 < max(-values.minimum, values.maximum) <= 360:
         raise ValueError(
-            f"{seen.at(*seen.outside)}, which is no angle in [0, 2π): they look like degrees, so apply "
+            f"{values.at(*values.outside)}, outside [0, 2π): the values look like degrees, so apply "
             "np.deg2rad, or set values to 'real'."
         )
-    wrapped = ", taken modulo 2π" if seen.outside is not None else ""
-    description = f"angles from {seen.minimum:.4g} to {seen.maximum:.4g}{wrapped}"
+    wrapped = ", taken modulo 2π" if values.outside is not None else ""
+    description = f"angles from {values.minimum:.4g} to {values.maximum:.4g}{wrapped}"
     return Form("angle", (), np.dtype(np.float32), description, _wrapped)
 
 
 def _wrapped(raw: np.ndarray) -> np.ndarray:
-    """Modulo 2π, below 2π in single precision too."""
+    """Return angles modulo 2π that are below 2π in single precision too."""
     angles = np.mod(raw.astype(np.float64), TWO_PI).astype(np.float32)
     return np.where(angles >= np.float32(TWO_PI), np.float32(0), angles)
 
 
-def _real(seen: Seen) -> Form:
-    integers = "" if seen.fraction else ", all integers: set values to 'level' if they are levels"
-    description = f"reals from {seen.minimum:.4g} to {seen.maximum:.4g}{integers}"
+def _real(values: ValueSummary) -> Form:
+    integers = "" if values.fraction else ", all integers: set values to 'level' if they are levels"
+    description = f"reals from {values.minimum:.4g} to {values.maximum:.4g}{integers}"
     return Form("real", (), np.dtype(np.float32), description, _unchanged)
 
 
@@ -222,4 +231,4 @@ def _unchanged(raw: np.ndarray) -> np.ndarray:
 
 
 RECOGNISE = {"auto": _automatic, "spin": _spin, "level": _level, "angle": _angle, "real": _real}
-"""`values` → what makes a `Form` of what was seen, or raises ValueError."""
+"""Functions that return the `Form` of a summary, or raise ValueError, by the argument `values`."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.lattices.geometry import Displacement
 from lightdan.simulation import heat_bath
+from lightdan.simulation.simulation import Simulation
 
 FORMAT = 2
 """Version of the files that `SpinHamiltonian.to_json` writes."""
@@ -84,7 +85,7 @@ class SpinHamiltonian:
         num_configurations: int,
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
-    ) -> heat_bath.chains.Simulation:
+    ) -> Simulation:
         """Draw configurations from e^{−H/T'}/Z by replica exchange.
 
         Args:
@@ -97,7 +98,7 @@ class SpinHamiltonian:
             self.moves(), temperature, num_configurations, seed=seed, progress=progress
         )
         rows = run.configurations.reshape(-1, *self.lattice_shape)
-        return heat_bath.chains.Simulation(rows, run.tau, run.updates_per_configuration)
+        return Simulation(rows, run.tau, run.updates_per_configuration)
 
     def to_json(self) -> str:
         """Return the content of a file that `load` reads."""

@@ -154,5 +154,5 @@ def _known_log_prob(trainer: Trainer, model: Architecture, split: str) -> Tensor
     system = trainer.datamodule
     if split == "test" and trainer.world_size == 1 and len(system.temperatures) == 1:
         log_prob = torch.cat(model.test_log_prob)
-        return log_prob if len(log_prob) == system.num_in("test") else None
+        return log_prob if len(log_prob) == system.data.num_in("test") else None
     return None

@@ -53,7 +53,7 @@ class Ensemble:
     @cached_property
     def configurations(self) -> Tensor:
         """Held-out configurations `(M, *lattice)` on the model's device."""
-        return self.system.rows(self.split, self.temperature, self.model.device)
+        return self.system.data.rows(self.split, self.temperature, self.model.device)
 
     @cached_property
     def log_prob(self) -> np.ndarray:

@@ -17,13 +17,14 @@ from matplotlib.figure import Figure
 
 from lightdan.architectures.base import Architecture
 from lightdan.data.files import whole_file, write_text
+from lightdan.data.splits import SPLITS
 from lightdan.interactions.fit import Undetermined
 from lightdan.measurements import table
 from lightdan.measurements.ensemble import NotMeasurable
 from lightdan.measurements.table import Reference, Row
 from lightdan.running import run_directory
 from lightdan.statistics import Bound, Estimate
-from lightdan.systems.base import SPLITS, System
+from lightdan.systems.base import System
 
 
 @dataclass
@@ -166,7 +167,7 @@ class Report:
         name, sides = type(system).__name__, " × ".join(map(str, system.lattice_shape))
         labels = [system.label(temperature) for temperature in system.temperatures]
         ends = f"{len(labels)} temperatures, {labels[0]} to {labels[-1]}"
-        numbers = [system.num_in(split) for split in SPLITS]
+        numbers = [system.data.num_in(split) for split in SPLITS]
         shares = ", ".join(
             f"{number:,} {use}"
             for number, use in zip(numbers, ("training", "validation", "test"), strict=True)

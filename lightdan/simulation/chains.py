@@ -4,12 +4,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lightdan.lattices.shapes import check_shape
 from lightdan.statistics import Estimate, autocorrelation_time
 
 NUM_CHAINS = 16
@@ -22,23 +22,6 @@ Advance: TypeAlias = Callable[[NDArray[Any], int], None]
 """Fill rows `(chains, rows, sites)` with the states of all chains, a number of updates apart."""
 Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Configurations in equilibrium, and how independent they are.
-
-    Args:
-        configurations: Shape ``(num_configurations, *shape)``; the rows of a Markov chain follow each
-            other, chain after chain.
-        tau: Integrated autocorrelation times by name of the observable, in rows of a chain; 1/2 is
-            independent.
-        updates_per_configuration: Updates between two rows of a chain.
-    """
-
-    configurations: NDArray[Any]
-    tau: dict[str, Estimate]
-    updates_per_configuration: int
 
 
 def run(
@@ -122,8 +105,7 @@ def validate(
     Raises:
         ValueError: An argument is out of its range, or a parameter is not finite; the message names it.
     """
-    if len(shape) not in (1, 2) or min(shape) < 1:
-        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
+    check_shape(shape)
     if not (math.isfinite(temperature) and temperature > 0.0):
         raise ValueError(f"temperature must be positive and finite, not {temperature}.")
     if num_configurations < 1:

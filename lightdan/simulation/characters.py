@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
+from lightdan.lattices.shapes import check_shape
 from lightdan.simulation.thermodynamics import Thermodynamics
 
 MAX_WIDTH = 4
@@ -79,8 +80,7 @@ def thermodynamics(shape: Sequence[int], temperature: float, coupling: float = 1
 
 def _sides(shape: Sequence[int], coupling: float) -> list[int]:
     """Validate the arguments and return two sides, the shorter first; a ring has the sides 1 and N."""
-    if len(shape) not in (1, 2) or min(shape) < 1:
-        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
+    check_shape(shape)
     if not math.isfinite(coupling):
         raise ValueError(f"coupling must be finite, not {coupling}.")
     if coupling < 0.0 and any(side > 1 and side % 2 for side in shape):

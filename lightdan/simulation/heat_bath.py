@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightdan.simulation import chains
 from lightdan.simulation.replica_exchange import exchange, num_pairs
+from lightdan.simulation.simulation import Simulation
 
 HOTTEST = 2.0
 """Highest temperature of the ladder, in units of the mean √Σ J² over the terms of a site."""
@@ -108,7 +109,7 @@ def simulate(
     *,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> chains.Simulation:
+) -> Simulation:
     """Draw from e^{−H/T}/Z by heat-bath sweeps and replica exchange.
 
     Independent ladders of replicas reach from T to temperatures at which the spins are nearly free.
@@ -159,7 +160,7 @@ def simulate(
         progress=progress,
     )
     names = ["energy", "abs_magnetization", *(f"overlap_{k}" for k in range(len(patterns)))]
-    return chains.Simulation(configurations, dict(zip(names, taus, strict=True)), spacing)
+    return Simulation(configurations, dict(zip(names, taus, strict=True)), spacing)
 
 
 def temperatures_of_ladder(interactions: Interactions, temperature: float) -> NDArray[np.float64]:

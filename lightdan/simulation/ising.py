@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -11,29 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
-from lightdan.statistics import Estimate
+from lightdan.simulation.simulation import Simulation
 
+OBSERVABLES = ("energy", "abs_magnetization", "magnetization")
 SITES_PER_CALL = 2**19
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Configurations in equilibrium, and how independent they are.
-
-    Args:
-        configurations: Spins ±1, shape ``(num_configurations, *shape)``; the rows of a Markov chain
-            follow each other, chain after chain.
-        tau_energy: Integrated autocorrelation time of E in rows of a chain; 1/2 is independent.
-        tau_abs_magnetization: The same of |m|.
-        tau_magnetization: The same of m.
-        updates_per_configuration: Updates between two rows of a chain.
-    """
-
-    configurations: NDArray[np.int8]
-    tau_energy: Estimate
-    tau_abs_magnetization: Estimate
-    tau_magnetization: Estimate
-    updates_per_configuration: int
 
 
 def simulate(
@@ -72,7 +52,7 @@ def simulate(
     chains.validate(shape, temperature, num_configurations, coupling=coupling, field=field)
     shape = tuple(shape)
     model = _model(shape, temperature, coupling, field)
-    configurations, (tau_energy, tau_abs, tau), spacing = chains.run(
+    configurations, taus, spacing = chains.run(
         chains.NUM_CHAINS,
         chains.in_threads(
             lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
@@ -85,7 +65,8 @@ def simulate(
         updates_per_call=SITES_PER_CALL // math.prod(shape),
         progress=progress,
     )
-    return Simulation(configurations.reshape(-1, *shape), tau_energy, tau_abs, tau, spacing)
+    tau = dict(zip(OBSERVABLES, taus, strict=True))
+    return Simulation(configurations.reshape(-1, *shape), tau, spacing)
 
 
 def energy(

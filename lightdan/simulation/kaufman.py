@@ -6,6 +6,7 @@ from typing import Any
 
 import mpmath
 
+from lightdan.lattices.shapes import check_shape
 from lightdan.simulation.thermodynamics import Thermodynamics
 
 # A separate context, independent of the precision that other users of mpmath set. 60 digits absorb the
@@ -78,8 +79,7 @@ def log_partition(shape: Sequence[int], beta: float) -> float:
 
 def _sides(shape: Sequence[int], coupling: float) -> list[int]:
     """Validate the arguments and return the sides that have bonds, the shorter first."""
-    if len(shape) not in (1, 2) or min(shape) < 1:
-        raise ValueError(f"shape must be one or two positive side lengths, not {tuple(shape)}.")
+    check_shape(shape)
     if not math.isfinite(coupling):
         raise ValueError(f"coupling must be finite, not {coupling}.")
     sides = sorted(side for side in shape if side > 1)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
-from lightdan.simulation.chains import Simulation
 from lightdan.simulation.hmc import HybridMonteCarlo
+from lightdan.simulation.simulation import Simulation
 
 Array = NDArray[np.float64]
 Function = Callable[[Any], Any]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
-from lightdan.simulation.chains import Simulation
 from lightdan.simulation.hmc import HybridMonteCarlo
+from lightdan.simulation.simulation import Simulation
 
 OBSERVABLES = ("action", "abs_magnetization", "phi2")
 NUM_CHAINS = 64

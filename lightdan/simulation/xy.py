@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.simulation import chains
-from lightdan.simulation.chains import Simulation
+from lightdan.simulation.simulation import Simulation
 
 TWO_PI = 2.0 * math.pi
 OBSERVABLES = ("energy", "abs_magnetization", "helicity_modulus", "vortex_pairs")

@@ -1,32 +1,39 @@
-"""The Gaussian scalar field on a periodic lattice, of which everything is known."""
+"""The Gaussian scalar field on a periodic lattice."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from lightdan.data.cache import Parts
 from lightdan.lattices import groups
+from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import gaussian_field
-from lightdan.systems.base import System, check_shape
+from lightdan.simulation.simulation import Parts, Simulation
+from lightdan.systems.base import System
 from lightdan.types import Configurations, PerConfiguration
 
 
 class GaussianField(System):
-    """S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ on a periodic ring or rectangle.
+    """Free scalar field φ on a periodic ring or rectangle, simulated and solved exactly.
+
+    S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ
 
     K has 2d + m² on its diagonal and −1 for each bond; its modes are K_k = m² + Σ_μ 2 (1 − cos k_μ).
-    There is no temperature: T = 1 in formulas that have one. The fields are exact and independent, by
-    the Fourier transform. (I. Montvay and G. Münster, Quantum Fields on a Lattice, section 2.)
+    There is no temperature: T = 1 in formulas that have one. The Fourier transform draws independent
+    fields.
 
     Args:
         shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
-        mass2: m².
-        kwargs: Of `System`: num_configurations, batch_size, splits, seed, cache_dir, max_memory_gb.
+        mass2: Squared mass m² in lattice units.
+        kwargs: Further arguments of `System`: num_configurations, batch_size, splits, seed, cache_dir,
+            max_memory_gb.
 
     Raises:
         ValueError: mass2 is not positive.
+
+    References:
+        I. Montvay and G. Münster, Quantum Fields on a Lattice (1994), section 2.
 
     Example:
         >>> round(GaussianField(shape=(10,), mass2=4.0).exact_values(1.0)["nll"], 5)
@@ -41,25 +48,23 @@ class GaussianField(System):
         self.lattice_shape = check_shape(shape)
         if not 0 < mass2 < math.inf:
             raise ValueError(
-                f"mass2 must be positive and finite, not {mass2}: else nothing holds the field's mean."
+                f"mass2 must be positive and finite, so that the field has a mean, but is {mass2}."
             )
         self.mass2 = mass2
         self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
 
     def parameters(self) -> dict[str, Any]:
-        """m²."""
+        """Return m²."""
         return {"mass2": self.mass2}
 
     def label(self, temperature: float) -> str:
-        """By m²."""
+        """Return m² as the name, because there is no temperature."""
         return f"mass2={self.mass2:g}"
 
-    def simulate(
-        self, temperature: float, seed: int, progress: Callable[[int], None]
-    ) -> tuple[np.ndarray | Parts, dict[str, float]]:
-        """Independent fields."""
+    def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
+        """Draw independent fields."""
 
-        def parts() -> Any:
+        def parts() -> Iterator[np.ndarray]:
             for part in gaussian_field.sample(
                 self.lattice_shape, self.mass2, self.num_configurations, seed
             ):
@@ -67,12 +72,12 @@ class GaussianField(System):
                 yield part.astype(np.float32)
 
         shape = (self.num_configurations, *self.lattice_shape)
-        return Parts(shape, np.dtype(np.float32), parts()), {}
+        return Simulation(Parts(shape, np.dtype(np.float32), parts()))
 
     def action(
         self, configurations: Configurations, temperature: PerConfiguration | float = 1.0
     ) -> PerConfiguration:
-        """S `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        """Return S `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
         density = self.mass2 * configurations.square()
         for axis in range(1, configurations.ndim):
             density = density + (configurations.roll(-1, axis) - configurations).square()
@@ -80,15 +85,15 @@ class GaussianField(System):
 
     @property
     def spectrum(self) -> np.ndarray:
-        """K_k `(*lattice)`."""
+        """Eigenvalues K_k of K `(*lattice)`."""
         return gaussian_field.spectrum(self.lattice_shape, self.mass2)
 
     def propagator(self) -> np.ndarray:
-        """⟨φ_0 φ_x⟩ `(*lattice)`."""
+        """Return ⟨φ_0 φ_x⟩ `(*lattice)`."""
         return gaussian_field.propagator(self.lattice_shape, self.mass2)
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Ln Z, the smallest NLL, ⟨S⟩ a site, ⟨φ²⟩, and the mean and mean modulus of Σφ/N."""
+        """Return ln Z, the entropy as `nll`, ⟨S⟩ per site, ⟨φ²⟩, and mean and mean modulus of Σφ/N."""
         log_z = gaussian_field.log_partition(self.lattice_shape, self.mass2)
         return {
             "ln_z": log_z,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.cache import Parts
 from lightdan.lattices import groups
 from lightdan.simulation import paths
+from lightdan.simulation.simulation import Parts, Simulation
 from lightdan.simulation.transfer_matrix import TransferMatrix
-from lightdan.systems.base import System, autocorrelation_times
+from lightdan.systems.base import System
 from lightdan.types import Configurations, PerConfiguration
 
 SAMPLERS = ("transfer_matrix", "metropolis", "hmc")
@@ -21,22 +21,28 @@ Potential = Callable[[Any], Any]
 
 
 class Path(System):
-    """S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], x_N = x_0, a = β/N, and p(x) = e^{−S} / ∫ dx e^{−S}.
+    """Path x_0, …, x_{N−1} of a quantum particle in imaginary time, closed by x_N = x_0.
 
-    The mass and ħ are 1, and Z = (2πa)^{−N/2} ∫ dx e^{−S} = tr e^{−βH} as a → 0. The paths are exact
-    and independent, drawn by the transfer matrix; beside it there are two Markov chains. In tables and
-    files T = 1/β. Exact are ln Z, moments, ⟨S⟩, the correlator and the spectrum, by diagonalisation.
+    S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], a = β/N
+
+    Mass and ħ are 1. The partition function Z = (2πa)^{−N/2} ∫ dx e^{−S} tends to tr e^{−βH} as a → 0.
+
+    The transfer matrix draws exact, independent paths; two Markov chains are there for comparison. In
+    tables and files T = 1/β. Diagonalisation yields ln Z, the moments, ⟨S⟩, the correlator and the
+    spectrum exactly.
 
     Args:
-        potential: V: the coefficients c_0, c_1, … of Σ_k c_k x^k, or a function of a tensor, by torch or
-            in plain arithmetic (as ``metropolis`` needs), in a configuration ``module.function``.
-        beta: β, one number or a list.
-        num_slices: N.
+        potential: Potential V: coefficients c_0, c_1, … of Σ_k c_k x^k, or a function of a tensor. The
+            function uses torch or, for ``metropolis``, plain arithmetic; in a configuration file write
+            ``module.function``.
+        beta: Inverse temperature β, one number or a list.
+        num_slices: Number of time slices N.
         sampler: ``transfer_matrix`` (exact), ``metropolis`` (local sweeps) or ``hmc``.
-        kwargs: Of `System`: num_configurations, batch_size, splits, seed, cache_dir, max_memory_gb.
+        kwargs: Further arguments of `System`: num_configurations, batch_size, splits, seed, cache_dir,
+            max_memory_gb.
 
     Raises:
-        ValueError: β is not positive, N < 3, V is unbounded below or does not confine the path.
+        ValueError: β is not positive, N < 3, or V is unbounded below or does not confine the path.
 
     Example:
         >>> harmonic = Path(potential=[0, 0, 0.5], beta=4.0, num_slices=16)
@@ -71,51 +77,44 @@ class Path(System):
         self.symmetric = is_even(self.potential)
         if self.symmetric:
             self.symmetries = ("z2", *self.symmetries)
-        self._solved: dict[float, TransferMatrix] = {}
+        self._solutions: dict[float, TransferMatrix] = {}
 
     def parameters(self) -> dict[str, Any]:
-        """The sampler and V, known by its values at 65 points."""
+        """Return the sampler and the values of V at 65 points."""
         values = self.potential(np.linspace(-4, 4, 65)).tolist()
         return {"potential": values, "sampler": self.sampler}
 
     def label(self, temperature: float) -> str:
-        """By β."""
+        """Return β as the name of the temperature."""
         return f"beta={1 / temperature:g}"
 
     def solution(self, temperature: float) -> TransferMatrix:
-        """The transfer matrix at β = 1/T, diagonalised once."""
-        if temperature not in self._solved:
-            solved = TransferMatrix(self.potential, 1 / temperature, self.num_sites)
-            self._solved[temperature] = solved
-        return self._solved[temperature]
+        """Return the transfer matrix at β = 1/T, which is diagonalised once."""
+        if temperature not in self._solutions:
+            solution = TransferMatrix(self.potential, 1 / temperature, self.num_sites)
+            self._solutions[temperature] = solution
+        return self._solutions[temperature]
 
-    def simulate(
-        self, temperature: float, seed: int, progress: Callable[[int], None]
-    ) -> tuple[np.ndarray | Parts, dict[str, float]]:
-        """Independent paths, or those of a Markov chain with their autocorrelation times."""
+    def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
+        """Draw independent paths, or run the Markov chain named by `sampler`."""
         num, beta = self.num_configurations, 1 / temperature
         if self.sampler == "transfer_matrix":
-            drawn = self.solution(temperature).sample(num, seed, progress)
-            parts = (part.astype(np.float32) for part in drawn)
-            return Parts((num, *self.lattice_shape), np.dtype(np.float32), parts), {}
+            draws = self.solution(temperature).sample(num, seed, progress)
+            parts = (part.astype(np.float32) for part in draws)
+            return Simulation(Parts((num, *self.lattice_shape), np.dtype(np.float32), parts))
         options: dict[str, Any] = {"symmetric": self.symmetric, "seed": seed, "progress": progress}
         if self.sampler == "metropolis":
-            run = paths.metropolis(self.function, beta, self.num_sites, num, **options)
-        else:
-            run = paths.hmc(self.potential, self.force, beta, self.num_sites, num, **options)
-        return run.configurations, {
-            **autocorrelation_times(run.tau),
-            "updates_per_configuration": run.updates_per_configuration,
-        }
+            return paths.metropolis(self.function, beta, self.num_sites, num, **options)
+        return paths.hmc(self.potential, self.force, beta, self.num_sites, num, **options)
 
     def potential(self, x: Any) -> Any:
-        """V of a number, a tensor or an array, elementwise."""
+        """Return V of a number, a tensor or an array, elementwise."""
         if isinstance(x, np.ndarray):
             return self.function(torch.from_numpy(np.ascontiguousarray(x))).numpy()
         return self.function(x)
 
     def force(self, x: np.ndarray) -> np.ndarray:
-        """V'(x), by automatic differentiation."""
+        """Return V'(x), by automatic differentiation."""
         values = torch.from_numpy(x).requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self.function(values).sum(), values)
@@ -124,45 +123,45 @@ class Path(System):
     def kinetic(
         self, configurations: Configurations, temperature: PerConfiguration | float
     ) -> PerConfiguration:
-        """Σ (x_{i+1} − x_i)²/2a `(B,)`."""
+        """Return the kinetic action Σ (x_{i+1} − x_i)²/2a `(B,)`."""
         steps = configurations.roll(-1, 1) - configurations
         return steps.square().sum(1) * temperature * self.num_sites / 2
 
     def potential_action(
         self, configurations: Configurations, temperature: PerConfiguration | float
     ) -> PerConfiguration:
-        """Σ a V(x_i) `(B,)`."""
+        """Return the potential action Σ a V(x_i) `(B,)`."""
         values: Tensor = self.potential(configurations)
         return values.sum(1) / (temperature * self.num_sites)
 
     def action(
         self, configurations: Configurations, temperature: PerConfiguration | float
     ) -> PerConfiguration:
-        """S `(B,)`."""
+        """Return S `(B,)`."""
         kinetic = self.kinetic(configurations, temperature)
         return kinetic + self.potential_action(configurations, temperature)
 
     def log_measure(self, temperature: float) -> float:
-        """−(N/2) ln 2πa."""
+        """Return −(N/2) ln 2πa."""
         return -self.num_sites / 2 * math.log(2 * math.pi / (temperature * self.num_sites))
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Ln Z, the smallest NLL `entropy`, ⟨S⟩ and its parts, ⟨x²⟩, ⟨x⁴⟩, and `gap` = E_1 − E_0."""
-        solved = self.solution(temperature)
-        energies = solved.energies
+        """Return ln Z, the entropy, ⟨S⟩ and its parts, ⟨x²⟩, ⟨x⁴⟩, and the gap E_1 − E_0."""
+        solution = self.solution(temperature)
+        energies = solution.energies
         return {
-            "ln_z": solved.log_partition,
-            "entropy": solved.entropy(),
-            "action": solved.mean_action(),
-            "kinetic": solved.mean_kinetic(),
-            "potential": solved.mean(self.potential) / temperature,
-            "x2": solved.mean(np.square),
-            "x4": solved.mean(lambda x: x**4),
+            "ln_z": solution.log_partition,
+            "entropy": solution.entropy(),
+            "action": solution.mean_action(),
+            "kinetic": solution.mean_kinetic(),
+            "potential": solution.mean(self.potential) / temperature,
+            "x2": solution.mean(np.square),
+            "x4": solution.mean(lambda x: x**4),
             "gap": float(energies[1] - energies[0]),
         }
 
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
-        """S and its kinetic and potential parts, and the means of x² and x⁴ over the slices."""
+        """Return S, its kinetic and potential parts, and the means of x² and x⁴ over the slices."""
         return {
             "action": lambda s: self.action(s, temperature),
             "kinetic": lambda s: self.kinetic(s, temperature),
@@ -173,18 +172,22 @@ class Path(System):
 
 
 class DoubleWell(Path):
-    """A `Path` in V(x) = (λ/4)(x² − v²)²; it tunnels between the minima ±v by kinks.
+    """Path in a double well, which tunnels between the minima ±v by kinks.
+
+    V(x) = (λ/4)(x² − v²)²
 
     A kink is x = ±v tanh(μ(τ − τ_0)/√2) with μ = v√λ, and costs the action √(8/9) μ³/λ.
-    (arXiv:2405.10493.)
 
     Args:
-        beta: β, one number or a list.
-        num_slices: N.
-        minimum: v.
-        strength: λ.
-        kwargs: Of `Path`: sampler; of `System`: num_configurations, batch_size, splits, seed,
-            cache_dir, max_memory_gb.
+        beta: Inverse temperature β, one number or a list.
+        num_slices: Number of time slices N.
+        minimum: Position v of the right minimum.
+        strength: Strength λ of the potential.
+        kwargs: Further arguments of `Path` (sampler) and `System`: num_configurations, batch_size,
+            splits, seed, cache_dir, max_memory_gb.
+
+    References:
+        arXiv:2405.10493.
 
     Example:
         >>> system = DoubleWell(beta=20.0)
@@ -202,8 +205,8 @@ class DoubleWell(Path):
     ) -> None:
         if not (0 < strength < math.inf and 0 < minimum < math.inf):
             raise ValueError(
-                f"strength and minimum must be positive, not {strength} and {minimum}: else there are "
-                "no two wells, or the potential is unbounded below."
+                f"strength and minimum must be positive and finite, not {strength} and {minimum}: "
+                "otherwise there are no two wells, or the potential is unbounded below."
             )
         self.minimum, self.strength = minimum, strength
         square = minimum**2
@@ -212,28 +215,32 @@ class DoubleWell(Path):
 
     @cached_property
     def kink_action(self) -> float:
-        """√(8/9) μ³/λ = ∫ √(2V) dx from −v to v."""
+        """Action of a kink, √(8/9) μ³/λ = ∫ √(2V) dx from −v to v."""
         return math.sqrt(8 / 9) * self.minimum**3 * math.sqrt(self.strength)
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Those of a path, and the mean number of kinks."""
+        """Return the exact values of a path and the mean number of kinks."""
         kinks = self.solution(temperature).mean_passages(self.minimum / 2)
         return {**super().exact_values(temperature), "kinks": kinks}
 
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Those of a path, and the number of kinks."""
-        found = super().observables(temperature)
-        found["kinks"] = lambda s: count_kinks(s, self.minimum / 2)
-        return found
+        """Return the observables of a path and the number of kinks."""
+        functions = super().observables(temperature)
+        functions["kinks"] = lambda s: count_kinks(s, self.minimum / 2)
+        return functions
 
 
 def count_kinks(paths: Configurations, threshold: float) -> PerConfiguration:
-    """Passages from below −c to above c or back, around the ring `(B,)`: sign changes with hysteresis.
+    """Count the passages from below −c to above c or back around the ring `(B,)`.
 
-    Unlike the plain sign changes their number has a limit as a → 0.
+    They are sign changes with hysteresis. Unlike plain sign changes their number has a limit as a → 0.
+
+    Args:
+        paths: Paths `(B, N)`.
+        threshold: Threshold c.
     """
     sign = (paths > threshold).to(paths.dtype) - (paths < -threshold).to(paths.dtype)
-    # Twice around, so that the beginning knows the last sign before it.
+    # Twice around the ring, because the first slices need the last sign before them.
     sign = torch.cat([sign, sign], dim=1)
     position = torch.arange(sign.shape[1], device=sign.device).expand_as(sign)
     last = torch.where(sign != 0, position, 0).cummax(1).values
@@ -242,10 +249,16 @@ def count_kinks(paths: Configurations, threshold: float) -> PerConfiguration:
 
 
 def polynomial(coefficients: Sequence[float]) -> Potential:
-    """V(x) = Σ_k c_k x^k, by Horner's rule, of numbers and arrays."""
+    """Return V(x) = Σ_k c_k x^k as a function of numbers and arrays, by Horner's rule.
+
+    Raises:
+        ValueError: there is no coefficient, or one is not finite.
+    """
     constants = tuple(float(c) for c in coefficients)
     if not constants or not all(map(math.isfinite, constants)):
-        raise ValueError(f"potential must be finite coefficients c_0, c_1, …, not {coefficients}.")
+        raise ValueError(
+            f"potential must be a list of finite coefficients c_0, c_1, …, not {coefficients}."
+        )
 
     def potential(x: Any) -> Any:
         value = constants[-1] + 0.0 * x
@@ -257,10 +270,10 @@ def polynomial(coefficients: Sequence[float]) -> Potential:
 
 
 def check_confining(potential: Potential, force: Potential) -> None:
-    """Refuse a potential that does not hold the path.
+    """Raise ValueError unless the potential confines the path.
 
     Raises:
-        ValueError: it falls or stays level to one side, or V and V' cannot be evaluated for a tensor.
+        ValueError: V falls or stays level to one side, or V or V' cannot be evaluated for a tensor.
     """
     try:
         with np.errstate(over="ignore"):
@@ -271,16 +284,16 @@ def check_confining(potential: Potential, force: Potential) -> None:
     except Exception as error:
         raise ValueError(
             f"potential or its derivative cannot be evaluated for a tensor ({type(error).__name__}: "
-            f"{error}): write it by torch functions or in plain arithmetic."
+            f"{error}): use torch functions or plain arithmetic."
         ) from error
     if not confining:
         raise ValueError(
-            "The potential is unbounded below or does not confine the path: V must grow to both sides, "
-            "as a polynomial of even degree with a positive last coefficient does."
+            "The potential is unbounded below or does not confine the path: use one that grows to both "
+            "sides, like a polynomial of even degree with a positive last coefficient."
         )
 
 
 def is_even(potential: Potential) -> bool:
-    """Whether V(x) = V(−x)."""
+    """Return whether V(x) = V(−x) at 65 points."""
     x = np.linspace(0, 4, 65)
     return bool(np.allclose(potential(x), potential(-x), rtol=1e-12, atol=1e-12))

@@ -1,13 +1,15 @@
-"""Images of films of known Hamiltonian, by a synthetic microscope."""
+"""Images of films with a known Hamiltonian, by a synthetic microscope."""
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from lightdan.data.files import whole_file
+from lightdan.data.samples import Samples
 from lightdan.images.files import extra
 from lightdan.images.microscope import Microscope, film
 from lightdan.progress import progress_bar
@@ -15,24 +17,26 @@ from lightdan.systems.kerr_images import KerrImages
 
 
 class SyntheticKerrImages(KerrImages):
-    """Images by a synthetic microscope of films with H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³.
+    """Synthetic microscope images of periodic films in equilibrium at T.
 
-    The films are periodic, in equilibrium at T, and their spins 4 × 4 pixels. The images are written to
-    the cache as the pages of one TIFF file, and read like any others.
+    H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³
+
+    A spin is 4 × 4 pixels. The images are written to the cache as pages of one TIFF file, and read like
+    any others.
 
     Args:
         film: Rows and columns of spins.
         num_images: Number of films.
-        dipolar: D, in units of J; stripes are seen at D = 0.6 and T = 1.
-        contrast: Relative difference of the light of up and down.
-        blur: Standard deviation of the point spread function, in pixels.
-        photons: Electrons of a pixel, whose square root is the noise; 0 is no noise.
-        gradient: Relative change of the illumination across the image.
-        drift: Standard deviation of the film's step from image to image, in pixels.
-        scale_bar: Whether a white bar is burnt in.
-        temperature: T, in units of J.
+        dipolar: Dipolar coupling D in units of J; stripes appear at D = 0.6 and T = 1.
+        contrast: Relative difference in brightness between up and down.
+        blur: Standard deviation of the point spread function in pixels.
+        photons: Mean number of electrons in a pixel, with shot noise; 0 is no noise.
+        gradient: Relative change of the illumination across an image.
+        drift: Standard deviation of the film's shift from image to image in pixels.
+        scale_bar: Whether to draw a white scale bar.
+        temperature: Temperature T in units of J.
         site_size: Side of a site in pixels.
-        kwargs: Of `KerrImages`.
+        kwargs: Further arguments of `KerrImages`.
     """
 
     def __init__(
@@ -68,10 +72,10 @@ class SyntheticKerrImages(KerrImages):
         self.path = str(self.cache_dir / f"kerr-images-{name}.tif")
 
     def prepare_data(self) -> None:
-        """Simulate the films and write their images, unless they are there."""
+        """Simulate the films and write their images, unless they are in the cache."""
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
-            if not os.path.exists(self.path):
+            if not Path(self.path).exists():
                 self._write()
 
     def _write(self) -> None:
@@ -79,18 +83,11 @@ class SyntheticKerrImages(KerrImages):
         number, temperature = self.num_images or 1, self.temperatures[0]
         with progress_bar(f"Simulating films of {rows} × {columns}", number) as advance:
             films = film(self.film, temperature, number, self.dipolar, self.seed, advance)
-        temporary = f"{self.path}.{os.getpid()}.tmp"
-        try:
-            with extra("tifffile").TiffWriter(temporary) as tiff:
-                for image in self.microscope.images(films, self.seed):
-                    tiff.write(image, contiguous=True)
-            os.replace(temporary, self.path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        with whole_file(Path(self.path)) as temporary, extra("tifffile").TiffWriter(temporary) as tiff:
+            for image in self.microscope.images(films, self.seed):
+                tiff.write(image, contiguous=True)
 
-    def setup(self, stage: str | None = None) -> None:
-        """Read them; at the first call only."""
-        if self._configurations is None:
-            self.prepare_data()
-        super().setup(stage)
+    def load(self) -> Samples:
+        """Return the patches of the images, which are written where they are missing."""
+        self.prepare_data()
+        return super().load()

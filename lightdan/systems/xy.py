@@ -3,29 +3,33 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lightdan.lattices import groups
+from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import characters, xy
+from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.base import System, autocorrelation_times, check_shape
+from lightdan.systems.base import System
 from lightdan.types import Configurations, PerConfiguration
 
 
 class XY(System):
-    """H = −J Σ_<ij> cos(θ_i − θ_j), angles θ in [0, 2π) on a periodic ring or rectangle.
+    """XY model of angles θ in [0, 2π) on a periodic ring or rectangle.
 
-    The configurations come from over-relaxation, heat-bath sweeps and Wolff clusters, spaced so that
-    the integrated autocorrelation times of E, |m| and the helicity modulus are below one
-    configuration. Exact results, in the measure dθ/2π, are those of the character expansion, on rings
-    and on rectangles with a side of at most 4.
+    H = −J Σ_<ij> cos(θ_i − θ_j)
+
+    The configurations come from over-relaxation, heat-bath sweeps and Wolff clusters. They are spaced so
+    that the integrated autocorrelation times of E, |m|, helicity modulus and vortex pairs are below one
+    configuration. Exact results, in the measure dθ/2π, come from the character expansion, on rings and
+    on rectangles with a side of at most 4.
 
     Args:
         shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
-        coupling: J; positive is ferromagnetic.
-        kwargs: Of `System`: temperature, num_configurations, batch_size, splits, seed, cache_dir.
+        coupling: Coupling J; positive is ferromagnetic.
+        kwargs: Further arguments of `System`: temperature, num_configurations, batch_size, splits, seed,
+            cache_dir.
 
     Example:
         >>> import torch
@@ -44,14 +48,12 @@ class XY(System):
         self.symmetries = (*groups.SPIN_OPERATIONS, *spatial)
 
     def parameters(self) -> dict[str, Any]:
-        """J."""
+        """Return J."""
         return {"coupling": self.coupling}
 
-    def simulate(
-        self, temperature: float, seed: int, progress: Callable[[int], None]
-    ) -> tuple[np.ndarray, dict[str, float]]:
-        """Configurations by cluster updates, with the autocorrelation times of the observables."""
-        run = xy.simulate(
+    def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
+        """Draw configurations by over-relaxation, heat-bath sweeps and cluster updates."""
+        return xy.simulate(
             self.lattice_shape,
             temperature,
             self.num_configurations,
@@ -59,28 +61,28 @@ class XY(System):
             seed=seed,
             progress=progress,
         )
-        return run.configurations, {
-            **autocorrelation_times(run.tau),
-            "updates_per_configuration": run.updates_per_configuration,
-        }
 
     def bonds(self, configurations: Configurations) -> list[Tensor]:
-        """θ_j − θ_i along each axis `(B, *lattice)`; a side of one site has no bonds."""
+        """Return θ_j − θ_i along each axis `(B, *lattice)`; a side of one site has no bonds."""
         axes = [axis for axis, side in enumerate(self.lattice_shape, start=1) if side > 1]
         return [configurations.roll(-1, axis) - configurations for axis in axes]
 
     def energy(self, configurations: Configurations) -> PerConfiguration:
-        """H(θ), each bond counted once; a side of two sites has two bonds between them."""
+        """Return H(θ) `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
         total = configurations.new_zeros(len(configurations))
         for bond in self.bonds(configurations):
             total -= self.coupling * torch.cos(bond).flatten(1).sum(1)
         return total
 
     def helicity_modulus(self, configurations: Configurations, temperature: float) -> PerConfiguration:
-        """Υ = J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N), the mean over the axes, in units of J `(B,)`.
+        """Return the helicity modulus Υ averaged over the axes, in units of J `(B,)`.
 
-        Its mean over the ensemble is the stiffness ∂²F/∂φ² against a twist φ a bond. (S. Teitel and
-        C. Jayaprakash, Phys. Rev. B 27, 598.)
+        Υ = J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N)
+
+        Its mean over the ensemble is the stiffness ∂²F/∂φ² against a twist φ per bond.
+
+        References:
+            S. Teitel and C. Jayaprakash, Phys. Rev. B 27, 598 (1983).
         """
         directions = []
         for bond in self.bonds(configurations):
@@ -90,15 +92,15 @@ class XY(System):
         return torch.stack(directions).mean(0)
 
     def exact(self, temperature: float) -> Thermodynamics | None:
-        """The character expansion's result, where the lattice is narrow enough and not frustrated."""
+        """Return the character expansion, or None where the lattice is too wide or frustrated."""
         try:
             return characters.thermodynamics(self.lattice_shape, temperature, self.coupling)
         except ValueError:
             return None
 
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Energy, |m|, vortex pairs and the helicity modulus, a site."""
-        found = super().observables(temperature)
+        """Return energy, |m|, vortex pairs and helicity modulus, per site."""
+        functions = super().observables(temperature)
         if max(self.lattice_shape) > 1:
-            found["helicity_modulus"] = lambda s: self.helicity_modulus(s, temperature)
-        return found
+            functions["helicity_modulus"] = lambda s: self.helicity_modulus(s, temperature)
+        return functions

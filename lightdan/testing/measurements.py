@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.made import MADE
+from lightdan.data.samples import Samples
 from lightdan.interactions.fit import Undetermined
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
@@ -35,8 +36,8 @@ class _Unknown(System):
         super().__init__(num_configurations=200, splits=(0.25, 0.25, 0.5))
         self.lattice_shape, self.boundary = shape, boundary
         self.site_kind, self.levels = site["site_kind"], site["levels"]
-        self.tau_int = [0.5]
-        self.load(random_configurations(dict(site), shape, 200).float(), [200])
+        rows = random_configurations(dict(site), shape, 200).float()
+        self.data = Samples.split(rows, [200], self.temperatures, [0.5], self.splits, self.seed)
 
 
 KINDS = {"spin": (-1, 1), "level": (0, 1, 3), "angle": (), "real": ()}

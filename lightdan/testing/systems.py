@@ -1,4 +1,4 @@
-"""What every system owes."""
+"""Property tests for systems."""
 
 import math
 from pathlib import Path
@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from lightdan.data.splits import SPLITS
 from lightdan.lattices.groups import OPERATIONS, SPIN_OPERATIONS, spatial_operations
 from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.base import SITE_KINDS, SPLITS, System
+from lightdan.systems.base import SITE_KINDS, System
 from lightdan.testing.states import all_configurations
 
 
 class SystemTests:
-    """What every system owes; a subclass gives `make`, small enough to be simulated in a second.
+    """Property tests for systems; subclass and implement `make`.
 
-    Up to 65,536 states everything is compared with their enumeration.
+    Keep the system small enough to be simulated in a second. With at most 65,536 states everything is
+    compared with their enumeration.
 
     Example:
         A file of tests for a system of your own::
@@ -28,19 +30,19 @@ class SystemTests:
     """
 
     def make(self, **kwargs: Any) -> System:
-        """The system, with the arguments of `System` passed on to it."""
+        """Return a small system, with the keyword arguments passed on to `System`."""
         raise NotImplementedError
 
     @pytest.fixture
     def system(self, tmp_path: Path) -> System:
-        """2,000 configurations, set up, in a cache of their own."""
+        """Return a system with 2,000 configurations in a cache of its own, set up."""
         system = self.make(num_configurations=2000, batch_size=100, cache_dir=str(tmp_path))
         system.prepare_data()
         system.setup()
         return system
 
     def test_declares_what_it_is(self, system: System) -> None:
-        """Lattice, sites and symmetries make sense."""
+        """Check that lattice, sites and symmetries are consistent."""
         assert all(isinstance(side, int) and side > 0 for side in system.lattice_shape)
         assert system.site_kind in SITE_KINDS
         assert system.boundary in ("periodic", "open", "window")
@@ -50,7 +52,7 @@ class SystemTests:
         assert {*internal, *spatial} >= {*system.symmetries}
 
     def test_batches_have_the_promised_form(self, system: System) -> None:
-        """(B, *lattice), values among the levels, a temperature of the system beside each."""
+        """Check shape `(B, *lattice)`, values and temperatures of all batches, and the split."""
         loaders = system.train_dataloader(), system.val_dataloader(), system.test_dataloader()
         for name, loader in zip(SPLITS, loaders, strict=True):
             batches = list(loader)
@@ -59,14 +61,14 @@ class SystemTests:
             assert s.dtype == temperature.dtype == torch.float32
             assert torch.isin(temperature, torch.tensor(system.temperatures)).all()
             assert not system.levels or torch.isin(s, torch.tensor(system.levels)).all()
-            whole = system.num_in(name)
-            assert len(s) == len(temperature) == (whole // 100 * 100 if name == "train" else whole)
+            num = system.data.num_in(name)
+            assert len(s) == len(temperature) == (num // 100 * 100 if name == "train" else num)
             assert name != "train" or {len(batch.temperature) for batch in batches} == {100}
-        rows = torch.cat([system._indices[name] for name in SPLITS])
-        assert len(rows.unique()) == len(rows) == sum(map(system.num_in, SPLITS))
+        rows = torch.cat([system.data.indices[name] for name in SPLITS])
+        assert len(rows.unique()) == len(rows) == sum(map(system.data.num_in, SPLITS))
 
     def test_same_seed_same_data(self, system: System, tmp_path: Path) -> None:
-        """Simulated again from nothing, bit for bit, whatever ran before; another seed gives others."""
+        """Check that the same seed gives the same data bit for bit, and another seed different ones."""
         np.random.seed(1)
         torch.manual_seed(1)
         again, other = (
@@ -74,14 +76,14 @@ class SystemTests:
             for seed in (0, 1)
         )
         for temperature in system.temperatures:
-            expected = system.rows("test", temperature)
-            assert torch.equal(again.rows("test", temperature), expected)
-            assert not torch.equal(other.rows("test", temperature), expected)
+            expected = system.data.rows("test", temperature)
+            assert torch.equal(again.data.rows("test", temperature), expected)
+            assert not torch.equal(other.data.rows("test", temperature), expected)
 
     def test_energy_and_observables_are_one_number_each(self, system: System) -> None:
-        """(B,), finite, and S(g s) = S(s) for every element of every declared operation."""
+        """Check that observables are finite `(B,)`, and S(g s) = S(s) for every declared symmetry."""
         temperature = system.temperatures[0]
-        s = system.rows("test", temperature)[:20].double()
+        s = system.data.rows("test", temperature)[:20].double()
         for name, observable in system.observables(temperature).items():
             assert observable(s).shape == (len(s),), name
             assert observable(s).isfinite().all(), name
@@ -93,9 +95,9 @@ class SystemTests:
                 torch.testing.assert_close(system.action(image, temperature), expected, msg=name)
 
     def test_exact_values_are_those_of_the_simulation(self, system: System) -> None:
-        """Each observable whose exact mean is known, within 4 standard errors."""
-        for tau, t in zip(system.tau_int, system.temperatures, strict=True):
-            s = torch.cat([system.rows(name, t) for name in SPLITS]).double()
+        """Check each observable with a known mean, within 4 standard errors."""
+        for tau, t in zip(system.data.tau_int, system.temperatures, strict=True):
+            s = torch.cat([system.data.rows(name, t) for name in SPLITS]).double()
             exact, observables = system.exact_values(t), system.observables(t)
             for name in exact.keys() & observables.keys():
                 values = observables[name](s)
@@ -103,11 +105,11 @@ class SystemTests:
                 assert abs(values.mean() - exact[name]) < 4 * error + 1e-6, name
 
     def test_simulation_and_exact_results_agree(self, system: System) -> None:
-        """⟨H⟩ within 4 standard errors; F, E, C and S those of the enumeration to 1e-8."""
+        """Check ⟨H⟩ within 4 standard errors, and F, E, C and S against the enumeration to 1e-8."""
         few = system.levels and len(system.levels) ** system.num_sites <= 2**16
         if not system.has_energy or not (few or system.exact(system.temperatures[0])):
             pytest.skip("no energy, or nothing exact to compare with")
-        for tau, t in zip(system.tau_int, system.temperatures, strict=True):
+        for tau, t in zip(system.data.tau_int, system.temperatures, strict=True):
             exact = system.exact(t)
             if few:
                 energy = system.energy(all_configurations(system.lattice_shape, system.levels))
@@ -120,6 +122,7 @@ class SystemTests:
                 exact = Thermodynamics(*enumerated)
             assert exact is not None
             assert exact.free_energy == pytest.approx(exact.energy - t * exact.entropy, rel=1e-8)
-            measured = torch.cat([system.energy(system.rows(name, t)).double() for name in SPLITS])
+            s = torch.cat([system.data.rows(name, t) for name in SPLITS])
+            measured = system.energy(s).double()
             error = math.sqrt(2 * max(tau, 0.5) * exact.specific_heat * t**2 / len(measured))
             assert abs(measured.mean().item() - exact.energy) < 4 * error

@@ -283,7 +283,7 @@ def test_checkpoint_of_another_system_is_refused_before_any_work(arguments, caps
 
 
 PLUGIN = '''
-from lightdan import Architecture, System, MADE
+from lightdan import Architecture, MADE, Simulation, System
 import numpy as np
 
 class Coins(System):
@@ -295,7 +295,7 @@ class Coins(System):
         self.symmetries = ("reflection",)
     def simulate(self, temperature, seed, progress):
         draws = np.random.default_rng(seed).random((self.num_configurations, 5))
-        return np.where(draws < self.bias, 1, -1).astype(np.int8), {}
+        return Simulation(np.where(draws < self.bias, 1, -1).astype(np.int8))
 
 class Deep(MADE):
     """MADE of three layers."""

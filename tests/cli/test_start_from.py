@@ -42,7 +42,7 @@ def trained(tmp_path):
 
 def divergence(model, system, temperature):
     """KL(p‖p_θ) by the exact ln Z, on simulated configurations."""
-    s = system.rows("test", temperature)
+    s = system.data.rows("test", temperature)
     with torch.no_grad():
         excess = -model.log_prob(s) - system.energy(s) / temperature
     return excess.mean().item() - system.exact(temperature).log_partition

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.data.cache import CachedArray, write_hdf5
+from lightdan.data.cache import CachedSimulation, write_hdf5
 from lightdan.data.loader import BatchLoader
-from lightdan.data.splits import derive_seed, split
+from lightdan.data.splits import derive_seed, split_rows
+from lightdan.simulation.simulation import Simulation
+from lightdan.statistics import Estimate
 
 KEY = {"system": "x", "seed": 1}
 
@@ -77,14 +79,14 @@ def test_memory_map_gives_the_same_batches(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 10])
 def test_split_is_disjoint_complete_and_blocked(block):
-    parts = split(1000, (0.8, 0.1, 0.1), block=block, seed=2)
+    parts = split_rows(1000, (0.8, 0.1, 0.1), block=block, seed=2)
     assert sorted(torch.cat(parts).tolist()) == list(range(1000))
     assert [len(part) for part in parts] == [800, 100, 100]
     owners = [{row // block for row in part.tolist()} for part in parts]
     if block > 1:
         assert not owners[0] & owners[1]
         assert not owners[0] & owners[2]
-    assert torch.equal(split(1000, (0.8, 0.1, 0.1), block=block, seed=2)[2], parts[2])
+    assert torch.equal(split_rows(1000, (0.8, 0.1, 0.1), block=block, seed=2)[2], parts[2])
 
 
 @pytest.mark.parametrize(
@@ -93,23 +95,23 @@ def test_split_is_disjoint_complete_and_blocked(block):
 )
 def test_impossible_splits_are_refused(num, fractions):
     with pytest.raises(ValueError, match="split"):
-        split(num, fractions)
+        split_rows(num, fractions)
 
 
-def slow_compute(directory, counter):
-    def compute():
+def slow_simulation(directory, counter):
+    def simulate(progress):
         with open(counter, "a") as file:
             file.write("x")
         time.sleep(0.5)
-        return np.ones((3, 2), np.int8), {"tau_int": 0.5}
+        return Simulation(np.ones((3, 2), np.int8))
 
-    CachedArray(directory, "x", KEY).get(compute)
+    CachedSimulation(directory, "x", KEY).get(simulate, "x", 3)
 
 
 def test_two_processes_compute_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     arguments = (tmp_path / "cache", tmp_path / "counter")
-    processes = [context.Process(target=slow_compute, args=arguments) for _ in range(2)]
+    processes = [context.Process(target=slow_simulation, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -118,30 +120,37 @@ def test_two_processes_compute_once(tmp_path):
 
 
 def test_cached_with_provenance_and_found_again(tmp_path):
-    cached = CachedArray(tmp_path, "x", KEY)
-    array, attributes = cached.get(lambda: (np.ones((3, 2)), {"tau_int": 0.7}))
-    again, kept = cached.get(lambda: pytest.fail("computed twice"))
-    assert np.array_equal(array, again)
-    assert kept["tau_int"] == attributes["tau_int"] == 0.7
-    assert '"seed": 1' in kept["parameters"]
-    assert CachedArray(tmp_path, "x", {**KEY, "seed": 2}).path != cached.path
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    times = {"energy": Estimate(0.7, 0.1), "abs_magnetization": Estimate(0.6, 0.2)}
+    run = cached.get(lambda progress: Simulation(np.ones((3, 2)), times, 5), "x", 3)
+    again = cached.get(lambda progress: pytest.fail("simulated twice"), "x", 3)
+    assert np.array_equal(run.configurations, again.configurations)
+    assert run.tau == again.tau == times
+    assert run.updates_per_configuration == again.updates_per_configuration == 5
+    assert again.tau_int == Estimate(0.7, 0.1)
+    with h5py.File(cached.path) as file:
+        assert '"seed": 1' in file.attrs["parameters"]
+    assert CachedSimulation(tmp_path, "x", {**KEY, "seed": 2}).path != cached.path
+
+
+def constant(value, shape=(3,)):
+    return lambda progress: Simulation(np.full(shape, value))
 
 
 def test_a_crash_leaves_nothing(tmp_path):
-    def crash():
+    def crash(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        CachedArray(tmp_path, "x", KEY).get(crash)
+        CachedSimulation(tmp_path, "x", KEY).get(crash, "x", 3)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_damaged_file_is_computed_again(tmp_path):
-    cached = CachedArray(tmp_path, "x", KEY)
-    cached.get(lambda: (np.ones(3), {}))
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1), "x", 3)
     cached.path.write_bytes(cached.path.read_bytes()[:200])
-    array, _ = cached.get(lambda: (np.zeros(3), {}))
-    assert np.array_equal(array, np.zeros(3))
+    assert not cached.get(constant(0), "x", 3).configurations.any()
 
 
 def test_full_disk_is_said_and_leaves_no_half_file(tmp_path, monkeypatch):
@@ -150,14 +159,14 @@ def test_full_disk_is_said_and_leaves_no_half_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
     with pytest.raises(ValueError, match="The disk is full"):
-        CachedArray(tmp_path, "x", KEY).get(lambda: (np.ones(3), {}))
+        CachedSimulation(tmp_path, "x", KEY).get(constant(1), "x", 3)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_unwritable_directory_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot be written.*data\.cache_dir"):
-        CachedArray(tmp_path / "file" / "cache", "x", KEY).get(lambda: (np.ones(3), {}))
+    with pytest.raises(ValueError, match=r"cannot be written.*set cache_dir"):
+        CachedSimulation(tmp_path / "file" / "cache", "x", KEY).get(constant(1), "x", 3)
 
 
 def test_hdf5_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -169,7 +178,7 @@ def test_hdf5_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def killed_while_writing(directory):
     h5py.Group.create_dataset = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
-    CachedArray(directory, "x", KEY).get(lambda: (np.ones(3), {}))
+    CachedSimulation(directory, "x", KEY).get(constant(1), "x", 3)
 
 
 def test_killed_while_writing_leaves_nothing_behind_for_long(tmp_path):
@@ -177,37 +186,34 @@ def test_killed_while_writing_leaves_nothing_behind_for_long(tmp_path):
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    cached = CachedArray(tmp_path, "x", KEY)
+    cached = CachedSimulation(tmp_path, "x", KEY)
     assert not cached.path.exists()
     other = tmp_path / ".y-0.h5.1.tmp"
     other.write_text("of another array")
-    array, _ = cached.get(lambda: (np.zeros(3), {}))
-    assert np.array_equal(array, np.zeros(3))
+    assert not cached.get(constant(0), "x", 3).configurations.any()
     left = {path for path in tmp_path.iterdir() if path.suffix != ".lock"}
     assert left == {cached.path, other}
 
 
 def test_every_truncation_is_computed_again(tmp_path):
-    cached = CachedArray(tmp_path, "x", KEY)
-    cached.get(lambda: (np.ones((40, 8), np.int8), {"tau_int": 0.7}))
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1, (40, 8)), "x", 40)
     whole = cached.path.read_bytes()
     for size in range(0, len(whole) - 1, len(whole) // 40):
         cached.path.write_bytes(whole[:size])
-        array, _ = cached.get(lambda size=size: (np.full(3, size), {}))
-        assert (array == size).all()
+        assert (cached.get(constant(size), "x", 3).configurations == size).all()
 
 
 def test_damaged_attributes_are_computed_again(tmp_path, monkeypatch):
-    cached = CachedArray(tmp_path, "x", KEY)
-    cached.get(lambda: (np.ones(3), {}))
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1), "x", 3)
 
     def damaged(*args):
         raise RuntimeError("Error iterating over attributes (sign bit position out of bounds)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(h5py.AttributeManager, "__iter__", damaged)
-        array, _ = cached.get(lambda: (np.zeros(3), {}))
-    assert np.array_equal(array, np.zeros(3))
+        patch.setattr(h5py.AttributeManager, "__getitem__", damaged)
+        assert not cached.get(constant(0), "x", 3).configurations.any()
 
 
 @pytest.mark.parametrize("seed", [None, 3])

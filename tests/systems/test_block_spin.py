@@ -68,8 +68,8 @@ def test_configurations_are_split_as_in_the_other_system(tmp_path):
     assert system.lattice_shape == (3, 5)
     assert not system.has_action
     for split in ("train", "validation", "test"):
-        expected = system.block(inner.rows(split, 1.0))
-        assert torch.equal(system.rows(split, 1.0), expected)
+        expected = system.block(inner.data.rows(split, 1.0))
+        assert torch.equal(system.data.rows(split, 1.0), expected)
 
 
 def test_a_checkpoint_says_of_what_the_blocks_are(tmp_path):
@@ -90,13 +90,10 @@ def test_a_checkpoint_says_of_what_the_blocks_are(tmp_path):
     [
         (lambda: BlockSpin(ising((5, 4))), "do not divide 5 × 4"),
         (lambda: BlockSpin(ising(4), repeats=3), "do not divide 1 × 1"),
-        (lambda: BlockSpin(ising((8,))), "on 1"),
+        (lambda: BlockSpin(ising((8,))), "on 1 axes"),
         (lambda: BlockSpin(XY(shape=4)), "sites of kind 'angle'"),
-        (
-            lambda: BlockSpin(ising(), stride=1, rule="majority"),
-            "majority is of spins in separate blocks",
-        ),
-        (lambda: BlockSpin(ising(), repeats=-1), "repeats ≥ 0"),
+        (lambda: BlockSpin(ising(), stride=1, rule="majority"), "needs spins in separate blocks"),
+        (lambda: BlockSpin(ising(), repeats=-1), "repeats to 0 or more"),
     ],
 )
 def test_what_cannot_be_blocked_is_refused(make, words):

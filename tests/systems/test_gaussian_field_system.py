@@ -46,10 +46,11 @@ def test_a_mass_that_holds_nothing_is_refused(mass2):
 def test_fields_are_independent_and_told_of(tmp_path):
     system = GaussianField(shape=(4,), num_configurations=500, cache_dir=str(tmp_path))
     told = []
-    parts, attributes = system.simulate(1.0, 0, told.append)
+    run = system.simulate(1.0, 0, told.append)
+    parts = run.configurations
     rows = np.concatenate([*parts.parts])
     assert rows.shape == parts.shape == (500, 4)
     assert sum(told) == 500
-    assert attributes == {}
+    assert run.tau == {}
     system.setup()
-    assert system.tau_int == [0.5]
+    assert system.data.tau_int == [0.5]

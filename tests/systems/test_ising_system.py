@@ -38,7 +38,7 @@ def test_several_temperatures_stand_beside_their_configurations(tmp_path):
         shape=4, temperature=[1.5, 4.0], num_configurations=500, batch_size=50, cache_dir=str(tmp_path)
     )
     system.setup()
-    assert system.num_in("train") == 900
+    assert system.data.num_in("train") == 900
     energies = {}
     for batch in system.train_dataloader():
         for temperature in (1.5, 4.0):

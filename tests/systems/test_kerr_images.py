@@ -5,6 +5,7 @@ import pytest
 import tifffile
 
 from lightdan import KerrImages, SyntheticKerrImages
+from lightdan.data.patches import Area, split_by_image
 from lightdan.images.microscope import film
 
 RNG = np.random.default_rng(0)
@@ -40,7 +41,7 @@ def test_spins_are_the_texture(folder):
     first = tifffile.imread(f"{folder}/image0.tif") > 1000
     np.testing.assert_array_equal(system.textures[0] > 0, first)
     assert system.num_configurations == 12 * 6 * 8
-    assert sum(map(system.num_in, ("train", "validation", "test"))) == 12 * 6 * 8
+    assert sum(map(system.data.num_in, ("train", "validation", "test"))) == 12 * 6 * 8
     assert system.split_by == "image"
     assert system.summary["area_fraction"].value == pytest.approx((system.textures > 0).mean())
 
@@ -49,10 +50,7 @@ def shared_pixels(system, monkeypatch):
     """How many pixels of the images occur in two of the splits."""
     numbers = np.arange(system.textures.size).reshape(system.textures.shape)
     monkeypatch.setattr(system, "textures", numbers)
-    system._cut()
-    seen = [
-        set(system.rows(name, 1.0).long().flatten().tolist()) for name in ("train", "validation", "test")
-    ]
+    seen = [set(patches.flatten().tolist()) for patches in system.patches()]
     assert all(seen)
     return len(seen[0] & seen[1]) + len(seen[0] & seen[2]) + len(seen[1] & seen[2])
 
@@ -80,7 +78,9 @@ def test_copies_are_told_and_stay_together(tmp_path):
     with pytest.warns(UserWarning, match=r"12 of the 24 images .* only 12 textures differ"):
         system.setup()
     np.testing.assert_array_equal(system.groups[:12], system.groups[12:])
-    areas = [set(map(bytes, textures)) for textures, _ in system._whole_images()]
+    whole = Area(system.textures, system.stack.sites)
+    splits = split_by_image(whole, system.groups, system.splits, seed=0)
+    areas = [set(map(bytes, area.images)) for area in splits]
     for k in range(12):
         homes = [{bytes(system.textures[k]), bytes(system.textures[k + 12])} <= area for area in areas]
         assert sum(homes) == 1
@@ -123,7 +123,7 @@ def test_grey_levels_and_local_thresholds(tmp_path):
 def test_number_of_patches_can_be_limited(folder):
     system = KerrImages(folder, patch=4, num_configurations=100)
     system.setup()
-    assert abs(sum(map(system.num_in, ("train", "validation", "test"))) - 100) <= 2
+    assert abs(sum(map(system.data.num_in, ("train", "validation", "test"))) - 100) <= 2
     few = KerrImages(folder, patch=4, num_images=11)
     few.setup()
     assert len(few.textures) == 11
@@ -170,13 +170,13 @@ def test_images_that_do_not_suffice_are_refused(options, words, folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patch": 1}, "patch cannot be 1"),
-        ({"stride": 0}, "stride cannot be 0"),
-        ({"window": 50}, "window cannot be 50"),
-        ({"num_levels": 1}, "num_levels cannot be 1"),
+        ({"patch": 1}, "patch must be two sides of at least 2 sites, not 1"),
+        ({"stride": 0}, "stride must be at least 1, not 0"),
+        ({"window": 50}, "window must be a positive odd number, not 50"),
+        ({"num_levels": 1}, "num_levels must be at least 2, not 1"),
         ({"splits": (0.5, 0.5, 0.5)}, "splits must be three positive fractions"),
-        ({"denoise": -1.0}, "denoise cannot be -1"),
-        ({"num_levels": 3, "threshold": "local"}, "need the threshold otsu"),
+        ({"denoise": -1.0}, "denoise must be finite and not negative, not -1"),
+        ({"num_levels": 3, "threshold": "local"}, "set threshold to otsu"),
         ({"temperature": [1.0, 2.0]}, "must be one number for images"),
     ],
     ids=str,
@@ -194,7 +194,7 @@ def test_images_of_one_grey_and_few_textures_are_refused(tmp_path):
     with pytest.raises(ValueError, match="a single grey value"):
         KerrImages(str(folder), patch=4).setup()
     two = write(tmp_path / "two", [texture(), texture()])
-    with pytest.raises(ValueError, match="2 different textures cannot be dealt"):
+    with pytest.raises(ValueError, match="2 different textures are too few to split"):
         KerrImages(two, patch=4, split="image").setup()
 
 
@@ -230,9 +230,9 @@ def test_what_is_done_is_reported(tmp_path, capsys):
     assert f"area fraction of the bright phase: {system.summary['area_fraction']}" in output
     length = system.summary["correlation_length"]
     assert 1.0 < length.value / 4 < 1.6  # C falls to 1/e between the first and the second neighbour
-    assert f"{system.num_in('train')} train" in output
+    assert f"{system.data.num_in('train')} train" in output
     assert "drift between images: not seen" in output
-    assert system.rows_together == 5 * 2
+    assert system.block_size == 5 * 2
 
 
 def test_drift_of_the_same_film_is_measured(tmp_path, capsys):

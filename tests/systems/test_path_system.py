@@ -52,7 +52,7 @@ def test_kinks_of_known_paths():
 def test_number_of_kinks_is_exact(beta, tmp_path):
     system = DoubleWell(beta=beta, num_configurations=20_000, cache_dir=str(tmp_path))
     system.setup()
-    kinks = system.observables(1 / beta)["kinks"](system.rows("train", 1 / beta))
+    kinks = system.observables(1 / beta)["kinks"](system.data.rows("train", 1 / beta))
     error = kinks.std().item() / math.sqrt(len(kinks))
     assert abs(kinks.mean().item() - system.exact_values(1 / beta)["kinks"]) < 3 * error
 
@@ -88,8 +88,8 @@ def test_a_function_by_torch_has_all_but_metropolis(tmp_path):
     x2 = exact.exact_values(0.5)["x2"]
     for system in (exact, chains):
         system.setup()
-        values = system.rows("train", 0.5).square().mean(1)
-        error = math.sqrt(2 * max(0.5, system.tau_int[0])) * values.std() / math.sqrt(len(values))
+        values = system.data.rows("train", 0.5).square().mean(1)
+        error = math.sqrt(2 * max(0.5, system.data.tau_int[0])) * values.std() / math.sqrt(len(values))
         assert abs(values.mean() - x2) < 4 * error
     with pytest.raises(ValueError, match="numba cannot compile"):
         Path(**options, sampler="metropolis", cache_dir=str(tmp_path)).setup()
@@ -108,15 +108,15 @@ def test_many_paths_stream_from_the_disk(tmp_path):
     for ours, theirs in zip(held.train_dataloader(), mapped.train_dataloader(), strict=True):
         assert torch.equal(ours.configurations, theirs.configurations)
         assert torch.equal(ours.temperature, theirs.temperature)
-    assert torch.equal(held.rows("test", 1 / 3), mapped.rows("test", 1 / 3))
-    assert held.moments() == pytest.approx(mapped.moments())
+    assert torch.equal(held.data.rows("test", 1 / 3), mapped.data.rows("test", 1 / 3))
+    assert held.data.moments() == pytest.approx(mapped.data.moments())
 
 
 def test_units_do_not_depend_on_the_number_of_processes(tmp_path):
     system = DoubleWell(beta=2.0, num_slices=8, num_configurations=1000, cache_dir=str(tmp_path))
     system.setup()
-    alone = system.moments()
-    training = system._configurations[system._indices["train"]].double()
+    alone = system.data.moments()
+    training = system.data.configurations[system.data.indices["train"]].double()
     assert alone[:2] == pytest.approx((training.mean().item(), training.std(correction=0).item()))
     system.trainer = SimpleNamespace(
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
@@ -124,7 +124,7 @@ def test_units_do_not_depend_on_the_number_of_processes(tmp_path):
         world_size=2,
         current_epoch=0,
     )
-    assert system.moments() == alone
+    assert system.data.moments() == alone
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,14 @@ def test_units_do_not_depend_on_the_number_of_processes(tmp_path):
         ({"beta": 1.0, "sampler": "gibbs"}, "sampler must be one of"),
         ({"potential": [0, 0, -1], "beta": 1.0}, "unbounded below"),
         ({"potential": [0, 0, 0, 1], "beta": 1.0}, "unbounded below"),
-        ({"potential": [], "beta": 1.0}, "potential must be finite coefficients"),
-        ({"potential": [0, 0, math.nan], "beta": 1.0}, "potential must be finite coefficients"),
+        ({"potential": [], "beta": 1.0}, "potential must be a list of finite coefficients"),
+        (
+            {"potential": [0, 0, math.nan], "beta": 1.0},
+            "potential must be a list of finite coefficients",
+        ),
         ({"potential": lambda x: math.sqrt(x), "beta": 1.0}, "cannot be evaluated for a tensor"),
         ({"potential": torch.cos, "beta": 1.0}, "does not confine"),
-        ({"potential": np.cosh, "beta": 1.0}, "by torch functions"),
+        ({"potential": np.cosh, "beta": 1.0}, "use torch functions"),
     ],
 )
 def test_bad_input(options, said):

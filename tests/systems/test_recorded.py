@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from lightdan.cli.main import main
+from lightdan.data.recording import share_within
 from lightdan.statistics import autocorrelation_time
-from lightdan.systems.recorded import Recorded, share_within
+from lightdan.systems.recorded import Recorded
 
 M = 400
 
@@ -91,8 +92,8 @@ def test_spins(recorded, capsys, values, dtype):
     assert system.symmetries == ("z2", "rotation", "reflection")
     assert not system.has_energy
     system.setup()
-    expected = np.where(array == array.max(), 1, -1)[system._indices["test"]]
-    np.testing.assert_array_equal(system.rows("test", 1.0), expected)
+    expected = np.where(array == array.max(), 1, -1)[system.data.indices["test"]]
+    np.testing.assert_array_equal(system.data.rows("test", 1.0), expected)
     assert ("is +1" in capsys.readouterr().out) == (values != (-1, 1))
 
 
@@ -113,7 +114,7 @@ def test_levels(recorded, levels, dtype):
     assert ("z2" in system.symmetries) == (levels[0] < 0)
     assert system.symmetries[-3:] == ("translation", "rotation", "reflection")
     system.setup()
-    np.testing.assert_array_equal(system.rows("test", 1.0), array[system._indices["test"]])
+    np.testing.assert_array_equal(system.data.rows("test", 1.0), array[system.data.indices["test"]])
 
 
 def test_many_levels_by_hand(recorded):
@@ -129,7 +130,7 @@ def test_angles(recorded, dtype):
     system = recorded(array)
     assert (system.site_kind, system.levels) == ("angle", ())
     system.setup()
-    values = system._configurations
+    values = system.data.configurations
     assert 0 <= values[0, 0, 0] < 1e-6
     assert values.max() < 2 * np.pi
 
@@ -141,8 +142,8 @@ def test_angles_about_zero_are_wrapped_with_a_note(recorded, values, capsys):
     assert system.site_kind == "angle"
     assert system.symmetries[:2] == ("spin_rotation", "spin_reflection")
     assert "taken modulo 2π" in capsys.readouterr().out
-    expected = np.mod(angles() - np.pi, 2 * np.pi)[system._indices["test"]]
-    found = system.rows("test", 1.0)
+    expected = np.mod(angles() - np.pi, 2 * np.pi)[system.data.indices["test"]]
+    found = system.data.rows("test", 1.0)
     np.testing.assert_allclose(np.cos(found.numpy()), np.cos(expected), atol=1e-5)
     assert ((found >= 0) & (found < 2 * np.pi)).all()
 
@@ -174,7 +175,7 @@ def test_odd_values_among_spins(refused, values, odd):
 
 
 def test_odd_values_in_later_chunks(refused, monkeypatch):
-    monkeypatch.setattr("lightdan.systems.recorded.CHUNK", 160)
+    monkeypatch.setattr("lightdan.data.recording.CHUNK", 160)
     array = random((0, 1))
     array[123, 3, 3] = 2
     refused(array, "holds 2 in row 123, site (3, 3)")
@@ -186,12 +187,12 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
     [
         (random((1,)), {}, ["value 1 only"]),
         (random(shape=()), {}, ["shape (400,)"]),
-        (random(shape=(2, 2, 2)), {}, ["shape (400, 2, 2, 2)", "set shape"]),
+        (random(shape=(2, 2, 2)), {}, ["a.npy (set shape", "not (2, 2, 2)"]),
         (random(num=0), {}, ["shape (0, 4, 4)", "no values"]),
-        (random(shape=(1,)), {}, ["shape (400, 1)", "one value a row"]),
-        (random(shape=(1, 1)), {"shape": (1,)}, ["one value a row"]),
+        (random(shape=(1,)), {}, ["shape (400, 1)", "one value per row"]),
+        (random(shape=(1, 1)), {"shape": (1,)}, ["one value per row"]),
         (random(), {"shape": (4, 5)}, ["shape (4, 5) has 20 sites", "16 values"]),
-        (random(), {"shape": (2, 2, 2, 2)}, ["shape is (2, 2, 2, 2)"]),
+        (random(), {"shape": (2, 2, 2, 2)}, ["shape must be", "not (2, 2, 2, 2)"]),
         (random(), {"num_configurations": 401}, ["401", "400 rows"]),
         (random(), {"num_configurations": 0}, ["num_configurations is 0"]),
         (random(), {"temperature": [1.0, 2.0]}, ["temperature"]),
@@ -199,7 +200,7 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (random(), {"values": "spins"}, ["'spins'"]),
         (random(), {"max_memory_gb": -1.0}, ["max_memory_gb"]),
         (angles(), {"values": "spin"}, ["too many for spins"]),
-        (angles(), {"values": "level"}, ["row 0, site (0, 0)", "no integer level"]),
+        (angles(), {"values": "level"}, ["row 0, site (0, 0)", "not an integer level"]),
         (random(range(400), dtype=int), {"values": "level"}, ["too many for levels"]),
         (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "np.deg2rad"]),
         (1e300 * angles(), {}, ["single precision"]),
@@ -219,15 +220,15 @@ def test_batches_do_not_depend_on_where_the_data_lie(tmp_path, array, suffix):
     for system in systems:
         system.setup()
     memory, disk = systems
-    assert isinstance(memory._configurations, torch.Tensor)
-    assert not isinstance(disk._configurations, torch.Tensor)
+    assert isinstance(memory.data.configurations, torch.Tensor)
+    assert not isinstance(disk.data.configurations, torch.Tensor)
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         pairs = list(zip(getattr(memory, name)(), getattr(disk, name)(), strict=True))
         for one, other in pairs:
             assert one.configurations.dtype == other.configurations.dtype
             assert torch.equal(one.configurations, other.configurations)
             assert torch.equal(one.temperature, other.temperature)
-    assert torch.equal(memory.rows("train", 1.0), disk.rows("train", 1.0))
+    assert torch.equal(memory.data.rows("train", 1.0), disk.data.rows("train", 1.0))
 
 
 def test_reals_whose_squares_overflow_single_precision(recorded):
@@ -236,7 +237,7 @@ def test_reals_whose_squares_overflow_single_precision(recorded):
     for scale in (1.0, 2.0**100):
         system = recorded(scale * array)
         system.setup()
-        times.append(system.tau_int[0])
+        times.append(system.data.tau_int[0])
     assert times[0] == times[1]
 
 
@@ -245,8 +246,8 @@ def test_reals_whose_squares_overflow_single_precision(recorded):
     [
         (".npy", 4.0, "MB in memory\n"),
         (".npz", 4.0, "MB in memory\n"),
-        (".npy", 0.0, "MB read from disk by batches\n"),
-        (".npz", 0.0, ".npz is read whole: convert it to .npy\n"),
+        (".npy", 0.0, "MB, read from disk batch by batch\n"),
+        (".npz", 0.0, "the whole file is loaded. Convert it to .npy"),
     ],
 )
 def test_report_where_the_data_lie(tmp_path, capsys, suffix, size, words):
@@ -274,9 +275,9 @@ def test_correlated_rows(recorded):
     with pytest.warns(UserWarning, match=r"correlated.*contiguous blocks"):
         system.setup()
     tau = (1 + probability) / (2 * (1 - probability))
-    assert system.tau_int[0] == pytest.approx(tau, rel=0.15)
-    block = int(np.ceil(20 * system.tau_int[0]))
-    owners = [set((system._indices[name] // block).tolist()) for name in system._indices]
+    assert system.data.tau_int[0] == pytest.approx(tau, rel=0.15)
+    block = int(np.ceil(20 * system.data.tau_int[0]))
+    owners = [set((rows // block).tolist()) for rows in system.data.indices.values()]
     assert sum(map(len, owners)) == len(set.union(*owners)) == -(-num // block)
 
 
@@ -292,7 +293,7 @@ def test_independent_rows(recorded, capsys):
     assert out.count("a.npy") == 1
     assert "400 configurations of 6 × 6 sites, open boundary" in out
     assert "repeat an earlier one: 3\n" in out
-    assert system.tau_int[0] < 1
+    assert system.data.tau_int[0] < 1
 
 
 def test_slow_neighbours_are_seen(recorded):
@@ -311,7 +312,7 @@ def test_angles_slow_in_the_mean(recorded):
     with pytest.warns(UserWarning, match="mean"):
         system.setup()
     expected = autocorrelation_time(np.cos(drift.ravel())).value
-    assert system.tau_int[0] > 0.5 * expected
+    assert system.data.tau_int[0] > 0.5 * expected
 
 
 def run(path, folder, *more):

@@ -14,12 +14,14 @@ from lightdan import (
     XY,
     BlockSpin,
     DoubleWell,
+    Estimate,
     GaussianField,
     Ising,
     KerrImages,
     Path,
     Recorded,
     ScalarField,
+    Simulation,
     SyntheticKerrImages,
     System,
     registry,
@@ -119,7 +121,7 @@ class TestEvery(SystemTests):
 
 def simulated(system):
     system.setup()
-    return torch.as_tensor(system._configurations)
+    return torch.as_tensor(system.data.configurations)
 
 
 def test_simulation_is_done_once_and_shared(tmp_path, monkeypatch):
@@ -154,7 +156,7 @@ def test_temperatures_have_seeds_of_their_own(tmp_path, monkeypatch):
 
     def simulate(self, temperature, seed, progress):
         seeds.append(seed)
-        return np.ones((100, 3, 3), np.int8), {}
+        return Simulation(np.ones((100, 3, 3), np.int8))
 
     monkeypatch.setattr(Ising, "simulate", simulate)
     simulated(Ising(shape=3, temperature=[1.0, 2.0], num_configurations=100, cache_dir=str(tmp_path)))
@@ -163,13 +165,13 @@ def test_temperatures_have_seeds_of_their_own(tmp_path, monkeypatch):
 
 def test_correlated_rows_warn_and_are_split_by_blocks(tmp_path, monkeypatch):
     def simulate(self, temperature, seed, progress):
-        return np.ones((2000, 3, 3), np.int8), {"tau_int": 1.5}
+        return Simulation(np.ones((2000, 3, 3), np.int8), {"energy": Estimate(1.5, 0.1)})
 
     monkeypatch.setattr(Ising, "simulate", simulate)
     system = Ising(shape=3, num_configurations=2000, cache_dir=str(tmp_path))
-    with pytest.warns(UserWarning, match=r"autocorrelation time is 1\.50 rows.*contiguous blocks"):
+    with pytest.warns(UserWarning, match=r"contiguous blocks.*autocorrelation time is 1\.50 rows"):
         system.setup()
-    test = system._indices["test"]
+    test = system.data.indices["test"]
     starts = test[torch.cat([torch.tensor([True]), test.diff() > 1])]
     assert len(test) / len(starts) >= 30
     assert torch.equal(starts % 30, torch.zeros_like(starts))
@@ -178,9 +180,9 @@ def test_correlated_rows_warn_and_are_split_by_blocks(tmp_path, monkeypatch):
 def test_rows_of_each_split_and_temperature(tmp_path):
     arguments = {"num_configurations": 1000, "splits": (0.5, 0.3, 0.2), "cache_dir": str(tmp_path)}
     system = Ising(shape=3, temperature=[1.0, 9.0], **arguments)
-    sizes = {name: len(system.rows(name, 9.0)) for name in ("train", "validation", "test")}
+    sizes = {name: len(system.data.rows(name, 9.0)) for name in ("train", "validation", "test")}
     assert sizes == {"train": 500, "validation": 300, "test": 200}
-    bonds = [system.energy(system.rows("train", t)).mean().item() for t in (1.0, 9.0)]
+    bonds = [system.energy(system.data.rows("train", t)).mean().item() for t in (1.0, 9.0)]
     assert bonds[0] < -17
     assert bonds[1] > -6
 

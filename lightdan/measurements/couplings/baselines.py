@@ -63,7 +63,7 @@ class Baselines(Measurement):
             system.lattice_shape, system.boundary, system.symmetries, self.max_distance
         )
         # A stride keeps all images; the first rows may come from one image.
-        train = system.rows("train", ensemble.temperature).to(ensemble.model.device)
+        train = system.data.rows("train", ensemble.temperature).to(ensemble.model.device)
         train = train[:: math.ceil(len(train) / self.num_fitted)]
         up = (
             (train > 0).double().flatten(1).mean(0).clamp(1 / (2 * len(train)), 1 - 1 / (2 * len(train)))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.data.splits import SPLITS
 from lightdan.interactions.correction import CorrectedFit
 from lightdan.interactions.fit import LocalFields, fit
 from lightdan.interactions.hamiltonian import SpinHamiltonian
@@ -15,7 +16,6 @@ from lightdan.interactions.operators import Operator, sites_with_neighbours, uni
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife
-from lightdan.systems.base import SPLITS
 
 
 def require_spins(ensemble: Ensemble) -> None:
@@ -29,7 +29,7 @@ def require_spins(ensemble: Ensemble) -> None:
 
 def all_configurations(ensemble: Ensemble) -> Tensor:
     """Return the configurations of all splits, `(M, *lattice)`."""
-    rows = [ensemble.system.rows(name, ensemble.temperature) for name in SPLITS]
+    rows = [ensemble.system.data.rows(name, ensemble.temperature) for name in SPLITS]
     return torch.cat(rows).to(ensemble.model.device)
 
 
@@ -86,7 +86,7 @@ class EffectiveHamiltonian:
         self.fields = LocalFields(
             self.operators, system.num_sites, self.ensemble.model.device, self.sites
         )
-        self.block_size = system.rows_together
+        self.block_size = system.block_size
         self.held_out = self.ensemble.configurations[: self.num_samples]
         most = max(len(columns) for columns in self.fields.columns)
         if len(self.held_out) <= most:

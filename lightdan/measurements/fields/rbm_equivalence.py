@@ -64,7 +64,7 @@ class RBMEquivalence(Measurement):
         learned = parts.mean(0)
         if np.linalg.eigvalsh(learned)[0] <= 0:
             raise NotMeasurable("The mean curvature of −ln p_θ is not positive in all directions.")
-        modes, errors = modes_with_errors(parts, shape, system.num_in("train"))
+        modes, errors = modes_with_errors(parts, shape, system.data.num_in("train"))
         names = {"mode_" + "_".join(map(str, k)): k for k in independent(shape)}
         estimates = {name: Estimate(float(modes[k]), float(errors[k])) for name, k in names.items()}
         worst = max(names.values(), key=lambda k: abs(modes[k] / exact[k] - 1))

@@ -25,7 +25,7 @@ from lightdan.measurements.phases.network_chains import NetworkChains
 from lightdan.measurements.report import Result
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, effective_sample_size, jackknife_each, log_mean_exp, mean
-from lightdan.systems.base import check_temperatures
+from lightdan.systems.checks import check_temperatures
 
 SEEN = 0.5
 """Fraction of the visited configurations that must resemble data for the network to be trusted."""

@@ -19,6 +19,7 @@ from lightdan import (
     SpinHamiltonian,
     edwards_anderson,
 )
+from lightdan.data.samples import Samples
 from lightdan.interactions.fit import LocalFields, fit
 from lightdan.interactions.operators import uniform_operators
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
@@ -140,7 +141,7 @@ def trained(system, seed):
     """A network fitted to the training configurations, with what it errs."""
     torch.manual_seed(seed)
     model = MADE(lattice_shape=SHAPE, width=2)
-    data = system.rows("train", system.temperatures[0])
+    data = system.data.rows("train", system.temperatures[0])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
@@ -164,8 +165,8 @@ def test_intervals_cover_the_truth_whatever_the_network_errs(system, network):
     for seed in range(60):
         rng = np.random.default_rng(seed)
         ours = Ising(SHAPE, temperature=temperature, splits=(0.4, 0.2, 0.4))
-        ours.tau_int = [0.5]
-        ours.load(states[rng.choice(len(states), 3000, p=p)].to(torch.int8), [3000])
+        rows = states[rng.choice(len(states), 3000, p=p)].to(torch.int8)
+        ours.data = Samples.split(rows, [3000], [temperature], [0.5], ours.splits, ours.seed)
         measured = Ensemble(network(ours, seed), ours, temperature)
         result = Couplings(num_samples=500, seed=seed).measure(measured)
         for name, value in truth.items():

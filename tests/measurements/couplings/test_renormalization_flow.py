@@ -71,7 +71,7 @@ def test_couplings_run_to_order_stay_and_run_to_disorder(temperature, direction,
         splits=(0.05, 0.05, 0.9),
         cache_dir=str(tmp_path),
     )
-    scales = RenormalizationFlow().flow(system, system.rows("test", temperature))
+    scales = RenormalizationFlow().flow(system, system.data.rows("test", temperature))
     assert len(scales) == 3
     flow = [scale.coupling for scale in scales]
     assert abs(flow[0].value - 1 / temperature) < 4 * flow[0].error < 0.003

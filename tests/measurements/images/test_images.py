@@ -38,10 +38,10 @@ def measured(tmp_path_factory):
     system.setup()
     states = all_configurations(SHAPE, (-1, 1))
     log_z = (-system.energy(states) / TEMPERATURE).logsumexp(0)
-    log_prob = -system.energy(system.rows("test", TEMPERATURE).double()) / TEMPERATURE - log_z
+    log_prob = -system.energy(system.data.rows("test", TEMPERATURE).double()) / TEMPERATURE - log_z
     model = MADE(lattice_shape=SHAPE)
     ensemble = Ensemble(model, system, TEMPERATURE, log_prob)
-    drawn = other.rows("train", TEMPERATURE)[:NUM]
+    drawn = other.data.rows("train", TEMPERATURE)[:NUM]
     ensemble.keep(("samples", NUM, 0), lambda: Samples(ensemble, drawn))
     return ensemble
 
@@ -65,7 +65,7 @@ def test_a_window_has_the_couplings_of_the_film_only_inside():
     """PL of all sites of an open window is wrong at its edge; of those inside it is right."""
     film = Ising(24, temperature=2.5, num_configurations=1500)
     film.setup()
-    windows = torch.cat([film.rows(name, 2.5) for name in ("train", "test")])[:, 4:12, 7:15]
+    windows = torch.cat([film.data.rows(name, 2.5) for name in ("train", "test")])[:, 4:12, 7:15]
     operators = uniform_operators((8, 8), "window", EVERY, 1.5)
     sites = sites_with_neighbours((8, 8), "window", operators).tolist()
     assert len(sites) == 36
@@ -82,7 +82,7 @@ def test_a_window_has_the_couplings_of_the_film_only_inside():
 def test_rows_that_are_copies_count_once():
     system = Ising(6, temperature=3.0, num_configurations=500)
     system.setup()
-    rows = system.rows("train", 3.0)
+    rows = system.data.rows("train", 3.0)
     fields = LocalFields(uniform_operators((6, 6), "periodic", EVERY, 1.0), 36)
     once = fit(fields, rows)
     copied = rows.repeat_interleave(5, 0)

@@ -1,0 +1,199 @@
+"""Configurations in a user's file: their kind, their conversion, and the correlation of rows."""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightdan.data.rows import Rows
+from lightdan.data.values import RECOGNISE, Form, ValueSummary
+from lightdan.progress import progress_bar
+from lightdan.statistics import Estimate, autocorrelation_time
+
+CHUNK = 4_000_000
+"""Number of values read at a time."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Configurations in a file, converted to the form of the sites when they are read.
+
+    Args:
+        array: Array in the file.
+        lattice_shape: Shape of a configuration.
+        form: Form of the values.
+    """
+
+    array: Rows
+    lattice_shape: tuple[int, ...]
+    form: Form
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all configurations in the file `(M, *lattice)`."""
+        return (self.array.shape[0], *self.lattice_shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the converted values."""
+        return self.form.dtype
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        values = np.asarray(self.array[rows])
+        return self.form.convert(values.reshape(-1, *self.lattice_shape)).astype(self.dtype)
+
+    def read(self, num: int, title: str, *, in_memory: bool) -> "tuple[Tensor | Recording, Correlation]":
+        """Read the first rows once, and return them with their correlation.
+
+        Args:
+            num: Number of rows.
+            title: Title of the progress bar.
+            in_memory: Whether to return a tensor; otherwise the rows stay on disk.
+        """
+        whole = np.empty((num if in_memory else 0, *self.lattice_shape), self.dtype)
+        hashes: list[np.ndarray] = []
+        series: list[dict[str, np.ndarray]] = []
+        for start, chunk in chunks(self, num, title):
+            if in_memory:
+                whole[start : start + len(chunk)] = chunk
+            hashes.append(np.fromiter((hash(row.tobytes()) for row in chunk), np.int64, len(chunk)))
+            series.append(slow_observables(chunk, self.form.site_kind))
+        times = {
+            name: autocorrelation_time(np.concatenate([part[name] for part in series]))
+            for name in series[0]
+        }
+        duplicates = num - len(np.unique(np.concatenate(hashes)))
+        return torch.from_numpy(whole) if in_memory else self, Correlation(num, times, duplicates)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Correlation of the rows of a file.
+
+    Args:
+        num: Number of rows.
+        times: Integrated autocorrelation time of each slow observable by name, in rows.
+        duplicates: Number of rows that repeat an earlier one.
+    """
+
+    num: int
+    times: dict[str, Estimate]
+    duplicates: int
+
+    @property
+    def slowest(self) -> str:
+        """Name of the observable with the longest autocorrelation time."""
+        return max(self.times, key=lambda name: self.times[name].value)
+
+    @property
+    def tau(self) -> Estimate:
+        """The longest autocorrelation time in rows; 0.5 is independent."""
+        return self.times[self.slowest]
+
+    @property
+    def effective_num(self) -> Estimate:
+        """Number of independent rows with the same statistical errors."""
+        tau = self.tau
+        return Estimate(self.num / (2 * tau.value), self.num * tau.error / (2 * tau.value**2))
+
+
+def chunks(rows: Rows, num: int, title: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Read the first rows in consecutive parts, with a progress bar if there are many.
+
+    Args:
+        rows: Array or configurations.
+        num: Number of rows.
+        title: Title of the progress bar.
+
+    Yields:
+        Number of the first row, and the rows.
+    """
+    step = max(1, CHUNK // math.prod(rows.shape[1:]))
+    with progress_bar(title, num) if num > 10 * step else nullcontext(_ignore) as advance:
+        for start in range(0, num, step):
+            chunk = np.asarray(rows[start : min(start + step, num)])
+            yield start, chunk
+            advance(len(chunk))
+
+
+def recognise(path: str, array: Rows, lattice_shape: tuple[int, ...], num: int, values: str) -> Form:
+    """Return the form of the values in the first rows of a file.
+
+    Args:
+        path: Path of the file, for messages.
+        array: Array in the file.
+        lattice_shape: Shape of a configuration.
+        num: Number of rows.
+        values: ``auto``, ``spin``, ``level``, ``angle`` or ``real``.
+
+    Raises:
+        ValueError: values is none of these, or the file does not hold such values.
+    """
+    if values not in RECOGNISE:
+        raise ValueError(f"values must be one of {', '.join(RECOGNISE)}, not {values!r}.")
+    summary = ValueSummary(path, lattice_shape)
+    for start, chunk in chunks(array, num, f"Scanning {path}"):
+        summary.add(start, chunk.reshape(len(chunk), -1))
+    if summary.minimum == summary.maximum:
+        raise ValueError(
+            f"The file {path} holds the value {summary.minimum:g} only, from which nothing can be "
+            "learned: use configurations that differ."
+        )
+    largest = max(-summary.minimum, summary.maximum)
+    if largest > float(np.finfo(np.float32).max):
+        raise ValueError(
+            f"The file {path} holds values up to {largest:g} in size, beyond single precision: "
+            "rescale them."
+        )
+    return RECOGNISE[values](summary)
+
+
+def slow_observables(configurations: np.ndarray, site_kind: str) -> dict[str, np.ndarray]:
+    """Return series that reveal slow modes: mean m, |m|, and mean product of neighbours.
+
+    For angles they are the mean of e^{iφ} along each axis, its modulus, and the mean cosine between
+    neighbours.
+
+    Args:
+        configurations: Configurations `(M, *lattice)`.
+        site_kind: Kind of site, as in `System`.
+    """
+    axes = tuple(range(1, configurations.ndim))
+    s = configurations.astype(np.float64)
+    angles = site_kind == "angle"
+    if angles:
+        x, y = np.cos(s).mean(axes), np.sin(s).mean(axes)
+        series = {"mean cosine": x, "mean sine": y, "modulus of the mean": np.hypot(x, y)}
+    else:
+        mean = s.mean(axes)
+        series = {"mean": mean, "modulus of the mean": np.abs(mean)}
+    products = []
+    for axis in axes:
+        left, right = (np.delete(s, end, axis) for end in (-1, 0))
+        if left.size:
+            products.append((np.cos(left - right) if angles else left * right).mean(axes))
+    if products:
+        series["product of neighbours"] = np.mean(products, axis=0)
+    return series
+
+
+def share_within(distance: float, rows: Tensor, others: Tensor) -> float:
+    """Return the fraction of rows at most `distance` from the nearest other row.
+
+    Args:
+        distance: Largest distance.
+        rows: Row numbers.
+        others: Ascending row numbers.
+    """
+    after = torch.searchsorted(others, rows)
+    beside = others[torch.stack([after - 1, after]).clamp(0, len(others) - 1)]
+    return ((beside - rows).abs().amin(0) <= distance).double().mean().item()
+
+
+def _ignore(steps: int) -> None:
+    pass

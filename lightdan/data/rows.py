@@ -1,0 +1,87 @@
+"""Arrays in memory or on disk, read by rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """An array in memory or on disk, read by slices or ascending indices of its first axis."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values that are read."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return rows as an array."""
+
+
+@dataclass(frozen=True)
+class Hdf5Rows:
+    """A dataset in an HDF5 file that is opened for each reading, so other processes can read it too.
+
+    Args:
+        path: HDF5 file.
+        name: Name of the dataset.
+        shape: Shape of the dataset.
+        dtype: Type of its values.
+        offset: Position of the first value in the file, if all values are contiguous. Rows are then
+            read through a memory map, ten times faster.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, path: Path, dataset: h5py.Dataset) -> "Hdf5Rows":
+        """Return the rows of an open dataset."""
+        offset = dataset.id.get_offset() if dataset.size and not dataset.chunks else None
+        return cls(path, dataset.name, dataset.shape or (), dataset.dtype, offset)
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        if self.offset is not None:
+            return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
+        with h5py.File(self.path) as file:
+            return file[self.name][rows]
+
+
+@dataclass(frozen=True)
+class JoinedRows:
+    """Several arrays, one after the other.
+
+    Args:
+        parts: Arrays whose rows have the same shape and type.
+    """
+
+    parts: Sequence[Rows]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the joined array."""
+        return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        return self.parts[0].dtype
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """Return the rows of ascending indices."""
+        ends = np.cumsum([part.shape[0] for part in self.parts])
+        pieces = np.split(rows, np.searchsorted(rows, ends[:-1]))
+        starts = np.array([0, *ends[:-1]])
+        return np.concatenate(
+            [part[piece - start] for part, piece, start in zip(self.parts, pieces, starts, strict=True)]
+        )
