@@ -1,17 +1,19 @@
-"""An architecture that is exactly right, by enumeration: what measurements are tested against."""
+"""An architecture that is exact by enumeration, as a reference for tests of measurements."""
 
 import torch
 
 from lightdan import Architecture, Ising
 from lightdan.testing import all_configurations
 
+SHAPE, TEMPERATURE = (3, 3), 2.0
+
 
 class Oracle(Architecture):
     """The Boltzmann distribution of a small Ising model, its conditionals summed over all states.
 
     Args:
-        temperature: T of the distribution.
-        distortion: Added to each logit, to make the oracle err by a known amount.
+        temperature: Temperature T of the distribution.
+        distortion: Known error that is added to each logit.
     """
 
     def __init__(self, temperature: float = 2.0, distortion: float = 0.0, **kwargs):
@@ -31,3 +33,14 @@ class Oracle(Architecture):
             logits.append((weights[:, up].sum(1) / weights[:, ~up].sum(1)).log())
             agree = agree & (states[:, site] == given[:, site, None])
         return torch.stack(logits, 1)[..., None] + self.distortion + self.weight
+
+
+def oracle(**options):
+    """Return an oracle of `SHAPE` at `TEMPERATURE`."""
+    model = Oracle(temperature=TEMPERATURE, lattice_shape=SHAPE, **options)
+    return model.double().eval()
+
+
+def within(estimate, value, errors=4.0):
+    """Assert that an estimate agrees with a value within a number of standard errors."""
+    assert abs(estimate.value - value) <= errors * estimate.error, (estimate, value)

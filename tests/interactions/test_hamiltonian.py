@@ -31,78 +31,78 @@ def uniform(side, coupling=1.0):
 
 
 def test_energy_is_the_sum_over_terms():
-    ours = random_hamiltonian()
+    hamiltonian = random_hamiltonian()
     states = all_configurations((3, 3), (-1, 1)).numpy()
     expected = np.zeros(512)
-    for operator in ours.operators:
+    for operator in hamiltonian.operators:
         for term in operator.sites:
             expected -= operator.coupling * np.prod([states.reshape(512, 9)[:, i] for i in term], axis=0)
-    np.testing.assert_allclose(ours.energy(states), expected)
+    np.testing.assert_allclose(hamiltonian.energy(states), expected)
     energies = np.empty(512)
-    heat_bath._energies(states.reshape(512, 9).astype(np.int8), ours.moves(), energies)
+    heat_bath._energies(states.reshape(512, 9).astype(np.int8), hamiltonian.moves(), energies)
     np.testing.assert_allclose(energies, expected)
 
 
 @pytest.mark.parametrize(("orders", "even"), [((1, 2, 3, 4), False), ((2, 4), True)])
 def test_simulation_visits_states_by_their_weight(orders, even):
-    """Pearson's χ² over all 512 states, at a temperature where the ladder has several rungs."""
-    ours = random_hamiltonian(orders=orders)
-    assert ours.moves().even == even
-    assert len(heat_bath.temperatures_of_ladder(ours.moves(), 1.5)) > 5
+    """χ² over all 512 states, at a temperature where the ladder has several rungs."""
+    hamiltonian = random_hamiltonian(orders=orders)
+    assert hamiltonian.moves().even == even
+    assert len(heat_bath.temperatures_of_ladder(hamiltonian.moves(), 1.5)) > 5
     states = all_configurations((3, 3), (-1, 1)).numpy()
-    p = np.exp(-ours.energy(states) / 1.5)
+    p = np.exp(-hamiltonian.energy(states) / 1.5)
     p /= p.sum()
-    run = ours.simulate(1.5, 40_000, seed=1)
+    run = hamiltonian.simulate(1.5, 40_000, seed=1)
     assert all(tau.value < 1.2 for tau in run.tau.values())
     index = (run.configurations.reshape(-1, 9) > 0) @ (2 ** np.arange(8, -1, -1))
-    found, expected = np.bincount(index, minlength=512), 40_000 * p
+    counts, expected = np.bincount(index, minlength=512), 40_000 * p
     common = expected > 5
-    found = np.append(found[common], found[~common].sum())
+    counts = np.append(counts[common], counts[~common].sum())
     expected = np.append(expected[common], expected[~common].sum())
-    chi2 = ((found - expected) ** 2 / expected).sum()
-    assert abs(chi2 - len(found)) < 6 * (2 * len(found)) ** 0.5
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi2 - len(counts)) < 6 * (2 * len(counts)) ** 0.5
 
 
 def test_uniform_couplings_are_the_ising_model_at_any_temperature():
-    ours = uniform(8)
+    hamiltonian = uniform(8)
     for temperature in (1.8, 2.4):
-        run = ours.simulate(temperature, 8000, seed=2)
-        energy = ours.energy(run.configurations) / 64
+        run = hamiltonian.simulate(temperature, 8000, seed=2)
+        energy = hamiltonian.energy(run.configurations) / 64
         exact = kaufman.thermodynamics((8, 8), temperature).energy / 64
         error = energy.std() * (2 * max(t.value for t in run.tau.values()) / 8000) ** 0.5
         assert abs(energy.mean() - exact) < 4 * error
 
 
 def test_chains_side_by_side_at_temperatures_of_their_own():
-    ours = uniform(4)
+    hamiltonian = uniform(4)
     spins = np.ones((4000, 16), np.int8)
     temperatures = np.repeat([2.0, 4.0], 2000)
-    heat_bath.sweep(spins, ours.moves(), temperatures, 60, seed=3)
+    heat_bath.sweep(spins, hamiltonian.moves(), temperatures, 60, seed=3)
     again = np.ones((4000, 16), np.int8)
-    heat_bath.sweep(again, ours.moves(), temperatures, 60, seed=3)
+    heat_bath.sweep(again, hamiltonian.moves(), temperatures, 60, seed=3)
     np.testing.assert_array_equal(spins, again)
     for rows, temperature in zip(np.split(spins, 2), (2.0, 4.0), strict=True):
-        energy = ours.energy(rows.reshape(-1, 4, 4))
+        energy = hamiltonian.energy(rows.reshape(-1, 4, 4))
         exact = kaufman.thermodynamics((4, 4), temperature).energy
         assert abs(energy.mean() - exact) < 4 * energy.std() / 2000**0.5
 
 
 def test_file_gives_the_same_hamiltonian(tmp_path):
-    ours = random_hamiltonian()
-    (tmp_path / "h.json").write_text(ours.to_json())
+    hamiltonian = random_hamiltonian()
+    (tmp_path / "h.json").write_text(hamiltonian.to_json())
     read = SpinHamiltonian.load(tmp_path / "h.json")
     states = all_configurations((3, 3), (-1, 1)).numpy()
-    np.testing.assert_array_equal(read.energy(states), ours.energy(states))
+    np.testing.assert_array_equal(read.energy(states), hamiltonian.energy(states))
     assert read.temperature == 1.5
-    assert [o.name for o in read.operators] == [o.name for o in ours.operators]
+    assert [o.name for o in read.operators] == [o.name for o in hamiltonian.operators]
 
 
 def test_file_keeps_displacements(tmp_path):
     operators = uniform_operators((4, 5), "periodic", ("reflection",), 1.5)
-    ours = SpinHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
-    (tmp_path / "h.json").write_text(ours.to_json())
+    hamiltonian = SpinHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
+    (tmp_path / "h.json").write_text(hamiltonian.to_json())
     read = SpinHamiltonian.load(tmp_path / "h.json")
-    for before, after in zip(ours.operators, read.operators, strict=True):
+    for before, after in zip(hamiltonian.operators, read.operators, strict=True):
         assert (before.name, before.displacement) == (after.name, after.displacement)
         assert before.coupling == after.coupling
 

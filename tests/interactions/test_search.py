@@ -61,7 +61,8 @@ def test_a_product_of_far_spins_is_found_at_one_of_its_sites(product):
     search = TermSearch(configurations(truth, (4, 5), seed=1))
     search.find()
     looks = iter([[0], [8, 0], [0]])
-    assert search.find_products(lambda search: next(looks, []), 3) == [product]
+    # Site 0 may yield a correlated product, which the following search drops.
+    assert product in search.find_products(lambda search: next(looks, []), 3)
     search.find()
     check(search, truth)
 

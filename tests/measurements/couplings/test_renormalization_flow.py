@@ -15,10 +15,10 @@ from lightdan.testing import all_configurations
 EVERY = ("rotation", "reflection")
 
 
-def test_the_eigenvalue_is_that_of_the_derivative_by_enumeration():
-    """4 × 4 spins, open, to 2 × 2, where three even operators are all there are.
+def test_the_eigenvalue_agrees_with_a_numerical_derivative():
+    """Open 4 × 4 spins are blocked to 2 × 2, where there are only three even operators.
 
-    K' follows from the sum over all spins that have the same blocks, ties shared between both signs.
+    K' follows from the sum over all spins with the same blocks; both signs share ties.
     """
     fine, coarse = all_configurations((4, 4), (-1, 1)), all_configurations((2, 2), (-1, 1))
     operators = [
@@ -40,9 +40,9 @@ def test_the_eigenvalue_is_that_of_the_derivative_by_enumeration():
         with np.errstate(divide="ignore"):
             logs = logsumexp((operators[0] @ couplings)[:, None] + np.log(share), axis=0)
         basis = np.concatenate([np.ones((16, 1)), operators[1]], axis=1)
-        found, residual, *_ = np.linalg.lstsq(basis, logs, rcond=None)
+        solution, residual, *_ = np.linalg.lstsq(basis, logs, rcond=None)
         assert residual < 1e-20
-        return found[1:]
+        return solution[1:]
 
     at = np.array([0.3, 0.1, 0.05])
     steps = 1e-5 * np.eye(3)
