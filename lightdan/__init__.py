@@ -31,14 +31,23 @@ if TYPE_CHECKING:
     from lightdan.measurements.couplings.couplings import Couplings
     from lightdan.measurements.couplings.renormalization_flow import RenormalizationFlow
     from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+    from lightdan.measurements.fields.action import Action
+    from lightdan.measurements.fields.correlator import Correlator
+    from lightdan.measurements.fields.kinks import Kinks
     from lightdan.measurements.fields.rbm_equivalence import RBMEquivalence
+    from lightdan.measurements.fields.vortices import Vortices
+    from lightdan.measurements.hamiltonian import Hamiltonian
     from lightdan.measurements.images.domains import Domains
     from lightdan.measurements.images.image_steps import ImageSteps
     from lightdan.measurements.images.structure_factor import StructureFactor
+    from lightdan.measurements.importance_sampling import ImportanceSampling
+    from lightdan.measurements.observables import Observables
     from lightdan.measurements.phases.critical_temperature import CriticalTemperature
     from lightdan.measurements.phases.free_energy import FreeEnergy
+    from lightdan.measurements.phases.helicity_modulus import HelicityModulus
     from lightdan.measurements.phases.phase_structure import PhaseStructure
     from lightdan.measurements.report import Result
+    from lightdan.measurements.symmetry import Symmetry
     from lightdan.objectives import MaximumLikelihood, Objective, VariationalFreeEnergy
     from lightdan.simulation.simulation import Simulation
     from lightdan.statistics import Bound, Estimate
@@ -54,34 +63,41 @@ if TYPE_CHECKING:
     from lightdan.systems.xy import XY
 
 _PUBLIC = {
+    "Action": "lightdan.measurements.fields.action",
     "Architecture": "lightdan.architectures.base",
     "Baselines": "lightdan.measurements.couplings.baselines",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
     "BlockSpin": "lightdan.systems.block_spin",
+    "Bound": "lightdan.statistics",
     "BoxBetaMixture": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
     "Conditional": "lightdan.conditionals",
+    "Correlator": "lightdan.measurements.fields.correlator",
     "CouplingGraph": "lightdan.measurements.couplings.coupling_graph",
     "Couplings": "lightdan.measurements.couplings.couplings",
     "CriticalTemperature": "lightdan.measurements.phases.critical_temperature",
     "Domains": "lightdan.measurements.images.domains",
     "DoubleWell": "lightdan.systems.path",
     "Ensemble": "lightdan.measurements.ensemble",
-    "Bound": "lightdan.statistics",
     "Estimate": "lightdan.statistics",
     "FreeEnergy": "lightdan.measurements.phases.free_energy",
     "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
+    "Hamiltonian": "lightdan.measurements.hamiltonian",
+    "HelicityModulus": "lightdan.measurements.phases.helicity_modulus",
     "ImageSteps": "lightdan.measurements.images.image_steps",
+    "ImportanceSampling": "lightdan.measurements.importance_sampling",
     "Ising": "lightdan.systems.ising",
     "KerrImages": "lightdan.systems.kerr_images",
+    "Kinks": "lightdan.measurements.fields.kinks",
     "MADE": "lightdan.architectures.made",
     "MaximumLikelihood": "lightdan.objectives",
     "Measurement": "lightdan.measurements.base",
     "NotMeasurable": "lightdan.measurements.ensemble",
     "Objective": "lightdan.objectives",
+    "Observables": "lightdan.measurements.observables",
     "Operator": "lightdan.interactions.operators",
     "Path": "lightdan.systems.path",
     "PhaseStructure": "lightdan.measurements.phases.phase_structure",
@@ -96,12 +112,14 @@ _PUBLIC = {
     "Simulation": "lightdan.simulation.simulation",
     "SpinHamiltonian": "lightdan.interactions.hamiltonian",
     "StructureFactor": "lightdan.measurements.images.structure_factor",
+    "Symmetry": "lightdan.measurements.symmetry",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",
     "Transformer": "lightdan.architectures.transformer",
     "Triangular": "lightdan.architectures.triangular",
     "VariationalFreeEnergy": "lightdan.objectives",
     "VonMisesMixture": "lightdan.conditionals",
+    "Vortices": "lightdan.measurements.fields.vortices",
     "XY": "lightdan.systems.xy",
     "edwards_anderson": "lightdan.interactions.hamiltonian",
     "load": "lightdan.checkpoints",
@@ -110,7 +128,7 @@ __all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: torch is a matter of seconds."""
+    """Import a public name on first use, because torch takes seconds to import."""
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,23 +18,23 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Column with the number of steps per second."""
 
     def render(self, task: Task) -> Text:
-        """The rate so far, empty before the first step."""
+        """Return the rate so far, empty before the first step."""
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error while the block runs; silent where that is no terminal.
+    """Show a bar on standard error while the block runs, or nothing if that is not a terminal.
 
     Args:
-        title: What is under way.
-        total: Number of steps, where it is known.
+        title: Text before the bar.
+        total: Number of steps, or None if it is not known.
 
     Yields:
-        A function that reports n more steps done.
+        A function that adds n steps to the bar.
     """
     columns = [TextColumn(title), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Names → classes: registering is subclassing and being imported; other packages come by entry point."""
+"""Classes by name: to register a class, subclass and import it, or declare an entry point."""
 
 import difflib
 import importlib
@@ -23,18 +23,18 @@ _loaded: dict[str, str] = {}
 
 
 def import_object(path: str) -> Any:
-    """The object at a dotted path such as ``lightdan.systems.ising.Ising``."""
+    """Import the object at a dotted path like ``lightdan.systems.ising.Ising``."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
 def load_plugins() -> dict[str, str]:
-    """Import the package's own families and every entry point of the group ``lightdan.plugins``.
+    """Import the classes of this package and every entry point of the group ``lightdan.plugins``.
 
-    A plugin that cannot be imported warns and is left out, so that it breaks no command.
+    A plugin that cannot be imported is left out with a warning, so that it breaks no command.
 
     Returns:
-        Imported top-level module name → the distribution it comes from.
+        Distribution of each imported plugin, by the name of its top-level module.
     """
     for package in ("lightdan.systems", "lightdan.architectures", "lightdan.measurements"):
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
@@ -46,8 +46,8 @@ def load_plugins() -> dict[str, str]:
             point.load()
         except Exception as error:
             warnings.warn(
-                f"The plugin {point.name!r} ({point.value}) is left out, for it cannot be imported: "
-                f"{type(error).__name__}: {error}",
+                f"The plugin {point.name!r} ({point.value}) is left out because its import failed with "
+                f"{type(error).__name__}: {error}; fix or uninstall it.",
                 stacklevel=2,
             )
         else:
@@ -56,22 +56,22 @@ def load_plugins() -> dict[str, str]:
 
 
 def known(base: type[T]) -> dict[str, type[T]]:
-    """Name → class of every concrete subclass of ``base`` imported so far, in order of name."""
-    found: dict[str, type[T]] = {}
+    """Return every concrete subclass of ``base`` imported so far, sorted by name."""
+    classes: dict[str, type[T]] = {}
     pending = list(base.__subclasses__())
     while pending:
         cls = pending.pop()
         pending.extend(cls.__subclasses__())
         if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
-            found[cls.__name__] = cls
-    return dict(sorted(found.items()))
+            classes[cls.__name__] = cls
+    return dict(sorted(classes.items()))
 
 
 def find(base: type[T], name: str) -> type[T]:
-    """The subclass of ``base`` called ``name``: a short class name or a dotted path.
+    """Return the subclass of ``base`` with a short class name or a dotted path.
 
     Raises:
-        ValueError: no such class; the message has the known ones and the nearest match.
+        ValueError: there is no class of that name; the message lists the known ones.
     """
     classes = known(base)
     if name in classes:
@@ -87,7 +87,7 @@ def find(base: type[T], name: str) -> type[T]:
 
 
 def suggestion(name: str, names: list[str]) -> str:
-    """The end of a sentence about a wrong name: the nearest match, then all that are known."""
+    """Return the end of a message about an unknown name: the nearest match and all known names."""
     listed = f"known: {', '.join(sorted(names)) or 'none'}."
     folded = {known_name.lower(): known_name for known_name in names}
     nearest = difflib.get_close_matches(name.rpartition(".")[2].lower(), folded, n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 import lightdan
-from lightdan import Bernoulli, Categorical, Ising
+from lightdan import Bernoulli, Categorical, Ising, registry
 from lightdan.lattices.groups import OPERATIONS
 
 ROOT = Path(lightdan.__file__).parent
@@ -89,3 +89,17 @@ def test_every_public_name_can_be_imported():
     assert set(dir(lightdan)) == set(lightdan.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Isng'"):
         lightdan.Isng  # noqa: B018
+
+
+def test_every_class_of_the_package_is_a_public_name_that_type_checkers_see():
+    registry.load_plugins()
+    for path in registry.FAMILIES.values():
+        for name, cls in registry.known(registry.import_object(path)).items():
+            if cls.__module__.startswith("lightdan.") and not cls.__module__.startswith(
+                "lightdan.testing"
+            ):
+                assert getattr(lightdan, name) is cls
+    tree = ast.parse(MODULES["lightdan"].read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    names = {alias.name: node.module for node in checked.body for alias in node.names}
+    assert names == lightdan._PUBLIC
