@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from lightdan.architectures.base import Architecture
-from lightdan.lattices.shapes import check_shape
 from lightdan.types import Configurations, PerConfiguration
 
 

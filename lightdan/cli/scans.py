@@ -28,7 +28,7 @@ from lightdan.measurements.figures import EXACT, MODEL
 from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate
-from lightdan.systems.base import check_positive
+from lightdan.systems.checks import check_positive
 
 COLUMNS = 5
 """Number of estimates per measurement in the printed table; the file has all."""

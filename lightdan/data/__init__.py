@@ -1,1 +1,1 @@
-"""Files, splits, batches and the cache of simulated configurations."""
+"""Configurations: files, splits, batches and the cache of simulations."""

@@ -1,4 +1,4 @@
-"""Batches that already lie on the device."""
+"""Batches that are already on the device."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -13,21 +13,21 @@ from lightdan.types import Batch
 
 
 class BatchLoader:
-    """Batches cut out of one array that already lies where the model is: no workers, no collate.
+    """Batches cut out of one array on the model's device, without workers or collation.
 
-    The order of epoch e is the permutation drawn from (seed, e); a process of rank r among R takes
-    the r-th of R equal parts of every batch, so that the optimisation does not depend on R. The state
-    is the number of batches served of this epoch: a killed run goes on with the very next batch.
+    The order in epoch e is a permutation drawn from (seed, e). The process of rank r among R takes the
+    r-th of R equal parts of every batch, so the optimisation does not depend on R. The state is the
+    number of batches served in this epoch: an interrupted run resumes with the next batch.
 
     Args:
-        configurations: All configurations `(M, *lattice)`, a tensor, or a memory map read by batches.
-        temperature: Of each configuration `(M,)`.
-        indices: The rows to serve.
-        batch_size: Configurations in a batch, over all processes.
-        seed: Of the shuffling; None serves all rows in their order, in batches as equal as can be, so
-            that no process is left with an empty part.
-        epoch: Gives the number of the epoch when one begins.
-        rank: Of this process.
+        configurations: All configurations `(M, *lattice)`: a tensor, or rows read batch by batch.
+        temperature: Temperature of each configuration `(M,)`.
+        indices: Numbers of the rows to serve.
+        batch_size: Number of configurations in a batch, over all processes.
+        seed: Random seed for shuffling. None serves all rows in order, in batches as equal as possible,
+            so that every process gets a part of each batch.
+        epoch: Function that returns the number of the epoch when one begins.
+        rank: Number of this process.
         world_size: Number of processes.
     """
 
@@ -67,12 +67,12 @@ class BatchLoader:
         batches = order.tensor_split(len(self)) if whole else order.split(self.batch_size)
         for index in range(self.served, len(self)):
             rows = batches[index].tensor_split(self.world_size)[self.rank]
-            # Before the batch leaves, for nobody comes back after the last one.
+            # Counted before the yield, because the generator is not resumed after the last batch.
             self.served = (index + 1) % len(self)
             yield self.take(rows)
 
     def take(self, rows: Tensor) -> Batch:
-        """The batch of the given rows, in the floating type of the temperatures."""
+        """Return the batch of some rows, in the floating type of the temperatures."""
         dtype = self.temperature.dtype
         if isinstance(self.configurations, Tensor):
             rows = rows.to(self.configurations.device)
@@ -85,9 +85,9 @@ class BatchLoader:
         )
 
     def state_dict(self) -> dict[str, int]:
-        """Where the loader stands; Lightning keeps it in the checkpoint."""
+        """Return the position in the epoch, which Lightning keeps in the checkpoint."""
         return {"served": self.served}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from ``state``."""
+        """Resume from a position in the epoch."""
         self.served = state["served"]

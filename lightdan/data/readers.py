@@ -1,4 +1,4 @@
-"""Arrays in the files that people keep them in, read without running anything that is in them."""
+"""Readers of arrays in common file formats; they never run code in a file."""
 
 import itertools
 import os
@@ -20,26 +20,26 @@ T = TypeVar("T")
 
 
 def open_array(path: str | Path, dataset: str | None = None) -> Rows:
-    """The numeric array in a file; `.npy`, `.h5` and `.pt` stay on disk until rows are asked for.
+    """Open the numeric array in a file; .npy, .h5 and .pt files stay on disk until rows are read.
 
-    Text has one row a line, of numbers between commas, semicolons, tabs or blanks; a line of column
-    names before them is skipped, and so is whatever follows a ``#``.
+    A text file has one row per line, with numbers separated by commas, semicolons, tabs or blanks. A
+    first line of column names is skipped, and so is everything after a ``#``.
 
     Args:
-        path: A file that ends in .npy, .npz, .h5, .hdf5, .csv, .txt or .pt.
-        dataset: Name of the array in a file of several.
+        path: File that ends in .npy, .npz, .h5, .hdf5, .csv, .txt or .pt.
+        dataset: Name of the array in a file with several.
 
     Raises:
-        ValueError: there is no such file, or no one array of numbers in it; the sentence names the
-            file, the place and the remedy.
+        ValueError: the file does not exist or does not hold exactly one such array; the message names
+            the file, the place and the remedy.
     """
     file = Path(path).expanduser()
     if not file.is_file():
         what = "is a directory" if file.is_dir() else "does not exist"
-        raise ValueError(f"The file {path} {what} (seen from {Path.cwd()}): give the path of a file.")
+        raise ValueError(f"The file {path} {what} (seen from {Path.cwd()}): pass the path of a file.")
     if file.suffix.lower() not in READERS:
         raise ValueError(
-            f"The file {path} ends in {file.suffix or 'nothing'!r}, which is not known: convert it to "
+            f"The file {path} ends in {file.suffix or 'nothing'!r}, an unknown format: convert it to "
             f"one of {', '.join(READERS)}."
         )
     if not os.access(file, os.R_OK):
@@ -56,9 +56,13 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
 
 
 def _read(path: Path, function: Callable[[], T]) -> T:
-    """The function's result, or one sentence on what is wrong with the file."""
-    # Damaged bytes make a library raise anything. Our sentence is raised after the handler, so that
-    # the library's words are no context of it, which the command line would show instead.
+    """Return the function's result.
+
+    Raises:
+        ValueError: the file is damaged or holds pickled objects.
+    """
+    # A library may raise any exception for damaged bytes. The ValueError is raised after the handler,
+    # because the command line would show the library's exception if it were the context.
     try:
         return function()
     except MemoryError:
@@ -73,10 +77,10 @@ def _read(path: Path, function: Callable[[], T]) -> T:
     if unsafe or (start[:1] == b"\x80" and start[1:] <= b"\x05"):
         raise ValueError(
             f"The file {path} holds pickled Python objects, which could run code when loaded, and is "
-            "refused: save a plain numeric array instead, of no dtype=object."
+            "refused: save a plain numeric array instead, without dtype=object."
         )
     raise ValueError(
-        f"The file {path} is truncated, damaged or no {path.suffix} file: write it again "
+        f"The file {path} is truncated, damaged or not a {path.suffix} file: write it again "
         f"({reason[:150].rstrip('.')})."
     )
 
@@ -100,24 +104,24 @@ def _npz(path: Path, dataset: str | None) -> Rows:
 
 
 def _hdf5(path: Path, dataset: str | None) -> Rows:
-    found: dict[str, Hdf5Rows] = {}
+    datasets: dict[str, Hdf5Rows] = {}
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = Hdf5Rows.of(path.absolute(), item)
+            datasets[name] = Hdf5Rows.of(path.absolute(), item)
 
     def visit() -> None:
         with h5py.File(path) as file:
             file.visititems(add)
 
     _read(path, visit)
-    shapes = {name: f" {rows.shape}" for name, rows in found.items()}
-    return found[_choose(path, shapes, dataset and dataset.strip("/"))]
+    shapes = {name: f" {rows.shape}" for name, rows in datasets.items()}
+    return datasets[_choose(path, shapes, dataset and dataset.strip("/"))]
 
 
 def _pt(path: Path, dataset: str | None) -> Rows:
     def load() -> Any:
-        mapped = zipfile.is_zipfile(path)  # the format before torch 1.6 cannot be mapped
+        mapped = zipfile.is_zipfile(path)  # because the format before torch 1.6 cannot be mapped
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -143,10 +147,10 @@ def _refuse_name(path: Path, dataset: str | None) -> None:
 
 
 def _choose(path: Path, shapes: Mapping[str, str], dataset: str | None) -> str:
-    """The name of the array to read, of names with a description each."""
+    """Return the name of the array to read, from names with their descriptions."""
     listed = ", ".join(f"{name!r}{shape}" for name, shape in shapes.items())
     if not shapes:
-        raise ValueError(f"The file {path} holds no array: write the configurations as one.")
+        raise ValueError(f"The file {path} holds no array: save the configurations as one.")
     if dataset is None and len(shapes) > 1:
         raise ValueError(f"The file {path} holds several arrays: set dataset to one of {listed}.")
     if dataset is not None and dataset not in shapes:
@@ -164,7 +168,7 @@ def _text(path: Path, dataset: str | None) -> Rows:
     lines = _read(path, head)
     names = bool(lines) and not any(map(_is_number, _fields(lines[0][1])))
     if len(lines) < 1 + names:
-        raise ValueError(f"The file {path} holds no line of numbers: write one configuration a line.")
+        raise ValueError(f"The file {path} holds no line of numbers: write one configuration per line.")
     number, first = lines[names]
     columns = len(_fields(first))
     try:
@@ -179,7 +183,7 @@ def _text(path: Path, dataset: str | None) -> Rows:
         table = None
     if table is None:
         raise ValueError(_text_fault(path, number, columns))
-    # pandas numbers the columns where they have no names, and the rows unless told not to
+    # pandas numbers the columns if they have no names, and the rows by default.
     numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))
     table = table[1:] if numbered and table[1:].max() < columns - 1 else table
     if columns > 1 and len(table) > 9 and (np.diff(table[:, 0]) == 1).all():
@@ -188,7 +192,7 @@ def _text(path: Path, dataset: str | None) -> Rows:
 
 
 def _text_fault(path: Path, first: int, columns: int) -> str:
-    """What is wrong with the first bad line at or after line ``first``."""
+    """Describe the first bad line at or after line ``first``."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in _written(file):
             fields = _fields(line)
@@ -196,25 +200,25 @@ def _text_fault(path: Path, first: int, columns: int) -> str:
                 continue
             if number == first and not fields[0]:
                 return (
-                    f"The file {path} has no name for the first column in line {number}, as above row "
-                    f"numbers: {WITHOUT_NUMBERS}."
+                    f"The file {path} has no name for the first column in line {number}, as if it "
+                    f"held row numbers: {WITHOUT_NUMBERS}."
                 )
             if len(fields) != columns:
                 return (
                     f"The file {path} has {len(fields)} numbers in line {number} but {columns} in line "
-                    f"{first}: give every configuration the same number of sites."
+                    f"{first}: write the same number of sites for every configuration."
                 )
             for field in fields:
                 if not _is_number(field):
                     return (
-                        f"The file {path} has {field!r} in line {number}, which is no number: mend or "
-                        "remove the line."
+                        f"The file {path} has {field!r} in line {number}, which is not a number: "
+                        "correct or remove the line."
                     )
-    return f"The file {path} cannot be read as a table of numbers: write one configuration a line."
+    return f"The file {path} cannot be read as a table of numbers: write one configuration per line."
 
 
 def _written(lines: Iterable[str]) -> Iterable[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank without its comment."""
+    """Yield number (from 1) and text of each line that is not blank, without comments."""
     for number, line in enumerate(lines, start=1):
         if text := line.partition("#")[0].strip():
             yield number, text
@@ -239,7 +243,7 @@ def _is_number(text: str) -> bool:
 WITHOUT_NUMBERS = "write the configurations alone (in pandas with index=False)"
 
 MAPPED = (".npy", ".h5", ".hdf5", ".pt")
-"""Formats of which rows are read when asked for."""
+"""Formats whose rows are read from disk when they are needed."""
 
 READERS: dict[str, Callable[[Path, str | None], Rows]] = {
     ".npy": _npy,

@@ -1,4 +1,4 @@
-"""Splits that respect correlation between rows, and seeds of independent streams."""
+"""Splits by blocks of correlated rows, and seeds of independent random streams."""
 
 import itertools
 import math
@@ -12,46 +12,45 @@ SPLITS = ("train", "validation", "test")
 
 
 def derive_seed(*parts: int) -> int:
-    """A seed that is a function of several integers, for streams that must not overlap."""
+    """Return a seed that is a function of several integers, for independent random streams."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def check_splits(fractions: Sequence[float]) -> None:
-    """Refuse fractions of training, validation and test that are none.
-
-    Raises:
-        ValueError: one is not positive, they are not three, or add up to more than 1.
-    """
+    """Raise ValueError unless there are three positive fractions that sum to at most 1."""
     if len(fractions) != 3 or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
         raise ValueError(
-            f"splits must be three positive fractions that add up to at most 1, not {fractions}."
+            f"splits must be three positive fractions that sum to at most 1, not {fractions}."
         )
 
 
 def split_rows(
     num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows for training, validation and test: whole blocks of neighbouring rows, dealt at random.
+    """Assign whole blocks of consecutive rows to training, validation and test at random.
 
     Args:
         num: Number of rows M.
-        fractions: Of training, validation and test, adding up to at most 1.
-        block: Rows in a block, of the order of 20 autocorrelation times; 1 deals single rows.
-        seed: Of the deal.
+        fractions: Fractions for training, validation and test, which sum to at most 1.
+        block: Number of rows in a block, about 20 autocorrelation times; 1 for independent rows.
+        seed: Random seed.
+
+    Returns:
+        Ascending row numbers for training, validation and test.
 
     Raises:
-        ValueError: fractions that are no fractions, or a part that would stay empty.
+        ValueError: the fractions are out of range, or a split would be empty.
     """
     check_splits(fractions)
     num_blocks = math.ceil(num / block)
     order = torch.randperm(num_blocks, generator=torch.Generator().manual_seed(seed))
     bounds = [0, *(round(edge * num_blocks) for edge in np.cumsum(fractions))]
-    dealt = [order[start:end].sort().values for start, end in itertools.pairwise(bounds)]
-    if not all(map(len, dealt)):
+    parts = [order[start:end].sort().values for start, end in itertools.pairwise(bounds)]
+    if not all(map(len, parts)):
         raise ValueError(
             f"{num} configurations in {num_blocks} uncorrelated blocks cannot be split into "
-            f"{fractions}: give more configurations or other fractions."
+            f"{fractions}: use more configurations or other fractions."
         )
-    rows = [(block * part[:, None] + torch.arange(block)).flatten() for part in dealt]
+    rows = [(block * part[:, None] + torch.arange(block)).flatten() for part in parts]
     train, validation, test = (part[part < num] for part in rows)
     return train, validation, test

@@ -43,7 +43,7 @@ class KerrImages(System):
         patch: Sites of a patch along each axis, or (rows, columns).
         stride: Sites between patches; by default the shorter side of a patch, without overlap.
         crop: First and last row, first and last column, in pixels as in a Python slice.
-        masks: Rectangles to leave out, like a scale bar, given in the same way.
+        masks: Rectangles in the form of `crop` to leave out, like a scale bar.
         background: ``polynomial`` of second order for each image, ``stack`` (the mean of all images, if
             their textures differ), or ``none``.
         denoise: Standard deviation of a Gaussian filter in pixels; 0 is none.
@@ -88,7 +88,7 @@ class KerrImages(System):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_configurations=num_configurations or 1, **kwargs)
-        self.most = num_configurations
+        self.max_patches = num_configurations
         if len(self.temperatures) > 1:
             raise ValueError(f"temperature must be one number for images, not {self.temperatures}.")
         shape = check_shape(patch, "patch")
@@ -191,16 +191,16 @@ class KerrImages(System):
                     "split: use a smaller patch, fewer masks or other splits."
                 )
         total = sum(map(len, parts))
-        if self.most is not None and self.most < total:
+        if self.max_patches is not None and self.max_patches < total:
             rng = np.random.default_rng(derive_seed(self.seed, 7))
             for k, part in enumerate(parts):
-                number = max(1, round(self.most * len(part) / total))
+                number = max(1, round(self.max_patches * len(part) / total))
                 parts[k] = part[np.sort(rng.permutation(len(part))[:number])]
         return parts
 
     @property
     def split_by(self) -> str:
-        """How the images are split: by ``image`` or in ``space``."""
+        """Way in which the images are split: ``image`` or ``space``."""
         if self.split != "auto":
             return self.split
         return "image" if len(np.unique(self.groups)) >= ENOUGH_TEXTURES else "space"
@@ -208,7 +208,10 @@ class KerrImages(System):
     # Summary of the images
 
     def _summarise(self, patches: np.ndarray) -> dict[str, Estimate]:
-        """Return area fraction and lengths in `unit`; errors are over images, or patches of a few."""
+        """Return area fraction and lengths in `unit`.
+
+        The error of the area fraction is over images, or over patches if there are few images.
+        """
         few = len(self.textures) < ENOUGH_TEXTURES
         values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
         bright = (values == max(self.levels)).mean(axis=1)
@@ -255,9 +258,9 @@ class KerrImages(System):
         )
         patches = ", ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
         print(
-            f"{self.path}: {number} images of {' × '.join(map(str, self.stack.full_shape))} pixels of "
-            f"{self.stack.dtype}, in sites of {self.site:g} {unit} {self.textures.shape[1]} × "
-            f"{self.textures.shape[2]}\n"
+            f"{self.path}: {number} images of {' × '.join(map(str, self.stack.full_shape))} pixels "
+            f"({self.stack.dtype}), or {self.textures.shape[1]} × {self.textures.shape[2]} sites of "
+            f"{self.site:g} {unit}\n"
             f"  area fraction of the bright phase: {summary['area_fraction']}\n"
             f"  {lengths}\n"
             f"  drift between images: {self._drift()}\n"

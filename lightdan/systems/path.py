@@ -244,8 +244,8 @@ def count_kinks(paths: Configurations, threshold: float) -> PerConfiguration:
     sign = torch.cat([sign, sign], dim=1)
     position = torch.arange(sign.shape[1], device=sign.device).expand_as(sign)
     last = torch.where(sign != 0, position, 0).cummax(1).values
-    held = sign.gather(1, last)[:, paths.shape[1] - 1 :]
-    return (held[:, 1:] * held[:, :-1] < 0).to(paths.dtype).sum(1)
+    signs = sign.gather(1, last)[:, paths.shape[1] - 1 :]
+    return (signs[:, 1:] * signs[:, :-1] < 0).to(paths.dtype).sum(1)
 
 
 def polynomial(coefficients: Sequence[float]) -> Potential:

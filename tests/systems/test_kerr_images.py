@@ -226,7 +226,7 @@ def test_scale_bar_is_seen_and_masked(tmp_path):
 def test_what_is_done_is_reported(tmp_path, capsys):
     system = synthetic(tmp_path, temperature=3.0)
     output = capsys.readouterr().out
-    assert "12 images of 128 × 160 pixels of uint16, in sites of 4 px 32 × 40" in output
+    assert "12 images of 128 × 160 pixels (uint16), or 32 × 40 sites of 4 px" in output
     assert f"area fraction of the bright phase: {system.summary['area_fraction']}" in output
     length = system.summary["correlation_length"]
     assert 1.0 < length.value / 4 < 1.6  # C falls to 1/e between the first and the second neighbour
