@@ -1,4 +1,4 @@
-"""Every format there and back, and one sentence for every file that is none."""
+"""Every format is read as it was written, and every bad file is refused in one sentence."""
 
 import pickle
 import resource
@@ -15,7 +15,7 @@ ARRAY = np.random.default_rng(0).integers(-3, 4, (7, 5)).astype(np.int16)
 
 
 class Bomb:
-    """Unpickling it makes a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -25,7 +25,7 @@ class Bomb:
 
 
 def write(path, array=ARRAY):
-    """The array in the format of the file's name."""
+    """Write an array in the format that the name of the file implies."""
     if path.suffix == ".npy":
         np.save(path, array)
     elif path.suffix == ".npz":
@@ -41,7 +41,7 @@ def write(path, array=ARRAY):
 
 
 def refused(path, *words, dataset=None):
-    """The sentence with which the file is refused; it names the file."""
+    """Return the message with which a file is refused, which must name the file."""
     with pytest.raises(ValueError, match=path.name) as error:
         open_array(path, dataset)
     text = str(error.value)

@@ -25,7 +25,7 @@ def write(folder, textures, dtype=np.uint16):
 
 
 def numbered(number):
-    """Images whose every pixel says which it is, in two phases by its parity."""
+    """Return images in which every pixel has its own number."""
     sites = np.arange(24 * 32).reshape(24, 32)
     return [(sites + k) for k in range(number)]
 
@@ -47,7 +47,7 @@ def test_spins_are_the_texture(folder):
 
 
 def shared_pixels(system, monkeypatch):
-    """How many pixels of the images occur in two of the splits."""
+    """Count the pixels that occur in two splits."""
     numbers = np.arange(system.textures.size).reshape(system.textures.shape)
     monkeypatch.setattr(system, "textures", numbers)
     seen = [set(patches.flatten().tolist()) for patches in system.patches()]
@@ -207,7 +207,7 @@ def synthetic(tmp_path, **options):
 
 @pytest.mark.parametrize("temperature", [2.0, 2.269185, 3.0])
 def test_film_is_found_again_in_its_images(temperature, tmp_path):
-    """Also near and below T_c, where an image may be of one phase, whatever the illumination."""
+    """Even near and below T_c, where an image may show a single phase."""
     system = synthetic(tmp_path, temperature=temperature)
     truth = film((32, 40), temperature, 12)
     assert (system.textures != truth).mean() < 2e-3

@@ -32,7 +32,7 @@ def test_one_kink_costs_what_the_barrier_says():
 
 
 def test_kinks_of_known_paths():
-    """Hysteresis: small excursions do not count, the ring closes."""
+    """Small excursions do not count, and the ring closes."""
     paths = torch.tensor(
         [
             [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
@@ -63,7 +63,7 @@ def test_symmetries_are_those_of_the_potential():
 
 
 def test_measure_makes_z_the_trace():
-    """ln Z of the harmonic oscillator, −ln 2 sinh(βω/2) as a → 0."""
+    """The harmonic oscillator has ln Z → −ln 2 sinh(βω/2) as a → 0."""
     system = Path(potential=[0, 0, 0.5], beta=3.0, num_slices=400)
     exact = -math.log(2 * math.sinh(1.5))
     assert system.exact_values(1 / 3)["ln_z"] == pytest.approx(exact, abs=1e-4)
@@ -96,7 +96,7 @@ def test_a_function_by_torch_has_all_but_metropolis(tmp_path):
 
 
 def test_many_paths_stream_from_the_disk(tmp_path):
-    """In and out of memory the same batches; the file is written in parts."""
+    """Batches are the same in memory and on disk."""
     options = {"beta": [2.0, 3.0], "num_slices": 8, "num_configurations": 3000, "batch_size": 64}
     held, mapped = (
         DoubleWell(**options, cache_dir=str(tmp_path), max_memory_gb=size) for size in (1.0, 1e-6)

@@ -1,4 +1,4 @@
-"""What a file is taken for, what is refused, and that its batches do not depend on where it lies."""
+"""Recognition of a file, refusal of bad ones, and batches that are the same in memory and on disk."""
 
 import json
 import warnings
@@ -17,12 +17,12 @@ M = 400
 
 
 def random(values=(-1, 1), shape=(4, 4), num=M, dtype=np.int8, seed=0):
-    """Independent values."""
+    """Draw independent values."""
     return np.random.default_rng(seed).choice(np.array(values, dtype), (num, *shape))
 
 
 def copied(probability, num, seed=0):
-    """Spins each row of which repeats the one before with this probability: τ = (1+p)/(2(1−p))."""
+    """Draw rows of spins that repeat the row before with probability p: τ = (1+p)/(2(1−p))."""
     rng = np.random.default_rng(seed)
     fresh = rng.random(num) >= probability
     fresh[0] = True
@@ -30,7 +30,7 @@ def copied(probability, num, seed=0):
 
 
 def write(path, array):
-    """The array in the format of the file's name."""
+    """Write an array in the format that the name of the file implies."""
     if path.suffix == ".h5":
         with h5py.File(path, "w") as file:
             file["configurations"] = array
@@ -43,7 +43,7 @@ def write(path, array):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A system made of an array."""
+    """Return a function that makes a system from an array."""
 
     def make(array, name="a.npy", **kwargs):
         np.save(tmp_path / name, array)
@@ -54,7 +54,7 @@ def recorded(tmp_path):
 
 @pytest.fixture
 def refused(recorded):
-    """The sentence with which an array is refused."""
+    """Return a function that checks the message with which an array is refused."""
 
     def make(array, *words, **kwargs):
         with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are checked here
@@ -262,7 +262,7 @@ def test_share_within():
 
 
 def test_too_short_blocks_are_told(recorded):
-    """A run of equal rows lasts longer than a block: the split cannot part them."""
+    """Runs of equal rows are longer than a block, so the split cannot separate them."""
     with pytest.warns(UserWarning, match=r" \d+ % of the test rows") as caught:
         recorded(copied(0.98, 2000)).setup()
     text = str(caught[0].message)
@@ -297,7 +297,7 @@ def test_independent_rows(recorded, capsys):
 
 
 def test_slow_neighbours_are_seen(recorded):
-    """Rows whose magnetisation is always zero, in long runs of two patterns."""
+    """The magnetisation of all rows is zero; two patterns follow each other in long runs."""
     stripes = np.indices((4, 4))
     patterns = np.array([1 - 2 * (stripes[0] % 2), 1 - 2 * (stripes.sum(0) % 2)])
     system = recorded(np.repeat(patterns[np.arange(20) % 2], 50, axis=0))

@@ -1,4 +1,4 @@
-"""Every registered system owes the same; what the base class gives to all."""
+"""Property tests of every registered system, and tests of the base class."""
 
 import pathlib
 from functools import partial
@@ -74,11 +74,11 @@ EXAMPLES = {
         "levels": partial(recorded, (-4, 0, 4), boundary="periodic"),
     },
 }
-"""For each system of ours, small members of it."""
+"""Small examples of each system."""
 
 
 def images(num_configurations, cache_dir, **kwargs):
-    """Textures of white noise, one to a file."""
+    """Write one texture of white noise per file."""
     folder = pathlib.Path(f"{cache_dir}-images")
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)

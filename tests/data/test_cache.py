@@ -1,0 +1,133 @@
+import errno
+import multiprocessing
+import os
+import signal
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from lightdan.data.cache import CachedSimulation, write_hdf5
+from lightdan.simulation.simulation import Simulation
+from lightdan.statistics import Estimate
+
+KEY = {"system": "x", "seed": 1}
+
+
+def slow_simulation(directory, counter):
+    def simulate(progress):
+        with open(counter, "a") as file:
+            file.write("x")
+        time.sleep(0.5)
+        return Simulation(np.ones((3, 2), np.int8))
+
+    CachedSimulation(directory, "x", KEY).get(simulate, "x", 3)
+
+
+def test_two_processes_simulate_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    arguments = (tmp_path / "cache", tmp_path / "counter")
+    processes = [context.Process(target=slow_simulation, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert (tmp_path / "counter").read_text() == "x"
+
+
+def test_simulations_are_cached_with_their_parameters(tmp_path):
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    times = {"energy": Estimate(0.7, 0.1), "abs_magnetization": Estimate(0.6, 0.2)}
+    run = cached.get(lambda progress: Simulation(np.ones((3, 2)), times, 5), "x", 3)
+    again = cached.get(lambda progress: pytest.fail("simulated twice"), "x", 3)
+    assert np.array_equal(run.configurations, again.configurations)
+    assert run.tau == again.tau == times
+    assert run.updates_per_configuration == again.updates_per_configuration == 5
+    assert again.tau_int == Estimate(0.7, 0.1)
+    with h5py.File(cached.path) as file:
+        assert '"seed": 1' in file.attrs["parameters"]
+    assert CachedSimulation(tmp_path, "x", {**KEY, "seed": 2}).path != cached.path
+
+
+def constant(value, shape=(3,)):
+    return lambda progress: Simulation(np.full(shape, value))
+
+
+def test_a_crash_leaves_nothing(tmp_path):
+    def crash(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        CachedSimulation(tmp_path, "x", KEY).get(crash, "x", 3)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_damaged_file_is_simulated_again(tmp_path):
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1), "x", 3)
+    cached.path.write_bytes(cached.path.read_bytes()[:200])
+    assert not cached.get(constant(0), "x", 3).configurations.any()
+
+
+def test_a_full_disk_is_reported_and_leaves_no_half_file(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    with pytest.raises(ValueError, match="The disk is full"):
+        CachedSimulation(tmp_path, "x", KEY).get(constant(1), "x", 3)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_unwritable_directory_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot be written.*set cache_dir"):
+        CachedSimulation(tmp_path / "file" / "cache", "x", KEY).get(constant(1), "x", 3)
+
+
+def test_hdf5_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        write_hdf5(tmp_path / "x.h5", {"a": np.ones(2)}, {})
+    assert not list(tmp_path.iterdir())
+
+
+def killed_while_writing(directory):
+    h5py.Group.create_dataset = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+    CachedSimulation(directory, "x", KEY).get(constant(1), "x", 3)
+
+
+def test_a_killed_writer_leaves_nothing_behind_for_long(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=killed_while_writing, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    assert not cached.path.exists()
+    other = tmp_path / ".y-0.h5.1.tmp"
+    other.write_text("of another array")
+    assert not cached.get(constant(0), "x", 3).configurations.any()
+    left = {path for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert left == {cached.path, other}
+
+
+def test_every_truncated_file_is_simulated_again(tmp_path):
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1, (40, 8)), "x", 40)
+    whole = cached.path.read_bytes()
+    for size in range(0, len(whole) - 1, len(whole) // 40):
+        cached.path.write_bytes(whole[:size])
+        assert (cached.get(constant(size), "x", 3).configurations == size).all()
+
+
+def test_damaged_attributes_are_simulated_again(tmp_path, monkeypatch):
+    cached = CachedSimulation(tmp_path, "x", KEY)
+    cached.get(constant(1), "x", 3)
+
+    def damaged(*args):
+        raise RuntimeError("Error iterating over attributes (sign bit position out of bounds)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.AttributeManager, "__getitem__", damaged)
+        assert not cached.get(constant(0), "x", 3).configurations.any()
