@@ -1,4 +1,4 @@
-"""Trained models from their files."""
+"""Reading of checkpoints."""
 
 import pickle
 import warnings
@@ -14,37 +14,41 @@ from lightdan.provenance import check_checkpoint
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint file, tensors and plain data only; nothing is unpickled.
+    """Read tensors and plain data from a checkpoint file; nothing is unpickled.
 
     Raises:
-        ValueError: no such file, a damaged one, or one that holds objects.
+        ValueError: the file is missing or damaged, or contains objects.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused
+            warnings.simplefilter("ignore")  # about pickles of other protocols, which raise an error
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise ValueError(f"There is no checkpoint at {path}.") from error
+        raise ValueError(
+            f"There is no checkpoint at {path}: pass the path of an existing one."
+        ) from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"The checkpoint {path} is damaged or holds objects other than weights and plain data; "
-            "it is not loaded, for that could execute code."
+            f"The checkpoint {path} is damaged or contains more than weights and plain data: use another "
+            "one, because loading it could execute code."
         ) from error
     except Exception as error:  # a damaged stream may raise anything
-        raise ValueError(f"The checkpoint {path} cannot be read: it is damaged or none.") from error
+        raise ValueError(
+            f"The checkpoint {path} is damaged or not a checkpoint: use another one."
+        ) from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"The file {path} is not a checkpoint of lightdan.")
+        raise ValueError(f"The file {path} is not a checkpoint of lightdan: use another one.")
     return checkpoint
 
 
 def load(path: str | Path) -> Architecture:
-    """A trained model from its checkpoint, on the CPU, ready to be asked.
+    """Load a trained model from its checkpoint, on the CPU and in evaluation mode.
 
     Args:
-        path: Of the checkpoint, as ``<run>/checkpoints/best.ckpt``.
+        path: Path of the checkpoint, such as ``<run>/checkpoints/best.ckpt``.
 
     Raises:
-        ValueError: the file is missing, damaged, of another format, or its architecture unknown.
+        ValueError: the file is missing, damaged or of another format, or its architecture is unknown.
 
     Example:
         >>> model = load("runs/ising-made/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -61,53 +65,60 @@ def load(path: str | Path) -> Architecture:
         model.load_state_dict(checkpoint["state_dict"])
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
-            f"The checkpoint {path} does not fit its architecture: it is damaged, or the class has "
-            "changed since; load it with the version that wrote it."
+            f"The checkpoint {path} does not fit its architecture, because it is damaged or the class "
+            "has changed: load it with the version that wrote it."
         ) from error
     return model.eval()
 
 
 def start_from(model: Architecture, path: str | Path) -> None:
-    """Give a new model the weights of a checkpoint of the same architecture, on any lattice.
+    """Set the weights of a new model to those of a checkpoint of the same architecture.
+
+    The lattices may differ if the weights do not depend on the lattice.
 
     Args:
-        model: Whose weights do not depend on the lattice's size, if that is another.
-        path: Of the checkpoint.
+        model: Model to change.
+        path: Path of the checkpoint.
 
     Raises:
-        ValueError: the checkpoint cannot be read, is of another architecture, or of other options that
-            its weights depend on.
+        ValueError: the checkpoint cannot be read, or differs in architecture or in an option on which
+            the weights depend.
     """
-    given, name = load(path), type(model).__name__
-    if type(given) is not type(model):
+    source, name = load(path), type(model).__name__
+    if type(source) is not type(model):
         raise ValueError(
-            f"--start_from {path} is of the architecture {type(given).__name__}, not of {name}."
+            f"--start_from {path} is of the architecture {type(source).__name__}, not of {name}: "
+            "use the same architecture."
         )
     for option in ("site_kind", "levels", "reference_frame", "temperature_input"):
-        if (there := getattr(given, option)) != (here := getattr(model, option)):
-            raise ValueError(f"--start_from {path} has {option} = {there}, and this run has {here}.")
-    if (there := given.conditional.spec()) != (here := model.conditional.spec()):
-        raise ValueError(f"--start_from {path} has the conditional {there}, and this run has {here}.")
-    theirs, ours = (m.hparams.get("ordering", "raster") for m in (given, model))
-    if theirs != ours or axes(given) != axes(model):
+        if (there := getattr(source, option)) != (here := getattr(model, option)):
+            raise ValueError(
+                f"--start_from {path} has {option} = {there}, and this run has {here}: use the same."
+            )
+    if (there := source.conditional.spec()) != (here := model.conditional.spec()):
         raise ValueError(
-            f"--start_from {path} has the ordering {theirs} on {given.lattice_shape}, and this run has "
-            f"{ours} on {model.lattice_shape}: give the same, and as many axes."
+            f"--start_from {path} has the conditional {there}, and this run has {here}: use the same."
         )
-    weights, kept = model.state_dict(), given.state_dict()
-    for key in sorted(weights.keys() | kept.keys()):
-        here, there = (tuple(w[key].shape) if key in w else None for w in (weights, kept))
+    theirs, ours = (m.hparams.get("ordering", "raster") for m in (source, model))
+    if theirs != ours or num_axes(source) != num_axes(model):
+        raise ValueError(
+            f"--start_from {path} has the ordering {theirs} on {source.lattice_shape}, and this run has "
+            f"{ours} on {model.lattice_shape}: use the same ordering and as many axes."
+        )
+    old, new = source.state_dict(), model.state_dict()
+    for key in sorted(old.keys() | new.keys()):
+        there, here = (tuple(w[key].shape) if key in w else None for w in (old, new))
         if here != there:
-            remedy = "give the options that it was trained with"
-            if given.lattice_shape != model.lattice_shape:
+            remedy = "use the options that it was trained with"
+            if source.lattice_shape != model.lattice_shape:
                 remedy += ", and an architecture whose weights do not depend on the lattice"
             raise ValueError(
                 f"--start_from {path}: {key} of {name} has shape {there} there, on "
-                f"{given.lattice_shape}, and {here} here, on {model.lattice_shape}: {remedy}."
+                f"{source.lattice_shape}, and {here} here, on {model.lattice_shape}: {remedy}."
             )
-    model.load_state_dict(kept)
+    model.load_state_dict(old)
 
 
-def axes(model: Architecture) -> int:
-    """Number of axes of a lattice along which there are several sites."""
+def num_axes(model: Architecture) -> int:
+    """Return the number of axes along which the lattice has several sites."""
     return sum(side > 1 for side in model.lattice_shape)

@@ -1,4 +1,4 @@
-"""What training minimises: functions of a model's ln p and of a system's action."""
+"""Objectives of training: functions of a model's ln p and of a system's action."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -13,17 +13,19 @@ from lightdan.types import Batch
 
 @dataclass(frozen=True)
 class Problem:
-    """What an objective sees of a model, its system and the state of training.
+    """Model, system and state of training, as an objective sees them.
 
     Args:
-        log_prob: ln p_θ(s, T) of configurations `(B, *lattice)` at temperatures `(B,)`: `(B,)`.
-        log_prob_bound: The same without symmetrisation; with it ln p(g s) for one random g, one
-            pass instead of |G|, whose mean over g is a lower bound of ln p_θ.
-        sample: Configurations drawn from p_θ at temperatures `(B,)`, without gradient.
-        action: H(s)/T of configurations at temperatures `(B,)`, or the action of a field: `(B,)`.
-        weights: The trainable parameters.
-        num_configurations: Number of configurations in the training set.
-        step: Number of optimisation steps done.
+        log_prob: Function of configurations `(B, *lattice)` and temperatures `(B,)` that returns
+            ln p_θ `(B,)`.
+        log_prob_bound: Function like `log_prob` that takes one pass: with symmetrisation it returns
+            ln p(g s) for one random g, whose mean over g is a lower bound of ln p_θ.
+        sample: Function of temperatures `(B,)` that draws configurations from p_θ, without gradient.
+        action: Function of configurations and temperatures that returns H(s)/T, or the action of a
+            field, `(B,)`.
+        weights: Function that returns the trainable weights.
+        num_configurations: Number M of configurations in the training set.
+        step: Number of optimisation steps so far.
     """
 
     log_prob: Callable[[Tensor, Tensor], Tensor]
@@ -36,80 +38,92 @@ class Problem:
 
 
 class Objective(ABC):
-    """A loss, and the figure of merit on validation data that chooses the best checkpoint."""
+    """Loss of training, and figure of merit on validation data that selects the best checkpoint."""
 
     needs_energy: ClassVar[bool] = False
-    """Whether the system must know its Hamiltonian."""
+    """Whether the Hamiltonian of the system must be known."""
 
     @abstractmethod
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
-        """The differentiable loss of one training batch, in nats a configuration."""
+        """Return the differentiable loss of a training batch, in nats per configuration."""
 
     @abstractmethod
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
-        """What is to become small, of each configuration of a validation batch `(B,)`, in nats."""
+        """Return the validation loss per configuration `(B,)`, in nats.
+
+        The best checkpoint minimises its mean.
+        """
 
 
 class MaximumLikelihood(Objective):
-    """−⟨ln p_θ(s)⟩ over the data; with a prior π(θ) on the weights −⟨ln p_θ⟩ − ln π(θ)/M.
+    """Negative mean log-likelihood of the M training configurations, with a prior π on the weights.
 
-    The minimum with a prior is the maximum a posteriori of M configurations. The Laplace prior
-    ln π = −Σ |θ|/b keeps couplings at zero that the data do not ask for, as those of distant sites;
-    the Gaussian prior is ln π = −Σ θ²/(2 b²).
+        loss = −⟨ln p_θ(s)⟩ − ln π(θ)/M
+
+    Its minimum is the maximum a posteriori. The Laplace prior ln π = −Σ |θ|/b keeps couplings at zero
+    that the data do not support, e.g. between distant sites. The Gaussian prior is ln π = −Σ θ²/(2b²).
 
     Args:
-        prior: ``none``, ``laplace`` or ``gaussian``.
-        prior_width: b.
+        prior: Kind of prior: ``none``, ``laplace`` or ``gaussian``.
+        prior_width: Width b of the prior, in units of the weights.
 
     Raises:
-        ValueError: another prior, or a width that is not positive.
+        ValueError: there is no such prior, or the width is not positive.
     """
 
     def __init__(
         self, prior: Literal["none", "laplace", "gaussian"] = "none", prior_width: float = 1.0
     ) -> None:
         if prior not in ("none", "laplace", "gaussian"):
-            raise ValueError(f"prior must be none, laplace or gaussian, not {prior!r}.")
+            raise ValueError(f"prior must be none, laplace or gaussian, not {prior!r}: set one of them.")
         if not prior_width > 0:
-            raise ValueError(f"prior_width must be positive, not {prior_width}.")
+            raise ValueError(f"prior_width is {prior_width}: set it to a positive number.")
         self.prior, self.prior_width = prior, prior_width
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
-        """Mean of −ln p_θ over the batch, and the prior's share of one configuration."""
+        """Return the mean of −ln p_θ over the batch, plus −ln π/M."""
         loss = -problem.log_prob_bound(*batch).mean()
         if self.prior == "laplace":
-            size = sum(weight.abs().sum() for weight in problem.weights()) / self.prior_width
+            penalty = sum(weight.abs().sum() for weight in problem.weights()) / self.prior_width
         elif self.prior == "gaussian":
             squares = sum(weight.square().sum() for weight in problem.weights())
-            size = squares / (2 * self.prior_width**2)
+            penalty = squares / (2 * self.prior_width**2)
         else:
             return loss
-        return loss + size / problem.num_configurations
+        return loss + penalty / problem.num_configurations
 
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
-        """−ln p_θ of each configuration."""
+        """Return −ln p_θ of each configuration."""
         return -problem.log_prob(*batch)
 
 
 class VariationalFreeEnergy(Objective):
-    """β F_q = ⟨β H(s) + ln q_θ(s)⟩ over samples of q_θ, never below β F (D. Wu et al., PRL 122, 080602).
+    """Variational free energy, estimated from samples of q_θ.
 
-    The gradient is that of REINFORCE with the batch mean as baseline, ⟨(R − ⟨R⟩) ∇ ln q⟩ with
-    R = β H + ln q. Of the data only the temperatures are used.
+        β F_q = ⟨β H(s) + ln q_θ(s)⟩ ≥ β F
+
+    The gradient is the REINFORCE estimate ⟨(R − ⟨R⟩) ∇ ln q⟩ with R = β H + ln q and the batch mean as
+    baseline. The data provide only the temperatures.
 
     Args:
-        annealing_steps: β grows linearly from 0 to 1/T during this number of steps.
+        annealing_steps: Number of steps during which β grows linearly from 0 to 1/T.
+
+    Raises:
+        ValueError: annealing_steps is negative.
+
+    References:
+        D. Wu, L. Wang and P. Zhang, Phys. Rev. Lett. 122, 080602 (2019).
     """
 
     needs_energy = True
 
     def __init__(self, annealing_steps: int = 0) -> None:
         if annealing_steps < 0:
-            raise ValueError(f"annealing_steps must not be negative, not {annealing_steps}.")
+            raise ValueError(f"annealing_steps is {annealing_steps}: set it to 0 or more.")
         self.annealing_steps = annealing_steps
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
-        """A number whose gradient is the REINFORCE estimate of that of β F_q."""
+        """Return the estimate of β F_q, with the REINFORCE estimate as its gradient."""
         progress = min(1.0, (problem.step + 1) / max(1, self.annealing_steps))
         configurations = problem.sample(batch.temperature)
         log_prob = problem.log_prob(configurations, batch.temperature)
@@ -120,7 +134,7 @@ class VariationalFreeEnergy(Objective):
         return cost.mean() + surrogate - surrogate.detach()
 
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
-        """β H + ln q of as many new samples as the batch has configurations."""
+        """Return β H + ln q of B new samples, where B is the size of the batch."""
         configurations = problem.sample(batch.temperature)
         log_prob = problem.log_prob(configurations, batch.temperature)
         return problem.action(configurations, batch.temperature) + log_prob

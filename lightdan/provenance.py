@@ -1,4 +1,4 @@
-"""What a checkpoint says of its origin."""
+"""Origin of checkpoints: format, version, class and constructor arguments."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ CHECKPOINT_FORMAT = 1
 
 
 def origin_of(cls: type) -> dict[str, Any]:
-    """Format, version and class path, for a checkpoint of a model of this class."""
+    """Return format, version and class path for the checkpoint of a model of this class."""
     return {
         "format": CHECKPOINT_FORMAT,
         "version": __version__,
@@ -21,24 +21,26 @@ def origin_of(cls: type) -> dict[str, Any]:
 
 
 def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its origin.
+    """Return the origin of a checkpoint.
 
     Raises:
-        ValueError: it is not a checkpoint of lightdan, or one of a newer format.
+        ValueError: it is not a checkpoint of lightdan, or it has another format.
     """
     origin = checkpoint.get("lightdan")
     if not isinstance(origin, dict):
-        raise ValueError("The checkpoint is not one of lightdan.")
+        raise ValueError(
+            "The checkpoint was not written by lightdan: use one from a run of 'lightdan fit'."
+        )
     if origin["format"] != CHECKPOINT_FORMAT:
         raise ValueError(
             f"The checkpoint has format {origin['format']}, written by lightdan {origin['version']}; "
-            f"this is lightdan {__version__}, which reads format {CHECKPOINT_FORMAT}."
+            f"lightdan {__version__} reads format {CHECKPOINT_FORMAT}: use the version that wrote it."
         )
     return origin
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is numbers, strings, None and nests of them, as a checkpoint may hold."""
+    """Return whether a value consists of numbers, strings and None, possibly nested."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -90,7 +92,7 @@ def bind(signature: inspect.Signature, *args: Any, **kwargs: Any) -> dict[str, A
 
 
 def constructor_defaults(cls: type) -> dict[str, Any]:
-    """What the arguments of a class and its bases are that are not given."""
+    """Return the default arguments of a class and its bases."""
     return {
         name: parameter.default
         for base in reversed(cls.__mro__)

@@ -45,8 +45,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
 
     Raises:
         ValueError: the conditional does not fit the sites, the system does not declare an operation,
-            `symmetrize` contains a continuous group, the sites with a reference frame are not angles,
-            or there is no such order.
+            a group is continuous, a reference frame is set without angles, or the order is unknown.
     """
 
     def __init__(

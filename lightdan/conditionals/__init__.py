@@ -1,4 +1,4 @@
-"""Distributions of one site given the sites before it."""
+"""Conditional distributions of one site, one file per family."""
 
 from lightdan.conditionals.base import Conditional
 from lightdan.conditionals.choice import DEFAULTS, conditional_for, conditional_from

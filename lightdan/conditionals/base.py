@@ -1,4 +1,4 @@
-"""What a distribution of one site owes."""
+"""Base class of the conditional distributions of one site."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,45 +11,47 @@ from lightdan.types import Features, Parameters, SiteValues
 
 
 class Conditional(ABC):
-    """p(s_i | s_<i) with parameters that a network gives, and the features by which it sees a site.
+    """Distribution p(s_i | s_<i) of one site, with parameters that a network returns.
 
-    A subclass states the kinds of site it fits and how many features and parameters a site has. It
-    holds no trainable weights; its constructor takes numbers and strings only and keeps them under
-    their own names, for they go into the checkpoint.
+    A subclass declares the kinds of site it fits and the numbers of features and parameters per site. It
+    has no trainable weights. Its constructor takes only numbers and strings, which `arguments` returns
+    because checkpoints keep them.
     """
 
     site_kinds: ClassVar[tuple[str, ...]]
-    """Kinds of site it fits: ``spin`` (±1), ``level`` (integers), ``angle``, ``real``."""
+    """Kinds of site that it fits: ``spin`` (±1), ``level`` (integers), ``angle``, ``real``."""
     num_features: int
+    """Number of features by which a network sees a site."""
     num_parameters: int
+    """Number of parameters that a network returns per site."""
     shifted: ClassVar[slice] = slice(None)
-    """Of the parameters: those that a linear network makes depend on other sites."""
+    """Parameters that depend on other sites in a linear network; the others are constant."""
     bound: float = math.inf
-    """Of reals: |x| beyond which the density vanishes, in standard deviations of the field."""
+    """Largest |x| at which the density of a real is not zero, in standard deviations of the field."""
 
     @abstractmethod
     def features(self, values: SiteValues) -> Features:
-        """What the network sees of site values `(...)`: `(..., num_features)`."""
+        """Return the features `(..., num_features)` of site values `(...)`."""
 
     @abstractmethod
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """Ln p(value), or ln of the density, `(...)`."""
+        """Return ln p `(...)` of site values, or ln of their density."""
 
     @abstractmethod
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:
-        """Site values `(...)` at the given uniform random numbers in [0, 1) of the same shape."""
+        """Return site values `(...)` as a function of uniform numbers `(...)` in [0, 1)."""
 
     def fit_levels(self, levels: Sequence[int]) -> None:  # noqa: B027 - most have no levels
-        """Learn the values that a discrete site can take, before the network is built."""
+        """Set the values that a discrete site can take, before the network is built."""
 
     def spec(self) -> dict[str, Any]:
-        """Class and arguments as plain data: what a checkpoint keeps."""
+        """Return class and arguments as plain data, for checkpoints."""
         cls = type(self)
-        # Checkpoints outlive the division of this package into modules.
+        # Checkpoints must not depend on the modules of this package.
         ours = cls.__module__.startswith(f"{__package__}.")
         module = __package__ if ours else cls.__module__
         return {"class_path": f"{module}.{cls.__qualname__}", "init_args": self.arguments()}
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {}

@@ -9,16 +9,19 @@ from lightdan.conditionals.mixture import Mixture
 
 
 class BetaComponents(Mixture):
-    """f(u) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k), a_k, b_k ≥ 1 by 1 + softplus.
+    """Mixture of Beta distributions of u in [0, 1].
 
-    They are shifted so that the mixture starts near Bernstein's partition of the uniform distribution.
-    For ln f to be finite u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
+        f(u) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k)
+
+    The network returns a_k, b_k ≥ 1 as 1 + softplus, shifted so that the mixture starts near Bernstein's
+    partition of the uniform distribution. The density is computed in float64, with u clamped to
+    [1e-10, 1 − 1e-10] so that ln f is finite.
 
     Args:
-        components: K.
+        components: Number K of components.
 
     Raises:
-        ValueError: components below 1.
+        ValueError: components is below 1.
     """
 
     component_parameters = 2
@@ -30,19 +33,19 @@ class BetaComponents(Mixture):
         self.offsets = torch.stack([excess, excess.flip(0)], dim=-1).expm1().log()
 
     def natural(self, raw: Tensor) -> Tensor:
-        """(a_k − 1, b_k − 1) in float64."""
+        """Return (a_k − 1, b_k − 1) `(..., K, 2)` in float64."""
         raw = raw.double()
         return F.softplus(raw + self.offsets.to(raw))
 
     def log_beta_density(self, u: Tensor, natural: Tensor) -> Tensor:
-        """(a − 1) ln u + (b − 1) ln(1 − u) − ln B(a, b)."""
+        """Return (a − 1) ln u + (b − 1) ln(1 − u) − ln B(a, b)."""
         u = u.clamp(self.margin, 1 - self.margin)
         above, below = natural.unbind(-1)
         log_beta = (above + 1).lgamma() + (below + 1).lgamma() - (above + below + 2).lgamma()
         return above * u.log() + below * torch.log1p(-u) - log_beta
 
     def draw(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
-        """U in float64, by the inverse cumulative distribution of scipy and so on the CPU."""
+        """Draw u in float64 by scipy's inverse cumulative distribution, on the CPU."""
         natural, rest = self.choose(parameters, uniforms)
         a, b = (1 + natural).unbind(-1)
         u = special.betaincinv(*(x.detach().cpu().numpy() for x in (a, b, rest)))

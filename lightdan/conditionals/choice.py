@@ -1,4 +1,4 @@
-"""Which conditional a kind of site gets."""
+"""Choice of the conditional for a kind of site."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ DEFAULTS: dict[str, type[Conditional]] = {
     "angle": VonMisesMixture,
     "real": GaussianMixture,
 }
-"""The conditional that a kind of site gets when none is asked for."""
+"""Default conditional of each kind of site."""
 
 
 def conditional_from(spec: Mapping[str, Any]) -> Conditional:

@@ -1,4 +1,4 @@
-"""Mixtures on the circle, whose densities are with respect to dθ/2π: that of the uniform one is 1."""
+"""Mixtures on the circle; densities are with respect to dθ/2π, so that the uniform density is 1."""
 
 import math
 
@@ -14,29 +14,34 @@ from lightdan.types import Features, SiteValues
 
 
 class Angular(Conditional):
-    """A site that is an angle θ in [0, 2π): the network sees (cos θ, sin θ), never θ with its seam."""
+    """Conditional of an angle θ in [0, 2π), which the network sees as (cos θ, sin θ) without a seam."""
 
     site_kinds = ("angle",)
     num_features = 2
 
     def features(self, values: SiteValues) -> Features:
-        """(cos θ, sin θ)."""
+        """Return (cos θ, sin θ)."""
         return torch.stack([values.cos(), values.sin()], dim=-1)
 
 
 class VonMisesMixture(Angular, Mixture):
-    """p(θ) = Σ_k w_k exp(η_k · n) / I_0(|η_k|) with n = (cos θ, sin θ), with respect to dθ/2π.
+    """Mixture of von Mises distributions of an angle.
 
-    The network gives ln w_k, up to a constant, and η_k = κ_k (cos μ_k, sin μ_k), to which unit vectors
-    in K directions are added, so that no two components are alike at the start; their mixture is
-    nearly uniform. One component is exact for a site that couples to one neighbour by −J cos(θ − θ').
-    (K. V. Mardia and P. E. Jupp, Directional Statistics, Wiley 2000.)
+        p(θ) = Σ_k w_k exp(η_k · n) / I_0(|η_k|),    n = (cos θ, sin θ)
+
+    The density is with respect to dθ/2π. The network returns ln w_k, up to a constant, and
+    η_k = κ_k (cos μ_k, sin μ_k). Unit vectors in K directions are added to η_k, so that the components
+    start different and their mixture nearly uniform. One component is exact for a site that couples to
+    one neighbour by −J cos(θ − θ').
 
     Args:
-        components: K.
+        components: Number K of components.
 
     Raises:
-        ValueError: components below 1.
+        ValueError: components is below 1.
+
+    References:
+        K. V. Mardia and P. E. Jupp, Directional Statistics, Wiley (2000).
 
     Example:
         >>> conditional = VonMisesMixture(components=1)
@@ -53,11 +58,11 @@ class VonMisesMixture(Angular, Mixture):
         self.offsets = self.features(directions) * (components > 1)
 
     def natural(self, raw: Tensor) -> Tensor:
-        """Vectors η_k."""
+        """Return the vectors η_k `(..., K, 2)`."""
         return raw + self.offsets.to(raw)
 
     def component_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
-        """−(κ − η · n) − ln e^{−κ} I_0(κ), with κ − η · n = (η × n)² / (κ + η · n)."""
+        """Return −(κ − η · n) − ln e^{−κ} I_0(κ), with κ − η · n = (η × n)² / (κ + η · n)."""
         (x, y), cos, sin = natural.unbind(-1), values.cos(), values.sin()
         kappa = torch.linalg.vector_norm(natural, dim=-1)
         dot, cross = x * cos + y * sin, x * sin - y * cos
@@ -66,7 +71,7 @@ class VonMisesMixture(Angular, Mixture):
         return -deficit - von_mises.log_i0e(kappa)
 
     def sample(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
-        """Inverse of the chosen component's cumulative distribution, which begins at μ_k − π."""
+        """Invert the cumulative distribution of a component, which begins at μ_k − π."""
         eta, rest = self.choose(parameters, uniforms)
         x, y = eta.unbind(-1)
         deviation = von_mises.quantile(rest, torch.linalg.vector_norm(eta, dim=-1))
@@ -74,18 +79,22 @@ class VonMisesMixture(Angular, Mixture):
 
 
 class BetaMixture(Angular, BetaComponents):
-    """p(θ) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k) with u = θ/2π, with respect to du.
+    """Mixture of Beta distributions of an angle.
 
-    The network gives ln w_k, up to a constant, and a_k, b_k ≥ 1. At the seam 0 = 2π a component
-    vanishes or jumps, which costs likelihood, for the angles know no seam. For ln p to be finite there,
-    u is kept within [1e-10, 1 − 1e-10]; the density is computed in float64.
-    (L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022).)
+        p(θ) = Σ_k w_k u^{a_k − 1} (1 − u)^{b_k − 1} / B(a_k, b_k),    u = θ/2π
+
+    The density is with respect to du. The network returns ln w_k, up to a constant, and a_k, b_k ≥ 1.
+    Components vanish or jump at the seam 0 = 2π, which costs likelihood because angles have no seam. The
+    density is computed in float64, with u clamped to [1e-10, 1 − 1e-10] so that ln p is finite.
 
     Args:
-        components: K.
+        components: Number K of components.
 
     Raises:
-        ValueError: components below 1.
+        ValueError: components is below 1.
+
+    References:
+        L. Wang et al., Chin. Phys. Lett. 39, 120502 (2022).
 
     Example:
         >>> conditional = BetaMixture(components=2)
@@ -94,9 +103,9 @@ class BetaMixture(Angular, BetaComponents):
     """
 
     def component_log_prob(self, values: Tensor, natural: Tensor) -> Tensor:
-        """That of u = θ/2π."""
+        """Return ln p_k at u = θ/2π."""
         return self.log_beta_density(values.double() / (2 * math.pi), natural)
 
     def sample(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
-        """Inverse of the chosen component's cumulative distribution."""
+        """Invert the cumulative distribution of a component."""
         return wrap((2 * math.pi * self.draw(parameters, uniforms)).to(uniforms.dtype))

@@ -1,4 +1,4 @@
-"""Spins and levels."""
+"""Conditionals of spins and levels."""
 
 from collections.abc import Sequence
 
@@ -11,36 +11,41 @@ from lightdan.types import Features, Parameters, SiteValues
 
 
 class Bernoulli(Conditional):
-    """ln p(s) = ln σ(s a) for a spin s = ±1 with one parameter, the logit a = ln p(+1) − ln p(−1)."""
+    """Distribution of a spin s = ±1 with one parameter, the logit a = ln p(+1) − ln p(−1).
+
+    ln p(s) = ln σ(s a)
+    """
 
     site_kinds = ("spin",)
     num_features = 1
     num_parameters = 1
 
     def features(self, values: SiteValues) -> Features:
-        """The spin itself."""
+        """Return the spin."""
         return values.unsqueeze(-1)
 
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """Ln σ(s a)."""
+        """Return ln σ(s a)."""
         return F.logsigmoid(values * parameters.squeeze(-1))
 
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:
-        """+1 where u < σ(a)."""
+        """Return +1 if u < σ(a), else −1."""
         up = uniforms < torch.sigmoid(parameters.squeeze(-1))
         return 2 * up.to(uniforms.dtype) - 1
 
 
 class Categorical(Conditional):
-    """ln p(s = v_k) = a_k − ln Σ_l exp(a_l) for a site with K values v_k and K parameters a_k.
+    """Distribution of a site with K values v_k, which the system declares, and K parameters a_k.
 
-    The network sees a one-hot vector. The values are those that the system declares.
+        ln p(s = v_k) = a_k − ln Σ_l exp(a_l)
+
+    The network sees a one-hot vector.
     """
 
     site_kinds = ("level", "spin")
 
     def fit_levels(self, levels: Sequence[int]) -> None:
-        """Take the K values v_k."""
+        """Set the K values v_k."""
         self.levels = torch.tensor(sorted(levels))
         self.num_features = self.num_parameters = len(levels)
 
@@ -48,15 +53,15 @@ class Categorical(Conditional):
         return torch.searchsorted(self.levels.to(values), values.contiguous())
 
     def features(self, values: SiteValues) -> Features:
-        """One-hot."""
+        """Return one-hot vectors `(..., K)`."""
         return F.one_hot(self._indices(values), len(self.levels)).to(values.dtype)
 
     def log_prob(self, values: SiteValues, parameters: Parameters) -> Tensor:
-        """Ln softmax(a)_k."""
+        """Return ln softmax(a)_k."""
         return parameters.log_softmax(-1).gather(-1, self._indices(values)[..., None]).squeeze(-1)
 
     def sample(self, parameters: Parameters, uniforms: Tensor) -> Tensor:
-        """Inverse of the cumulative distribution."""
+        """Invert the cumulative distribution."""
         cumulative = parameters.softmax(-1).cumsum(-1)[..., :-1]
         index = (uniforms.unsqueeze(-1) >= cumulative).sum(-1)
         return self.levels.to(uniforms)[index]

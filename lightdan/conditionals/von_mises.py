@@ -1,4 +1,7 @@
-"""Numerics of the von Mises distribution f(x) = exp(−2κ sin²(x/2)) / (2π e^{−κ} I_0(κ)) on |x| ≤ π."""
+"""Numerics of the von Mises distribution on |x| ≤ π.
+
+f(x) = exp(−2κ sin²(x/2)) / (2π e^{−κ} I_0(κ))
+"""
 
 import math
 from functools import cache
@@ -8,13 +11,14 @@ import torch
 from torch import Tensor
 
 RANGE = 10.0
-"""Beyond x = RANGE / √κ less than 1e-10 of the probability is left."""
+"""Cut-off in units of 1/√κ, beyond which the probability is below 1e-10."""
 
 
 def log_i0e(kappa: Tensor) -> Tensor:
-    """Ln e^{−κ} I_0(κ), by its asymptotic series for κ > 500.
+    """Return ln e^{−κ} I_0(κ).
 
-    The derivative I_1/I_0 − 1 would be the difference of nearly equal numbers there.
+    For κ > 500 it is an asymptotic series, because the derivative I_1/I_0 − 1 is a difference of nearly
+    equal numbers.
     """
     large = kappa > 500
     x = 1 / (8 * kappa.where(large, 1000))
@@ -24,11 +28,11 @@ def log_i0e(kappa: Tensor) -> Tensor:
 
 
 def quantile(probability: Tensor, kappa: Tensor) -> Tensor:
-    """X in [−π, π] where the cumulative distribution is `probability`, to 1e-10 in probability.
+    """Return x in [−π, π] at which the cumulative distribution is `probability`, to within 1e-10.
 
     Args:
-        probability: In float64 `(...)`.
-        kappa: κ in float64 `(...)`.
+        probability: Probability `(...)`, in float64.
+        kappa: Concentration κ `(...)`, in float64.
     """
     pairs = zip(probability.flatten().split(2**14), kappa.flatten().split(2**14), strict=True)
     parts = [_upper(torch.minimum(p, 1 - p), k).copysign(p - 0.5) for p, k in pairs]
@@ -36,10 +40,10 @@ def quantile(probability: Tensor, kappa: Tensor) -> Tensor:
 
 
 def _upper(tail: Tensor, kappa: Tensor) -> Tensor:
-    """X ≥ 0 beyond which the probability `tail` ≤ 1/2 lies `(B,)`.
+    """Return x ≥ 0 beyond which the probability is `tail` ≤ 1/2 `(...)`.
 
-    The start is the lesser of a normal and a wrapped Cauchy quantile, both of the right density at 0.
-    A step solves for the tail of a density that is locally exponential.
+    The iteration starts at the smaller of a normal and a wrapped Cauchy quantile, both of the exact
+    density at 0. Each step solves for the tail of a density that is locally exponential.
     """
     tail = tail.clamp(min=1e-17)
     i0e = torch.special.i0e(kappa)
@@ -60,7 +64,7 @@ def _upper(tail: Tensor, kappa: Tensor) -> Tensor:
 
 
 def _mass(start: Tensor, end: Tensor, kappa: Tensor, order: int) -> Tensor:
-    """∫ exp(−2κ sin²(x/2)) dx / 2π from start to end, by Gauss–Legendre quadrature."""
+    """Integrate exp(−2κ sin²(x/2)) / 2π from start to end by Gauss–Legendre quadrature."""
     nodes, weights = _gauss_legendre(order, kappa.device)
     half = torch.addcmul(start.unsqueeze(-1), (end - start).unsqueeze(-1), nodes).div_(2)
     exponent = half.sin_().square_().mul_(-2 * kappa.unsqueeze(-1))
@@ -69,6 +73,6 @@ def _mass(start: Tensor, end: Tensor, kappa: Tensor, order: int) -> Tensor:
 
 @cache
 def _gauss_legendre(order: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes in [0, 1] and their weights."""
+    """Return nodes in [0, 1] and their weights."""
     nodes, weights = np.polynomial.legendre.leggauss(order)
     return torch.as_tensor((nodes + 1) / 2, device=device), torch.as_tensor(weights / 2, device=device)

@@ -1,4 +1,4 @@
-"""Property tests that the author of a plugin subclasses."""
+"""Property tests for authors of plugins to subclass."""
 
 from lightdan.testing.architectures import ArchitectureTests
 from lightdan.testing.conditionals import ConditionalTests

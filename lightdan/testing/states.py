@@ -1,4 +1,4 @@
-"""All configurations of small lattices, random ones, and models with random weights."""
+"""Configurations of small lattices and models with random weights, for tests."""
 
 import math
 from collections.abc import Sequence
@@ -14,41 +14,41 @@ Site: TypeAlias = dict[str, Any]
 
 
 def all_configurations(shape: Sequence[int], levels: Sequence[int]) -> Tensor:
-    """Every configuration of a small discrete lattice `(levels^sites, *shape)`, in float64."""
+    """Return every configuration of a small discrete lattice `(levels^sites, *lattice)`, in float64."""
     values = torch.tensor(levels, dtype=torch.float64)
     digits = [torch.arange(len(levels))] * math.prod(shape)
     return values[torch.cartesian_prod(*digits)].reshape(-1, *shape)
 
 
 def grid(site: Site, shape: Sequence[int], points: int) -> tuple[Tensor, Tensor]:
-    """Every configuration of a small continuous lattice with u = (k + 1/2)/points at each site.
+    """Return all configurations of a small continuous lattice with u = (k + 1/2)/points at each site.
 
-    An angle is 2πu, a real 3 tan(π (u − 1/2)), which reaches far.
+    An angle is 2πu. A real is 3 tan(π (u − 1/2)), so that the grid reaches far.
 
     Returns:
-        Configurations in float64, and the volume du → ds of each, so that ⟨p × volume⟩ = 1.
+        Configurations in float64, and the Jacobian ds/du of each, so that ⟨p ds/du⟩ = 1.
     """
     u = (all_configurations(shape, range(points)) + 0.5) / points
     if site["site_kind"] == "angle":
         return 2 * math.pi * u, torch.ones(len(u), dtype=u.dtype)
-    turned = math.pi * (u - 0.5)
-    return 3 * turned.tan(), (3 * math.pi / turned.cos().square()).flatten(1).prod(1)
+    angle = math.pi * (u - 0.5)
+    return 3 * angle.tan(), (3 * math.pi / angle.cos().square()).flatten(1).prod(1)
 
 
 def cells(site: Site, configurations: Tensor, num: int) -> Tensor:
-    """In which of `num` equal stretches of u each site lies."""
+    """Return the number of the cell of each site, for `num` equal cells of u."""
     return (unit(site, configurations) * num).floor().clamp(max=num - 1)
 
 
 def unit(site: Site, values: Tensor) -> Tensor:
-    """The u of `grid` at which continuous site values lie."""
+    """Return u in [0, 1] of continuous site values, as in `grid`."""
     if site["site_kind"] == "angle":
         return values / (2 * math.pi)
     return (values / 3).atan() / math.pi + 0.5
 
 
 def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int = 0) -> Tensor:
-    """Independent uniform spins, levels or angles, or normal reals `(num, *shape)`, in float64."""
+    """Draw independent uniform spins, levels or angles, or normal reals `(B, *lattice)`, in float64."""
     generator = torch.Generator().manual_seed(seed)
     if site["site_kind"] == "real":
         return torch.randn(num, *shape, generator=generator, dtype=torch.float64)
@@ -59,7 +59,7 @@ def random_configurations(site: Site, shape: Sequence[int], num: int, seed: int 
 
 
 def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Architecture:
-    """The model in float64 with noise on every weight, for some start at zero, and units unlike 1."""
+    """Convert a model to float64 and add noise to every weight, because some start at zero."""
     generator = torch.Generator().manual_seed(seed)
     for weight in model.double().parameters():
         weight.data += scale * torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
@@ -69,24 +69,24 @@ def randomize(model: Architecture, scale: float = 0.5, seed: int = 0) -> Archite
     return model.eval()
 
 
-def assert_frequencies(drawn: Tensor, states: Tensor, probabilities: Tensor) -> None:
-    """Pearson's χ² of the drawn configurations against the probabilities of all states.
+def assert_frequencies(samples: Tensor, states: Tensor, probabilities: Tensor) -> None:
+    """Compare samples with the probabilities of all states by Pearson's χ².
 
-    States expected fewer than five times are pooled; the test fails beyond five standard deviations.
+    States expected fewer than five times are pooled. The test fails beyond five standard deviations.
     """
     rows = {tuple(state.flatten().tolist()): index for index, state in enumerate(states)}
-    indices = torch.tensor([rows[tuple(s.flatten().tolist())] for s in drawn])
-    found = indices.bincount(minlength=len(states)).double()
-    expected = probabilities.double() * len(drawn)
+    indices = torch.tensor([rows[tuple(s.flatten().tolist())] for s in samples])
+    counts = indices.bincount(minlength=len(states)).double()
+    expected = probabilities.double() * len(samples)
     common = expected >= 5
-    found, expected = (torch.cat([x[common], x[~common].sum()[None]]) for x in (found, expected))
-    chi2 = ((found - expected).square() / expected.clamp(min=1)).sum().item()
+    counts, expected = (torch.cat([x[common], x[~common].sum()[None]]) for x in (counts, expected))
+    chi2 = ((counts - expected).square() / expected.clamp(min=1)).sum().item()
     freedom = len(expected) - 1
     assert chi2 < freedom + 5 * math.sqrt(2 * freedom) + 5, (chi2, freedom)
 
 
 def probabilities_of(model: Architecture, states: Tensor, temperature: float = 1.0) -> Tensor:
-    """p_θ of each state `(B, *lattice)`: `(B,)`, in portions that fit into memory."""
+    """Return p_θ `(B,)` of states `(B, *lattice)`, in portions that fit into memory."""
     with torch.no_grad():
         parts = [model.log_prob(s, s.new_full((len(s),), temperature)) for s in states.split(8192)]
     return torch.cat(parts).exp()

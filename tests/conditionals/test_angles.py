@@ -351,7 +351,9 @@ def test_too_few_components_are_refused(cls):
 def test_spline_without_its_library_names_the_extra(monkeypatch):
     for module in ("zuko", "zuko.transforms"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"needs the library zuko: pip install 'lightdan\[spline\]'\.$"):
+    with pytest.raises(
+        ValueError, match=r"needs the library zuko: run pip install 'lightdan\[spline\]'\.$"
+    ):
         CircularSpline()
 
 
