@@ -29,8 +29,8 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"The checkpoint {path} is damaged or contains more than weights and plain data: use another "
-            "one, because loading it could execute code."
+            f"The checkpoint {path} is damaged or contains more than weights and plain data: use "
+            "another one, because loading it could execute code."
         ) from error
     except Exception as error:  # a damaged stream may raise anything
         raise ValueError(

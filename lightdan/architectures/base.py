@@ -33,7 +33,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
     symmetries come from the system: the command line links them, and `for_system` does so in Python.
 
     Args:
-        lattice_shape: Numbers of sites along the axes.
+        lattice_shape: Numbers of sites along the axes; the command line takes them from the system.
         objective: Function that training minimises; by default the negative log-likelihood.
         augment: Symmetry operations from which a random element is applied to each configuration of a
             training batch.

@@ -27,9 +27,9 @@ class Distribution(LightningModule, ABC):
     units of the geometric mean of the training temperatures. Checkpoints keep these units.
 
     Args:
-        lattice_shape: Numbers of sites along the axes.
-        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
-        levels: Values of a discrete site.
+        lattice_shape: Numbers of sites along the axes; the command line takes them from the system.
+        site_kind: Kind of site, from the system: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site, from the system.
         symmetries: Names of the symmetry operations that the system declares.
         conditional: Distribution of one site; by default the one that fits the kind of site.
         symmetrize: Operations over whose group p is averaged: p_θ(s) = ⟨p(g s)⟩ is invariant and

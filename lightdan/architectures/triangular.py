@@ -27,7 +27,7 @@ class Triangular(Architecture):
     exact for any Gaussian field. W starts at zero, so that training begins with independent sites.
 
     Args:
-        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        site_kind: Kind of site, from the system: ``spin``, ``level``, ``angle`` or ``real``.
         conditional: Distribution of one site; by default the one that fits the kind of site, for reals
             with one component.
         kwargs: Arguments of `Architecture`.

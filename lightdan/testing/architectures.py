@@ -1,4 +1,4 @@
-"""What every architecture owes."""
+"""Property tests for architectures."""
 
 import math
 from functools import partial
@@ -30,13 +30,14 @@ from lightdan.testing.states import (
 
 
 class ArchitectureTests:
-    """What every architecture owes; a subclass gives `make`, with a few units, for weights are random.
+    """Property tests for architectures; a subclass implements `make`.
 
-    It may also narrow `lattices` and `sites`, where the architecture cannot serve all of them. With
-    ``pytest.register_assert_rewrite("lightdan.testing")`` in conftest.py failures show the values.
+    Keep the network small, since the tests use random weights. Narrow `lattices` and `sites` if the
+    architecture does not support all of them. Put
+    ``pytest.register_assert_rewrite("lightdan.testing")`` into conftest.py to see the values that fail.
 
     Example:
-        A file of tests for an architecture of your own::
+        A test file for your own architecture::
 
             class TestMine(ArchitectureTests):
                 def make(self, **kwargs):
@@ -44,7 +45,7 @@ class ArchitectureTests:
     """
 
     lattices: ClassVar[list[Shape]] = [(1,), (2, 3), (5,), (3, 3), (3, 4)]
-    """Small lattices: the first two are met by every kind of site, the others by the first kind."""
+    """Small lattices; the first two are tested with every kind of site, the others with the first."""
     sites: ClassVar[dict[str, Site]] = {
         "spins": {"site_kind": "spin", "levels": (-1, 1)},
         "levels": {"site_kind": "level", "levels": (-4, -1, 0)},
@@ -60,19 +61,19 @@ class ArchitectureTests:
             "levels": (),
             "conditional": CircularSpline(),
         }
-    """Kinds of site with the conditionals that fit."""
+    """Arguments of `Architecture` for each kind of site and conditional."""
 
     def make(self, **kwargs: Any) -> Architecture:
-        """The architecture, with the arguments of `Architecture` passed on to it."""
+        """Return a small network; pass the keyword arguments on to `Architecture`."""
         raise NotImplementedError
 
     @pytest.fixture(autouse=True)
     def seed(self) -> None:
-        """The initial weights are the same whatever ran before."""
+        """Fix the random initial weights."""
         torch.manual_seed(0)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run each test on every kind of site, and on every lattice or in every order that it takes."""
+        """Run each test on every kind of site, and on the lattices or orders that it takes."""
         if "shape" in metafunc.fixturenames:
             pairs = [(shape, name) for shape in self.lattices[:2] for name in self.sites]
             pairs += [(shape, next(iter(self.sites))) for shape in self.lattices[2:]]
@@ -92,9 +93,9 @@ class ArchitectureTests:
             metafunc.parametrize("site", self.sites.values(), ids=self.sites)
 
     def test_probabilities_sum_to_one(self, shape: Shape, site: Site) -> None:
-        """Σ_s p(s) = 1 over all states, 4,096 for spins on 3 × 4, with random weights.
+        """Check Σ_s p(s) = 1 over all states, e.g. 4,096 of spins on 3 × 4.
 
-        For one angle or real ∫ p(s) ds = 1 by the midpoint rule, fine enough for the peaks of a spline.
+        For one angle or real, check ∫ p(s) ds = 1 on a grid that resolves all peaks.
         """
         continuous = not site["levels"]
         if len(site["levels"]) ** math.prod(shape) > 2**12 or (continuous and math.prod(shape) > 1):
@@ -110,11 +111,11 @@ class ArchitectureTests:
             assert total.item() == pytest.approx(1, abs=1e-10)
 
     def test_sites_do_not_see_later_ones(self, shape: Shape, site: Site) -> None:
-        """Changing site j leaves the parameters of the sites ≤ j alone."""
+        """Check that changing site j leaves the parameters of the sites ≤ j unchanged."""
         assert_sites_see_earlier_stages_only(randomize(self.make(lattice_shape=shape, **site)), site)
 
     def test_jacobian_is_strictly_triangular(self, shape: Shape, site: Site) -> None:
-        """∂a_i/∂s_j = 0 for j ≥ i."""
+        """Check ∂a_i/∂s_j = 0 for j ≥ i."""
         model = randomize(self.make(lattice_shape=shape, **site))
         if isinstance(model.conditional, Categorical):
             pytest.skip("one-hot features have no derivative")
@@ -126,18 +127,18 @@ class ArchitectureTests:
     def test_single_site_changes_equal_a_full_evaluation(
         self, shape: Shape, site: Site, options: dict[str, Any]
     ) -> None:
-        """Ln p of proposed changes, taken by some configurations and not by others, to rounding."""
+        """Check ln p of proposed changes that only some configurations accept, to rounding."""
         model = randomize(self.make(lattice_shape=shape, **site, **options))
-        given, others = (random_configurations(site, shape, 8, seed) for seed in (1, 2))
+        first, second = (random_configurations(site, shape, 8, seed) for seed in (1, 2))
         temperature = torch.linspace(1, 2, 8, dtype=torch.float64)
-        walkers = model.walkers(given, temperature)
+        walkers = model.walkers(first, temperature)
         log_probs, configurations = [], []
-        for step, values in enumerate([*others.flatten(1).T, *given.flatten(1).T]):
+        for step, values in enumerate([*second.flatten(1).T, *first.flatten(1).T]):
             index = (5 * step + 2) % model.num_sites
             log_probs.append(walkers.propose(index, values))
             changed = walkers.configurations.flatten(1).clone()
             changed[:, index] = values
-            configurations.append(changed.reshape(given.shape))
+            configurations.append(changed.reshape(first.shape))
             walkers.accept(torch.arange(8) % 3 != step % 3)
         log_probs.append(walkers.log_prob)
         configurations.append(walkers.configurations)
@@ -149,21 +150,21 @@ class ArchitectureTests:
     def test_cached_sampling_equals_slow_sampling(
         self, shape: Shape, site: Site, temperature_input: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """`incremental` gives the parameters of a full pass, to rounding, and the very same draws.
+        """Check that `incremental` yields the parameters of a full pass, to rounding.
 
-        Angles and reals are the same to rounding, angles on the circle.
+        Discrete draws are identical; angles and reals agree to rounding.
         """
         options = {"lattice_shape": shape, "temperature_input": temperature_input, **site}
         model = randomize(self.make(**options))
         generator = torch.Generator().manual_seed(2)
         uniforms = torch.rand(50, model.num_sites, generator=generator, dtype=torch.float64)
         temperature = torch.linspace(1, 4, 50, dtype=torch.float64) if temperature_input else None
-        drawn = model.draw(uniforms, temperature)
+        fast = model.draw(uniforms, temperature)
         with torch.no_grad():
-            full = model(drawn, temperature)
-            steps = model.incremental(len(drawn), temperature)
+            full = model(fast, temperature)
+            steps = model.incremental(len(fast), temperature)
             parameters = next(steps)
-            for index, values in enumerate(drawn.flatten(1).T):
+            for index, values in enumerate(fast.flatten(1).T):
                 expected = full[:, index : index + 1]
                 torch.testing.assert_close(parameters, expected, rtol=1e-10, atol=1e-10)
                 if index + 1 < model.num_sites:
@@ -171,14 +172,14 @@ class ArchitectureTests:
         monkeypatch.setattr(model, "incremental", partial(Architecture.incremental, model))
         slow = model.draw(uniforms, temperature)
         if site["levels"]:
-            assert torch.equal(slow, drawn)
+            assert torch.equal(slow, fast)
         features = model.conditional.features
-        torch.testing.assert_close(features(slow), features(drawn), rtol=1e-10, atol=1e-7)
+        torch.testing.assert_close(features(slow), features(fast), rtol=1e-10, atol=1e-7)
 
     def test_any_ordering(
         self, site: Site, ordering: str | list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Σ_s p(s) = 1, no site sees its own level, draws and single-site changes as in raster order."""
+        """Check Σ_s p(s) = 1, that no site sees its own stage, draws and single-site changes."""
         shape = (2, 3)
         options = {"lattice_shape": shape, "ordering": ordering, **site}
         model = randomize(self.make(**options, symmetrize=["reflection"]))
@@ -196,23 +197,21 @@ class ArchitectureTests:
             full = model.log_prob(walkers.configurations)
         torch.testing.assert_close(walkers.log_prob, full, rtol=1e-10, atol=1e-10)
         uniforms = torch.rand(50, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-        drawn = model.draw(uniforms)
+        fast = model.draw(uniforms)
         monkeypatch.setattr(model, "incremental", partial(Architecture.incremental, model))
-        features = model.conditional.features
-        torch.testing.assert_close(
-            features(model.draw(uniforms)), features(drawn), rtol=1e-10, atol=1e-7
-        )
+        features, slow = model.conditional.features, model.draw(uniforms)
+        torch.testing.assert_close(features(slow), features(fast), rtol=1e-10, atol=1e-7)
 
     @pytest.mark.parametrize("symmetrize", [(), ("rotation", "reflection")], ids=["bare", "symmetrized"])
     def test_samples_follow_the_probabilities(self, site: Site, symmetrize: tuple[str, ...]) -> None:
-        """χ² of 4,000 samples on 2 × 2, seed fixed; of two angles or reals on 8 × 8 cells."""
+        """Check χ² of 4,000 samples on 2 × 2, or of two angles or reals on 8 × 8 cells."""
         if symmetrize and site["site_kind"] == "spin":
             symmetrize += ("z2",)
         shape = (2, 2) if site["levels"] else (1, 2)
-        # For the cells to be wider than the peaks of a continuous density.
+        # The cells must be wider than the peaks of a continuous density.
         scale = {"angle": 0.25, "real": 0.1}.get(site["site_kind"], 0.5)
         model = randomize(self.make(lattice_shape=shape, symmetrize=symmetrize, **site), scale)
-        drawn = model.sample(4000, seed=3)
+        samples = model.sample(4000, seed=3)
         assert torch.equal(model.sample(10, seed=3), model.sample(10, seed=3))
         if site["levels"]:
             states = all_configurations(shape, site["levels"])
@@ -222,11 +221,11 @@ class ArchitectureTests:
             fine, volume = grid(site, shape, 128)
             density = (probabilities_of(model, fine) * volume).reshape(8, 16, 8, 16)
             probabilities = density.mean((1, 3)).flatten() / 64
-            drawn = cells(site, drawn, 8)
-        assert_frequencies(drawn, states, probabilities)
+            samples = cells(site, samples, 8)
+        assert_frequencies(samples, states, probabilities)
 
     def test_symmetrized_model_is_invariant_and_normalized(self) -> None:
-        """p(g s) = p(s) for the whole group, and Σ p = 1."""
+        """Check p(g s) = p(s) for the whole group, and Σ p = 1."""
         operations, shape = ("rotation", "reflection", "z2"), (3, 3)
         model = randomize(self.make(lattice_shape=shape, symmetrize=operations))
         states = all_configurations(shape, (-1, 1))
@@ -238,7 +237,7 @@ class ArchitectureTests:
             torch.testing.assert_close(image, p[::20], rtol=1e-10, atol=0)
 
     def test_temperature_input_is_seen_and_normalized(self) -> None:
-        """Σ_s p(s, T) = 1 at every T, and p depends on T; sampling sees it too."""
+        """Check Σ_s p(s, T) = 1 at every T, and that p and the samples depend on T."""
         model = randomize(self.make(lattice_shape=(2, 3), temperature_input=True))
         states = all_configurations((2, 3), (-1, 1))
         cold, hot = (probabilities_of(model, states, t) for t in (1.0, 2.5))
@@ -249,7 +248,7 @@ class ArchitectureTests:
             model.log_prob(states)
 
     def test_gradients_reach_every_weight(self, site: Site) -> None:
-        """None is missing, none is zero or not finite everywhere."""
+        """Check that the gradient of each weight is finite and not zero everywhere."""
         model = randomize(self.make(lattice_shape=(2, 3), **site))
         model.log_prob(random_configurations(site, (2, 3), 100)).sum().backward()
         for name, weight in model.named_parameters():
@@ -258,7 +257,7 @@ class ArchitectureTests:
             assert weight.grad.abs().max() > 0, name
 
     def test_checkpoint_gives_the_same_model(self, site: Site, tmp_path: Path) -> None:
-        """Saved by a Trainer, read with weights only, the same ln p to the last bit."""
+        """Check that a saved and loaded model has the same ln p to the last bit."""
         options = {"symmetrize": ["reflection"], "temperature_input": True, "ordering": "snake", **site}
         model = randomize(self.make(lattice_shape=(2, 3), **options)).float()
         trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")

@@ -1,4 +1,4 @@
-"""What every conditional owes."""
+"""Property tests for conditionals."""
 
 import inspect
 import json
@@ -30,13 +30,13 @@ both_precisions = pytest.mark.parametrize("dtype", [torch.float32, torch.float64
 
 
 class ConditionalTests:
-    """What every conditional owes, on each kind of site that it fits; a subclass gives `make`.
+    """Property tests for conditionals on each kind of site that fits; a subclass implements `make`.
 
-    A density is integrated by the midpoint rule: of an angle on a grid in θ with respect to dθ/2π, of a
-    real x = 3 tan(π (u − 1/2)) on one in u, which reaches far, with respect to dx.
+    Densities are integrated by the midpoint rule: for angles on a grid in θ with respect to dθ/2π, and
+    for reals x = 3 tan(π (u − 1/2)) on a grid in u with respect to dx.
 
     Example:
-        A file of tests for a conditional of your own::
+        A test file for your own conditional::
 
             class TestMine(ConditionalTests):
                 def make(self):
@@ -44,16 +44,16 @@ class ConditionalTests:
     """
 
     levels: ClassVar[tuple[int, ...]] = (-4, 0, 1, 12)
-    """What a site of kind ``level`` takes."""
+    """Values of a site of kind ``level``."""
     scale: ClassVar[float] = 1.0
-    """Standard deviation of random parameters; less, where the grid could not resolve the peaks."""
+    """Standard deviation of random parameters; lower it if the grid cannot resolve the peaks."""
 
     def make(self) -> Conditional:
-        """The conditional."""
+        """Return the conditional."""
         raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Every test on every kind of site that it fits."""
+        """Run each test on every kind of site that the conditional fits."""
         if "site" in metafunc.fixturenames:
             levels = {"spin": (-1, 1), "level": self.levels}
             kinds = self.make().site_kinds
@@ -62,22 +62,22 @@ class ConditionalTests:
 
     @pytest.fixture
     def conditional(self, site: Site) -> Conditional:
-        """It, ready for the sites."""
+        """Return the conditional, ready for the sites."""
         return conditional_for(site["site_kind"], site["levels"], self.make())
 
     def model(self, site: Site, *shape: int) -> MADE:
-        """A small network with it."""
+        """Return a small network with the conditional."""
         torch.manual_seed(0)
         return MADE(lattice_shape=shape, width=2, conditional=self.make(), **site)
 
     def parameters(self, conditional: Conditional, *shape: int, seed: int = 0) -> Tensor:
-        """Normal random numbers `(*shape, parameters)`, in float64."""
+        """Draw normal parameters `(*shape, parameters)`, in float64."""
         generator = torch.Generator().manual_seed(seed)
         size = (*shape, conditional.num_parameters)
         return self.scale * torch.randn(size, generator=generator, dtype=torch.float64)
 
     def masses(self, conditional: Conditional, site: Site, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """All levels, or a grid of values `(V,)`, and the probability of each at `(parameters,)`."""
+        """Return all levels, or a grid of values, `(V,)`, and their probabilities at `(parameters,)`."""
         if site["levels"]:
             values, weights = all_configurations((1,), site["levels"]).flatten(), torch.ones(1)
         else:
@@ -87,7 +87,7 @@ class ConditionalTests:
         return values, log_prob.exp() * weights
 
     def test_declares_what_it_is(self) -> None:
-        """Kinds of site that there are; all arguments of the constructor, as plain data."""
+        """Check that the kinds of site exist, and that `arguments` returns those of the constructor."""
         conditional = self.make()
         assert {*conditional.site_kinds} <= {*SITE_KINDS}
         assert conditional.bound > 0
@@ -95,28 +95,28 @@ class ConditionalTests:
         assert {*inspect.signature(type(conditional)).parameters} == {*conditional.arguments()}
 
     def test_density_is_normalized(self, conditional: Conditional, site: Site) -> None:
-        """Σ p = 1 over the levels to 1e-10, ∫ p = 1 to 1e-4, with random parameters and with zeros."""
+        """Check Σ p = 1 to 1e-10 or ∫ p = 1 to 1e-4, for random parameters and for zeros."""
         sets = self.parameters(conditional, SETS)
         for parameters in (*sets, 0 * sets[0]):
             total = self.masses(conditional, site, parameters)[1].sum()
             assert total.item() == pytest.approx(1, abs=1e-10 if site["levels"] else 1e-4)
 
     def test_samples_follow_the_density(self, conditional: Conditional, site: Site) -> None:
-        """At 10,000 evenly spaced uniform numbers the cumulative distribution to 1e-3.
+        """Check the cumulative distribution of samples at 10,000 evenly spaced numbers, to 1e-3.
 
-        So do the inverse of the cumulative distribution, and that of each component of a mixture.
+        Inverse cumulative distributions pass, of the whole or of each component of a mixture.
         """
         even = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
         for parameters in self.parameters(conditional, SETS):
             many = parameters.expand(len(even), -1)
-            drawn = conditional.sample(many, even)
-            assert torch.equal(drawn, conditional.sample(many, even))
+            samples = conditional.sample(many, even)
+            assert torch.equal(samples, conditional.sample(many, even))
             values, masses = self.masses(conditional, site, parameters)
             if site["levels"]:
-                found = (drawn[:, None] == values).double().mean(0)
-                torch.testing.assert_close(found, masses, rtol=0, atol=1e-3)
+                frequencies = (samples[:, None] == values).double().mean(0)
+                torch.testing.assert_close(frequencies, masses, rtol=0, atol=1e-3)
                 continue
-            position = unit(site, drawn) * POINTS
+            position = unit(site, samples) * POINTS
             cell = position.long().clamp(0, POINTS - 1)
             before = torch.cat([torch.zeros(1), masses.cumsum(0)])[cell]
             cumulative = before + (position - cell) * masses[cell]
@@ -126,29 +126,29 @@ class ConditionalTests:
     def test_samples_are_values_of_a_site(
         self, conditional: Conditional, site: Site, dtype: torch.dtype
     ) -> None:
-        """At u = 0 and the last number below 1 too, with parameters ten times as large among them.
+        """Check that samples are levels, angles in [0, 2π), or finite reals within the bound.
 
-        Of the type of the uniform numbers; levels, angles in [0, 2π), finite reals within the bound; and
-        ln p of them is finite.
+        They have the type of the uniform numbers, and finite ln p. Numbers at both ends of [0, 1) and
+        parameters ten times as large are included.
         """
         parameters = self.parameters(conditional, 2, 50).to(dtype)
         parameters = torch.cat([parameters, 10 * parameters])[:, :, None].expand(-1, -1, 4, -1)
         edges = [0.0, torch.finfo(dtype).tiny, 0.5, 1 - torch.finfo(dtype).eps / 2]
-        drawn = conditional.sample(parameters, torch.tensor(edges, dtype=dtype).expand(4, 50, -1))
-        assert drawn.shape == (4, 50, 4)
-        assert drawn.dtype == dtype
-        assert drawn.isfinite().all()
+        samples = conditional.sample(parameters, torch.tensor(edges, dtype=dtype).expand(4, 50, -1))
+        assert samples.shape == (4, 50, 4)
+        assert samples.dtype == dtype
+        assert samples.isfinite().all()
         if site["levels"]:
-            assert torch.isin(drawn, torch.tensor(site["levels"], dtype=dtype)).all()
+            assert torch.isin(samples, torch.tensor(site["levels"], dtype=dtype)).all()
         elif site["site_kind"] == "angle":
-            assert ((drawn >= 0) & (drawn < 2 * torch.pi)).all()
+            assert ((samples >= 0) & (samples < 2 * torch.pi)).all()
         else:
-            assert (drawn.abs() <= conditional.bound).all()
-        assert conditional.log_prob(drawn, parameters).isfinite().all()
+            assert (samples.abs() <= conditional.bound).all()
+        assert conditional.log_prob(samples, parameters).isfinite().all()
 
     @both_precisions
     def test_shapes_and_types(self, conditional: Conditional, site: Site, dtype: torch.dtype) -> None:
-        """Any leading dimensions, and the same numbers as without them; the type of the arguments."""
+        """Check that any leading dimensions and both floating types work."""
         values = random_configurations(site, (2, 5), 3).to(dtype)
         parameters = self.parameters(conditional, 3, 2, 5).to(dtype)
         features, log_prob = conditional.features(values), conditional.log_prob(values, parameters)
@@ -164,7 +164,7 @@ class ConditionalTests:
     def test_gradients_are_finite(
         self, conditional: Conditional, site: Site, dtype: torch.dtype
     ) -> None:
-        """With parameters of zero, random ones, and ten times as large ones."""
+        """Check the gradients at zero, random and ten times as large parameters."""
         parameters = self.parameters(conditional, 200)
         parameters = torch.cat([0 * parameters, parameters, 10 * parameters])
         parameters = parameters.to(dtype).requires_grad_()
@@ -175,14 +175,14 @@ class ConditionalTests:
         assert parameters.grad.isfinite().all()
 
     def test_gradients_are_those_of_the_density(self, conditional: Conditional, site: Site) -> None:
-        """∂ ln p by parameters, and of continuous sites by the value too, against differences."""
+        """Check the gradients of ln p by parameters and continuous values against differences."""
         values = random_configurations(site, (), 20).clamp(-conditional.bound, conditional.bound)
         values.requires_grad_(not site["levels"])
         parameters = self.parameters(conditional, 20).requires_grad_()
         assert torch.autograd.gradcheck(conditional.log_prob, (values, parameters))
 
     def test_spec_builds_it_again(self, conditional: Conditional, site: Site) -> None:
-        """From plain data, the same ln p."""
+        """Check that a conditional made from its spec has the same ln p."""
         spec: dict[str, Any] = json.loads(json.dumps(conditional.spec()))
         again = conditional_for(site["site_kind"], site["levels"], spec)
         assert type(again) is type(conditional)
@@ -191,7 +191,7 @@ class ConditionalTests:
         assert torch.equal(again.log_prob(values, parameters), conditional.log_prob(values, parameters))
 
     def test_network_is_normalized(self, site: Site) -> None:
-        """Σ p(s) = 1 over all states of two discrete sites, ∫ p = 1 of a continuous one in any units."""
+        """Check Σ p(s) = 1 for two discrete sites, or ∫ p = 1 for a continuous one in any units."""
         if site["levels"]:
             states = all_configurations((2,), site["levels"])
             p = probabilities_of(randomize(self.model(site, 2)), states)
@@ -202,7 +202,7 @@ class ConditionalTests:
         assert (p * volume).mean().item() == pytest.approx(1, abs=1e-4)
 
     def test_network_learns(self, site: Site) -> None:
-        """Twenty steps lower −ln p of configurations that another network drew."""
+        """Check that twenty steps lower −ln p of configurations from another network."""
         teacher, model = randomize(self.model(site, 2, 2), self.scale / 4), self.model(site, 2, 2)
         data = teacher.sample(500, seed=1).float()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -216,7 +216,7 @@ class ConditionalTests:
         assert losses[-1] < losses[0]
 
     def test_checkpoint_gives_the_same_network(self, site: Site, tmp_path: Path) -> None:
-        """Saved by a Trainer, read with weights only, the same ln p to the last bit."""
+        """Check that a saved and loaded network has the same ln p to the last bit."""
         model = randomize(self.model(site, 2, 2)).float()
         trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
         trainer.strategy.connect(model)
