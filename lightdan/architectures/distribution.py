@@ -105,7 +105,7 @@ class Distribution(LightningModule, ABC):
         if unknown := sorted(set(names) - set(self.symmetries)):
             raise ValueError(
                 f"model.{option} names {', '.join(unknown)}, which the system does not declare: use its "
-                f"symmetries, {', '.join(self.symmetries) or 'of which there are none'}."
+                f"symmetries ({', '.join(self.symmetries) or 'none'})."
             )
 
     # What a subclass implements

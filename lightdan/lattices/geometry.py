@@ -20,7 +20,7 @@ def pairs_by_displacement(
     """Return the pairs of sites up to a distance, grouped by displacement.
 
     Displacements that a symmetry maps onto each other share one canonical representative. On a periodic
-    lattice a distance is that of the shortest path around the torus.
+    lattice, distances are along the shortest path around the torus.
 
     Args:
         shape: Numbers of sites along the axes.
@@ -79,7 +79,7 @@ def canonical(displacement: Displacement, rotation: bool, reflection: bool) -> D
 def plaquettes(shape: Sequence[int], boundary: str) -> NDArray[np.intp]:
     """Return the corners of the smallest squares, `(plaquettes, 4)`.
 
-    There are none on a chain or where a side is shorter than 3.
+    Chains and lattices with a side shorter than 3 have none.
     """
     if len(shape) != 2 or min(shape) < 3:
         return np.empty((0, 4), np.intp)

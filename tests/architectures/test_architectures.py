@@ -1,4 +1,4 @@
-"""What every registered architecture owes, small where it is wide, and what the base class gives."""
+"""Property tests of every registered architecture, small where it is wide, and of the base class."""
 
 from functools import partial
 
@@ -208,7 +208,9 @@ def test_an_architecture_without_forward_is_refused():
 
 @pytest.mark.parametrize("option", ["augment", "symmetrize"])
 def test_operations_that_the_system_does_not_declare_are_refused(option):
-    with pytest.raises(ValueError, match=rf"model.{option} names z2.*its symmetries are: rotation\."):
+    with pytest.raises(
+        ValueError, match=rf"model.{option} names z2, which.*use its symmetries \(rotation\)\."
+    ):
         MADE(lattice_shape=(3, 3), symmetries=["rotation"], **{option: ["z2", "rotation"]})
     MADE(lattice_shape=(3, 3), **{option: [name for name in OPERATIONS if name != "spin_rotation"]})
 
@@ -250,5 +252,5 @@ def test_local_fields_are_all_single_site_differences(cls, site):
 
 def test_local_fields_of_continuous_sites_are_refused():
     model = MADE(lattice_shape=(3,), site_kind="angle")
-    with pytest.raises(ValueError, match="local_fields is for discrete sites, not for those of kind 'a"):
+    with pytest.raises(ValueError, match="local_fields needs discrete sites, not sites of kind 'a"):
         model.local_fields(torch.ones(2, 3), 1.0)

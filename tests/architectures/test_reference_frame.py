@@ -69,7 +69,7 @@ def test_first_angle_has_density_one():
 
 
 def test_frames_are_for_angles():
-    with pytest.raises(ValueError, match="reference_frame is for angles"):
+    with pytest.raises(ValueError, match="reference_frame needs angles"):
         MADE(lattice_shape=(2, 2), reference_frame=True)
 
 
