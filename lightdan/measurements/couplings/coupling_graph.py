@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from lightdan.interactions.operators import operators_of_terms
+from lightdan.interactions.operators import Term, operators_of_terms
 from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
@@ -23,7 +23,7 @@ from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate
 
 UNEXPLAINED = 3.0
-"""Standard errors by which H_θ explains a spin better than the terms do, if it is unexplained."""
+"""Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
 EXAMINED_SITES = 16
 """Largest number of sites at which products of spins are searched."""
 
@@ -34,9 +34,9 @@ class CouplingGraph(SampledMeasurement):
         H = −Σ_t J_t Π_{i∈t} s_i
 
     `TermSearch` finds fields, bonds and plaquettes in all configurations by pseudo-likelihood. It then
-    searches products of three and four spins at sites where H_θ explains held-out spins better than the
-    terms do. `EffectiveHamiltonian` determines the couplings of the terms. Couplings that noise alone
-    could cause are not found.
+    searches for products of three and four spins at sites where H_θ explains held-out spins better than
+    the terms do. `EffectiveHamiltonian` determines the couplings of the terms. Couplings that noise
+    alone could cause are not found.
 
     - `rms_bond`: √⟨(βJ)²⟩ over the bonds.
     - `network_rms_deviation`: root-mean-square deviation of the network's projection from the couplings.
@@ -60,33 +60,15 @@ class CouplingGraph(SampledMeasurement):
         """Find the terms, measure their couplings and write the Hamiltonian."""
         require_spins(ensemble)
         system = ensemble.system
-        search = TermSearch(
-            all_configurations(ensemble), plaquettes(system.lattice_shape, system.boundary)
-        )
-        held_out = ensemble.configurations[: self.num_samples]
-        spins = held_out.flatten(1).double()
-        learned = F.logsigmoid(spins * local_logits(ensemble, held_out))
-
-        def unexplained(search: TermSearch) -> list[int]:
-            couplings = np.array(list(search.couplings.values()))
-            gain = learned - F.logsigmoid(spins * search.fields.logits(held_out, couplings))
-            z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5)
-            return [site for site in z.argsort(descending=True).tolist() if z[site] > UNEXPLAINED]
-
-        with progress_bar("Searching for couplings", None) as advance:
-            search.find(advance)
-            if search.find_products(unexplained, EXAMINED_SITES, advance):
-                search.find(advance)
-        if not search.terms:
-            raise NotMeasurable("No field, bond or product of spins is significant.")
+        terms, num_unexplained = self.find_terms(ensemble)
         effective = EffectiveHamiltonian(
-            ensemble, operators_of_terms(search.terms), self.num_samples, self.seed
+            ensemble, operators_of_terms(terms), self.num_samples, self.seed
         )
         corrected, operators = effective.corrected, effective.operators
         orders = np.array([operator.order for operator in operators])
         bonds = orders == 2
         arrays = {
-            "sites": np.array([[*term, *[-1] * (orders.max() - len(term))] for term in search.terms]),
+            "sites": np.array([[*term, *[-1] * (orders.max() - len(term))] for term in terms]),
             "couplings": np.stack([corrected.couplings, corrected.errors], 1),
             "network": np.stack([corrected.network.couplings, corrected.network_errors], 1),
             "pseudo_likelihood": np.stack(
@@ -104,9 +86,9 @@ class CouplingGraph(SampledMeasurement):
                 estimates[f"{operator.name}_network"] = Estimate(*network)
         fields, products = (orders == 1).sum(), (orders > 2).sum()
         notes = [f"Found {fields} fields, {bonds.sum()} bonds and {products} products of more spins."]
-        if sites := unexplained(search):
+        if num_unexplained:
             notes.append(
-                f"H_θ explains {len(sites)} of {system.num_sites} sites better than these terms do."
+                f"H_θ explains {num_unexplained} of {system.num_sites} sites better than these terms do."
             )
         return Result(
             estimates | effective.explained(),
@@ -115,6 +97,33 @@ class CouplingGraph(SampledMeasurement):
             notes=notes,
             attachments={"hamiltonian.json": effective.hamiltonian.to_json()},
         )
+
+    def find_terms(self, ensemble: Ensemble) -> tuple[list[Term], int]:
+        """Return the significant terms, and the number of sites that they leave unexplained.
+
+        Raises:
+            NotMeasurable: no term is significant.
+        """
+        corners = plaquettes(ensemble.system.lattice_shape, ensemble.system.boundary)
+        search = TermSearch(all_configurations(ensemble), corners)
+        held_out = ensemble.configurations[: self.num_samples]
+        spins = held_out.flatten(1).double()
+        learned = F.logsigmoid(spins * local_logits(ensemble, held_out))
+
+        def unexplained(search: TermSearch) -> list[int]:
+            """Return the sites that H_θ explains significantly better than the terms, worst first."""
+            couplings = np.array(list(search.couplings.values()))
+            gain = learned - F.logsigmoid(spins * search.fields.logits(held_out, couplings))
+            z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5)
+            return [site for site in z.argsort(descending=True).tolist() if z[site] > UNEXPLAINED]
+
+        with progress_bar("Searching for couplings", None) as advance:
+            search.find(advance)
+            if search.find_products(unexplained, EXAMINED_SITES, advance):
+                search.find(advance)
+        if not search.terms:
+            raise NotMeasurable("No field, bond or product of spins is significant.")
+        return search.terms, len(unexplained(search))
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], lattice_shape: tuple[int, ...]) -> Figure:
