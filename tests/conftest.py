@@ -9,11 +9,13 @@ from jaxtyping import install_import_hook
 
 pytest.register_assert_rewrite("lightdan.testing")
 
-# Not checked: simulation, because numba could not cache its kernels; objectives and systems.recorded,
-# which raise their own errors for wrong arguments; data.values, where an integer stands for a float.
+# Not checked: simulation, because numba could not cache its kernels; objectives, systems.recorded and
+# interactions.hamiltonian, which raise their own errors for wrong arguments; data.values, where an
+# integer stands for a float.
 CHECKED = ["architectures", "checkpoints", "cli.commands", "conditionals", "data.cache", "data.loader"]
-CHECKED += ["data.readers", "data.splits", "interactions", "lattices", "measurements", "provenance"]
-CHECKED += ["registry", "running", "statistics", "systems.base", "systems.ising"]
+CHECKED += ["data.readers", "data.splits", "lattices", "measurements", "provenance", "registry"]
+CHECKED += ["running", "statistics", "systems.base", "systems.ising"]
+CHECKED += [f"interactions.{name}" for name in ("correction", "fit", "operators", "search")]
 install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, gaussian.py and variants.py
