@@ -80,7 +80,9 @@ class Hamiltonian(SampledMeasurement):
         """Plot S_θ against S, and their difference."""
         figure, (left, right) = panels(2)
         ends = np.array([action.min(), action.max()])
-        left.plot(action, learned, ".", ms=2, color=DATA, alpha=0.4, label="held-out", rasterized=True)
+        left.plot(
+            action, learned, ".", ms=2, color=DATA, alpha=0.4, label="held-out data", rasterized=True
+        )
         left.plot(ends, ends, "-", lw=1, color=EXACT, label="exact")
         text = f"slope {estimates['slope']}\n$R^2$ {estimates['r2']}\nKL {estimates['kl']} nats"
         left.text(0.97, 0.04, text, ha="right", va="bottom", fontsize=8, transform=left.transAxes)

@@ -1,4 +1,4 @@
-"""Exact expectation values from the model's samples by reweighting."""
+"""Exact expectation values from samples of the model by reweighting."""
 
 from typing import Any
 
@@ -12,6 +12,9 @@ from lightdan.measurements.observables import series, summary
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.statistics import Bound, Estimate, effective_sample_size, log_mean_exp, mean
+
+FEW = 100
+"""Effective sample size below which a note warns of the reweighted estimates."""
 
 
 class ImportanceSampling(SampledMeasurement):
@@ -63,7 +66,14 @@ class ImportanceSampling(SampledMeasurement):
             reference["variational_free_energy"] = Bound(exact["free_energy"], "≥")
         name = next(iter(values))
         arrays = {"log_weights": log_weights, name: values[name]}
-        return Result(estimates, arrays, self.figure(arrays, estimates), reference)
+        size = estimates["ess"].value * self.num_samples
+        notes = []
+        if size < FEW:
+            notes.append(
+                f"{self.num_samples:,} samples have an effective size of {size:.3g}, so neither the "
+                "reweighted estimates nor their errors are reliable."
+            )
+        return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:

@@ -80,7 +80,7 @@ class Observables(SampledMeasurement):
                 mfc="none",
                 label=label,
             )
-        left.set(xlabel="$r$", ylabel="$C(r)$")
+        left.set(xlabel="$r$ (sites)", ylabel="$C(r)$")
         both = np.concatenate([arrays[f"{name}_{label}"] for label in ("model", "data")])
         edges = bin_edges(both)
         for label, colour, _ in styles:

@@ -184,7 +184,8 @@ class Report:
     def show(self) -> None:
         """Print system, data, model and time, the headline numbers and the table."""
         console = table.terminal()
-        console.print(f"Measurements on the {self.split} configurations", style="bold")
+        when = "" if self.split == "test" else f" after epoch {self.trainer.current_epoch}"
+        console.print(f"Measurements on the {self.split} configurations{when}", style="bold")
         console.print(table.pairs(self.facts()))
         if block := table.headlines(self.summary.rows):
             console.print(block)

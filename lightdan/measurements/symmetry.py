@@ -149,19 +149,21 @@ def given_symmetries(model: Architecture) -> dict[str, str]:
 
 
 def summary_of_given(given: Mapping[str, str], estimates: Mapping[str, Estimate]) -> str:
-    """Return a sentence on the symmetries that the model was given, with the largest deviations."""
+    """Return a sentence on the symmetries that the model was given, with their largest effect on H_θ."""
     names = [
         f"{', '.join(name for name in given if given[name] == argument)} ({argument})"
         for argument in dict.fromkeys(given.values())
     ]
     largest = []
-    for suffix, when in (("", ""), ("_bare", " before symmetrisation")):
+    for suffix, when in (("", ""), ("_bare", "before symmetrisation ")):
         rms = {name: estimates[name + suffix] for name in given if name + suffix in estimates}
         if rms:
             worst = max(rms, key=lambda name: rms[name].value)
-            largest.append(f"{rms[worst]}{when} ({worst})")
+            largest.append(f"{when}{rms[worst]} ({worst})")
     text = f"Given to the model, so no test of the data: {', '.join(names)}."
-    return f"{text} Largest rms deviation: {', '.join(largest)}." if largest else text
+    if not largest:
+        return text
+    return f"{text} Largest rms change of H_θ over its standard deviation: {', '.join(largest)}."
 
 
 def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:

@@ -87,7 +87,7 @@ class Correlator(SampledMeasurement):
         times = spacing * np.arange(len(exact))
         left.plot(times, exact, "-", lw=1, color=EXACT, label="exact")
         for name, label, colour, marker in (
-            ("correlator", r"$S_\theta$", MODEL, "o"),
+            ("correlator", "model", MODEL, "o"),
             ("correlator_data", "data", DATA, "s"),
         ):
             values, errors = arrays[name].T

@@ -93,7 +93,7 @@ class Kinks(SampledMeasurement):
         figure, (left, right) = panels(2)
         both = np.concatenate([arrays["kinks_model"], arrays["kinks_data"]])
         edges = bin_edges(both)
-        for name, label, colour in (("model", r"$S_\theta$", MODEL), ("data", "data", DATA)):
+        for name, label, colour in (("model", "model", MODEL), ("data", "data", DATA)):
             left.hist(
                 arrays[f"kinks_{name}"], edges, density=True, histtype="step", color=colour, label=label
             )

@@ -43,14 +43,15 @@ class ImageSteps(Measurement):
     ) -> Figure:
         """Plot the four images, and the histogram of the grey values of the sites."""
         figure, row = panels(5)
-        for axes, (name, image) in zip(row, arrays.items(), strict=False):
+        labels = ("image", "without background", "mean per site", "spins")
+        for axes, label, image in zip(row, labels, arrays.values(), strict=False):
             low, high = np.quantile(image, [0.005, 0.995])
             axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(name)
+            axes.set_xlabel(label)
         row[3].add_patch(Rectangle((-0.5, -0.5), patch[1], patch[0], fill=False, ec=MODEL))
         row[4].hist(arrays["sites"].ravel(), 80, color="0.5")
         for threshold in () if thresholds is None else thresholds:
             row[4].axvline(threshold, color=MODEL, lw=1)
-        row[4].set(xlabel="grey", yticks=[])
+        row[4].set(xlabel="grey value per site", yticks=[])
         return figure
