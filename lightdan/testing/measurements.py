@@ -194,6 +194,6 @@ class MeasurementTests:
         except (NotMeasurable, Undetermined) as reason:
             answer = str(reason)
         if isinstance(answer, str):
-            assert answer
+            assert re.fullmatch(r"[^a-z].*\.", answer), "The reason must be a sentence."
         else:
             assert answer.estimates

@@ -83,7 +83,15 @@ class Baselines(Measurement):
         for name, (values, error) in baselines.items():
             gain = mean(values + ensemble.log_prob)
             estimates[f"gain_{name}"] = Estimate(gain.value, math.hypot(gain.error, error))
-        return Result(estimates, figure=self.figure(estimates, system.num_sites))
+        losses = [
+            f"{name} (by {Estimate(-gain.value, gain.error)} nats)"
+            for name in baselines
+            if (gain := estimates[f"gain_{name}"]).value < -2 * gain.error
+        ]
+        notes = (
+            [f"The network loses to {', '.join(losses)} on held-out configurations."] if losses else []
+        )
+        return Result(estimates, figure=self.figure(estimates, system.num_sites), notes=notes)
 
     def negative_log_prob(
         self, ensemble: Ensemble, train: Tensor, operators: Sequence[Operator]

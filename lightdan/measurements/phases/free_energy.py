@@ -12,8 +12,9 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
+from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Bound, Estimate, jackknife
 
 BOOTSTRAPS = 100
 """Number of bootstrap repetitions for the error of a peak."""
@@ -63,7 +64,10 @@ class FreeEnergy(SampledMeasurement):
         """Measure F, E, S and C at one temperature."""
         estimates = self.at(ensemble, ensemble.temperature)
         exact = exact_values(ensemble, ensemble.temperature)
-        return Result(estimates, reference={k: v for k, v in exact.items() if k in estimates})
+        reference: dict[str, Reference] = {k: v for k, v in exact.items() if k in estimates}
+        if "free_energy" in reference:
+            reference["free_energy"] = Bound(exact["free_energy"], "≥")
+        return Result(estimates, reference=reference)
 
     def survey(self, ensembles: Sequence[Ensemble]) -> Result:
         """Measure the curves between the temperatures and the peaks of C."""
@@ -86,18 +90,18 @@ class FreeEnergy(SampledMeasurement):
             "transition": peak(temperatures, arrays["specific_heat"], 0, rng),
             "fisher_transition": peak(temperatures, arrays["fisher_specific_heat"], 0, rng),
         }
-        reference: dict[str, float | Estimate] = {}
+        reference: dict[str, Reference] = {}
         if "energy" in arrays:
             estimates["specific_heat_peak"] = peak(temperatures, arrays["energy"], 1, rng)
         if exact:
             heat = np.stack([exact["specific_heat"], np.zeros(len(temperatures))], 1)
-            reference = dict.fromkeys(estimates, peak(temperatures, heat, 0, rng).value)
+            reference |= dict.fromkeys(estimates, peak(temperatures, heat, 0, rng).value)
             deviation = arrays["free_energy"][:, 0] - exact["free_energy"]
             worst = int(np.abs(deviation).argmax())
             estimates["free_energy_max_deviation"] = Estimate(
                 float(deviation[worst]), float(arrays["free_energy"][worst, 1])
             )
-            reference["free_energy_max_deviation"] = 0.0
+            reference["free_energy_max_deviation"] = Bound(0.0, "≥")
         return Result(estimates, arrays, self.figure(arrays, trained), reference)
 
     def at(self, ensemble: Ensemble, temperature: float) -> dict[str, Estimate]:

@@ -69,7 +69,7 @@ class HelicityModulus(SampledMeasurement):
                 notes.append(f"{title}: {error}")
         reference = {}
         if "crossing_data" in crossings:
-            reference = dict.fromkeys(crossings, crossings["crossing_data"])
+            reference = {n: crossings["crossing_data"] for n in crossings if n != "crossing_data"}
         return Result(crossings, arrays, self.figure(arrays, crossings), reference, notes=notes)
 
     @staticmethod

@@ -39,18 +39,15 @@ class _Cardioid(_Flat):
 
 
 class _Angles(System):
-    """Given configurations without interaction, and a helicity modulus of given mean."""
+    """Angles without interaction, and a helicity modulus with the means `stiffness`."""
 
     symmetries = ("spin_rotation", "spin_reflection", "translation")
 
     def __init__(self, configurations, site_kind="angle", stiffness=None):
         super().__init__()
-        self.configurations, self.site_kind = configurations, site_kind
+        self.rows, self.site_kind = configurations, site_kind
         self.lattice_shape = tuple(configurations.shape[1:])
         self.stiffness = stiffness
-
-    def rows(self, name, temperature, device=None):
-        return self.configurations
 
     def energy(self, configurations):
         return torch.zeros(len(configurations))
@@ -79,7 +76,9 @@ def ensemble(system, conditional=None, temperature=1.0):
         width=1,
         conditional=conditional or _Flat(),
     )
-    return Ensemble(model.eval(), system, temperature)
+    ours = Ensemble(model.eval(), system, temperature)
+    ours.configurations = system.rows
+    return ours
 
 
 def test_vortices_of_uniform_angles_are_a_sixth_of_each_sign():

@@ -61,6 +61,14 @@ def test_baselines_of_the_exact_model(measured):
     assert found["gain_independent"].value > 2
 
 
+def test_a_network_that_loses_to_a_baseline_says_so(measured):
+    worse = torch.as_tensor(measured.log_prob) - 1
+    ensemble = Ensemble(measured.model, measured.system, TEMPERATURE, worse)
+    (note,) = Baselines(max_distance=1.5).measure(ensemble).notes
+    assert note.startswith("The network loses to nearest_neighbour (by 1.0")
+    assert "independent" not in note
+
+
 def test_a_window_has_the_couplings_of_the_film_only_inside():
     """PL of all sites of an open window is wrong at its edge; of those inside it is right."""
     film = Ising(24, temperature=2.5, num_configurations=1500)
