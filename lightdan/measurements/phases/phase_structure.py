@@ -5,38 +5,26 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from lightdan.interactions.fit import Undetermined
-from lightdan.interactions.hamiltonian import SpinHamiltonian
-from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.effective_hamiltonian import (
-    EffectiveHamiltonian,
-    uniform_hamiltonian,
-)
+from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, legends, panels
 from lightdan.measurements.phases import ladders
 from lightdan.measurements.phases.ladders import Ladders, with_errors
-from lightdan.measurements.phases.network_chains import NetworkChains
+from lightdan.measurements.phases.learned_hamiltonian import SAMPLES, LearnedHamiltonian, nll_gain
 from lightdan.measurements.report import Result
-from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, effective_sample_size, jackknife_each, log_mean_exp, mean
+from lightdan.statistics import Estimate, effective_sample_size, jackknife_each
 from lightdan.systems.checks import check_temperatures
 
 SEEN = 0.5
 """Fraction of the visited configurations that must resemble data for the network to be trusted."""
-REFUSED = 0.1
-"""Acceptance below which the chains no longer use the surrogate."""
+ROUNDING = 1e-4
+"""Margin of the range of the data, relative to its width, because H is rounded to single precision."""
 MAX_DISTANCE = 4.0
 """Largest distance of the pairs of the explicit Hamiltonian."""
-SAMPLES = 3_000
-"""Number of samples of the network."""
-VARIATIONS = 16
-"""Number of draws of the couplings from their errors."""
 
 
 class PhaseStructure(Measurement):
@@ -113,105 +101,40 @@ class PhaseStructure(Measurement):
             raise NotMeasurable(f"{type(system).__name__} has no observable abs_magnetization.")
         temperatures = self.temperatures or (temperature * np.linspace(0.85, 1.35, 11)).tolist()
         result = Result({})
-        effective = self.explicit_hamiltonian(ensemble, result)
-        explicit = effective is not None and self.is_explicit(result.estimates["nll_gain"])
-        if effective is not None:
-            name = "the Hamiltonian of Couplings" if explicit else "H_θ"
-            result.notes.append(f"The chains sample {name}.")
-        log_prob, acceptance, series = self.simulate(ensemble, temperatures, effective, explicit)
-        chains = self.gather(ensemble, temperatures, log_prob, series, effective if explicit else None)
+        learned = self.choose(ensemble, result)
+        chains, acceptance = learned.simulate(temperatures, self.num_ladders, self.num_steps, self.seed)
         columns = self.moments(ensemble, chains)
         columns["acceptance"] = jackknife_each(lambda a: a, acceptance.mean(axis=2).T)
-        columns |= self.coverage(ensemble, temperatures, log_prob, effective if explicit else None)
+        columns |= self.coverage(learned, chains)
         result.notes += extrapolation_notes(temperatures, columns["seen"])
         self.add_peak(result, chains)
         self.add_columns(result, ensemble, temperatures, columns)
-        result.figure = self.figure(result.arrays, temperature, explicit)
+        result.figure = self.figure(result.arrays, temperature, learned.explicit)
         return result
 
-    def explicit_hamiltonian(self, ensemble: Ensemble, result: Result) -> EffectiveHamiltonian | None:
-        """Return the Hamiltonian of `Couplings` and add its `nll_gain`, or return None.
+    def choose(self, ensemble: Ensemble, result: Result) -> LearnedHamiltonian:
+        """Choose the Hamiltonian to simulate; add its `nll_gain` and a note.
 
         Raises:
-            NotMeasurable: There is none, and ``hamiltonian`` is ``couplings``.
-            Undetermined: The data leave one of its couplings undetermined, likewise.
+            NotMeasurable: ``hamiltonian`` is ``couplings``, but there is no explicit Hamiltonian.
+            Undetermined: The data leave one of the couplings undetermined, likewise.
         """
         if ensemble.system.site_kind != "spin" and self.hamiltonian != "couplings":
-            return None
+            return LearnedHamiltonian(ensemble)
         try:
             effective = uniform_hamiltonian(ensemble, MAX_DISTANCE, SAMPLES, self.seed)
-            result.estimates["nll_gain"] = nll_gain(effective)
+            gain = nll_gain(effective)
         except (NotMeasurable, Undetermined) as reason:
             if self.hamiltonian == "couplings":
                 raise
             result.notes.append(f"The chains sample H_θ, without a Hamiltonian of Couplings: {reason}")
-            return None
-        return effective
-
-    def is_explicit(self, gain: Estimate) -> bool:
-        """Return whether the explicit Hamiltonian is to be simulated instead of H_θ."""
-        better = gain.value > 2 * gain.error
-        return self.hamiltonian == "couplings" or (self.hamiltonian == "best" and better)
-
-    def simulate(
-        self,
-        ensemble: Ensemble,
-        temperatures: Sequence[float],
-        effective: EffectiveHamiltonian | None,
-        explicit: bool,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Simulate the chains at all T'.
-
-        Returns:
-            ln p_θ `(K, ladders, steps)` (or −H/T of the explicit Hamiltonian), the acceptance and the
-            observables `(observables, K, ladders, steps)` of `observables`.
-        """
-        operators = effective.operators if effective is not None and explicit else []
-        observe = observables(ensemble, operators)
-
-        def run(surrogate: SpinHamiltonian | None) -> np.ndarray:
-            chains = NetworkChains(
-                ensemble.model,
-                ensemble.temperature,
-                temperatures,
-                self.num_ladders,
-                observe,
-                self.seed,
-                surrogate,
-                corrected=not explicit,
-            )
-            with progress_bar("Chains at other temperatures", self.num_steps) as advance:
-                return chains.run(self.num_steps, advance)
-
-        series = run(effective.hamiltonian if effective is not None else None)
-        if effective is not None and series[1].mean() < REFUSED:
-            series = run(None)
-        return series[0], series[1], series[2:]
-
-    def gather(
-        self,
-        ensemble: Ensemble,
-        temperatures: Sequence[float],
-        log_prob: np.ndarray,
-        series: np.ndarray,
-        explicit: EffectiveHamiltonian | None,
-    ) -> Ladders:
-        """Gather the series of the chains, with draws of the couplings if H is explicit."""
-        system, temperature = ensemble.system, ensemble.temperature
-        variations = np.empty(0)
-        if explicit is not None:
-            draws = np.random.default_rng(self.seed).multivariate_normal(
-                np.zeros(len(explicit.operators)), explicit.covariance, VARIATIONS
-            )
-            variations = -temperature * np.tensordot(draws, series[-len(explicit.operators) :], 1)
-        return Ladders(
-            np.array(temperatures),
-            system.num_sites,
-            hamiltonian=-temperature * log_prob,
-            abs_magnetization=series[0],
-            energy=series[1] if system.has_energy else None,
-            variations=list(variations),
-        )
+            return LearnedHamiltonian(ensemble)
+        result.estimates["nll_gain"] = gain
+        better = self.hamiltonian == "best" and gain.value > 2 * gain.error
+        explicit = self.hamiltonian == "couplings" or better
+        name = "the Hamiltonian of Couplings" if explicit else "H_θ"
+        result.notes.append(f"The chains sample {name}.")
+        return LearnedHamiltonian(ensemble, effective, explicit)
 
     @staticmethod
     def moments(ensemble: Ensemble, chains: Ladders) -> dict[str, list[Estimate]]:
@@ -226,26 +149,16 @@ class PhaseStructure(Measurement):
             functions.append(ladders.binder_cumulant)
         return {function.__name__: with_errors(function, chains) for function in functions}
 
-    def coverage(
-        self,
-        ensemble: Ensemble,
-        temperatures: Sequence[float],
-        log_prob: np.ndarray,
-        explicit: EffectiveHamiltonian | None,
-    ) -> dict[str, list[Estimate]]:
-        """Estimate `seen` and `ess` at each T': how far the data reach."""
-        held_out, samples = ensemble.log_prob, ensemble.samples(SAMPLES, self.seed).log_prob
-        if explicit is not None:
-            held_out, samples = (
-                -explicit.hamiltonian.energy(s.cpu().numpy()) / ensemble.temperature
-                for s in (ensemble.configurations, explicit.samples)
-            )
-        low, high = np.quantile(held_out, [0.001, 0.999])
-        seen = (log_prob >= low) & (log_prob <= high)
-        powers = [ensemble.temperature / temperature for temperature in temperatures]
+    def coverage(self, learned: LearnedHamiltonian, chains: Ladders) -> dict[str, list[Estimate]]:
+        """Estimate `seen` and `ess` at each T', which tell the range covered by the data."""
+        low, high = np.quantile(learned.held_out(), [0.001, 0.999])
+        margin = ROUNDING * (high - low)
+        seen = (chains.hamiltonian >= low - margin) & (chains.hamiltonian <= high + margin)
+        sampled = learned.sampled(self.seed)
+        betas = 1 / chains.temperatures - 1 / learned.ensemble.temperature
         return {
             "seen": jackknife_each(lambda a: a, seen.mean(axis=2).T),
-            "ess": [effective_sample_size((power - 1) * samples) for power in powers],
+            "ess": [effective_sample_size(-beta * sampled) for beta in betas],
         }
 
     @staticmethod
@@ -314,23 +227,6 @@ class PhaseStructure(Measurement):
         return figure
 
 
-def observables(ensemble: Ensemble, operators: Sequence[Operator]) -> Callable[[Tensor], Tensor]:
-    """Return a function from configurations `(B, *lattice)` to |m|, E if known, and the operators."""
-    system = ensemble.system
-    abs_magnetization = system.observables(ensemble.temperature)["abs_magnetization"]
-
-    def observe(configurations: Tensor) -> Tensor:
-        rows = [abs_magnetization(configurations).double()]
-        if system.has_energy:
-            rows.append(system.energy(configurations.double()))
-        if operators:
-            spins = configurations.cpu().numpy().astype(np.int8)
-            rows += [torch.as_tensor(operator.value(spins)).to(rows[0]) for operator in operators]
-        return torch.stack(rows)
-
-    return observe
-
-
 def extrapolation_notes(temperatures: Sequence[float], seen: Sequence[Estimate]) -> list[str]:
     """Return a warning for each T' at which most configurations lie outside the range of the data."""
     return [
@@ -339,19 +235,3 @@ def extrapolation_notes(temperatures: Sequence[float], seen: Sequence[Estimate])
         for temperature, fraction in zip(temperatures, seen, strict=True)
         if fraction.value < SEEN
     ]
-
-
-def nll_gain(effective: EffectiveHamiltonian) -> Estimate:
-    """Estimate the gain of an explicit Hamiltonian over H_θ, in nats per held-out configuration.
-
-    It is ⟨−ln p_θ⟩ − ⟨−ln p⟩ with p = e^{−H/T}/Z and Z = ⟨e^{−H/T}/p_θ⟩ over samples of the network.
-    """
-    ensemble, hamiltonian = effective.ensemble, effective.hamiltonian
-    samples = ensemble.samples(effective.num_samples, effective.seed)
-
-    def action(configurations: Tensor) -> np.ndarray:
-        return hamiltonian.energy(configurations.cpu().numpy()) / ensemble.temperature
-
-    log_z = log_mean_exp(-action(samples.configurations) - samples.log_prob)
-    data = mean(-ensemble.log_prob - action(ensemble.configurations))
-    return Estimate(data.value - log_z.value, math.hypot(data.error, log_z.error))
