@@ -138,12 +138,11 @@ def phases(run: Run) -> Figure:
 def xy(run: Run) -> Figure:
     """Draw a configuration of angles with its vortices."""
     arrays = run.arrays("vortices")
-    counts = np.abs(arrays["vorticity"]).sum((1, 2))
-    chosen = int(np.nonzero(counts == 6)[0][0])
+    chosen = int(np.argmax([spread(winding) for winding in arrays["vorticity"]]))
     angles, winding = arrays["configurations"][chosen], arrays["vorticity"][chosen]
     figure, axes = thumbnail()
     style = {"pivot": "mid", "units": "xy", "scale": 1.15, "width": 0.13}
-    axes.quiver(np.cos(angles), np.sin(angles), angles, cmap="twilight", clim=(0, 2 * np.pi), **style)
+    axes.quiver(np.cos(angles), np.sin(angles), color="#777777", **style)
     for sign, marker, colour, name in ((1, "o", MODEL, "vortex"), (-1, "s", DATA, "antivortex")):
         rows, columns = np.nonzero(winding == sign)
         style = {"mfc": "none", "mec": colour, "mew": 1.6, "ls": "none", "ms": 10, "label": name}
@@ -152,6 +151,15 @@ def xy(run: Run) -> Figure:
     axes.set_aspect("equal")
     figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower center", markerscale=0.7)
     return figure
+
+
+def spread(winding: np.ndarray) -> float:
+    """Return the smallest distance between four vortices in the interior, or 0 if there are not four."""
+    places = np.argwhere(winding)
+    if len(places) != 4 or places.max() == len(winding) - 1:
+        return 0.0
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)
+    return float(distances[np.triu_indices(4, 1)].min())
 
 
 def path(run: Run) -> Figure:
@@ -251,7 +259,14 @@ class Recipe:
 RECIPES = {
     "ising": Recipe(ising, "ising/made.yaml", "hamiltonian"),
     "phases": Recipe(
-        phases, "ising/one_temperature.yaml", "phase_structure", ["--trainer.max_epochs=15"]
+        phases,
+        "ising/one_temperature.yaml",
+        "phase_structure",
+        [
+            "--data.init_args.num_configurations=30000",
+            "--trainer.max_epochs=6",
+            "--trainer.callbacks=[PhaseStructure]",
+        ],
     ),
     "xy": Recipe(xy, "xy/pixelcnn.yaml", "vortices", ["--trainer.max_epochs=15"]),
     "path": Recipe(
@@ -270,7 +285,7 @@ def finished_run(name: str, runs: Path, full: bool) -> Run:
     if not any(runs.glob(pattern)):
         options = [] if full else list(recipe.quick)
         if name == "glass":
-            options += make_glass(runs, 60_000 if full else 30_000)
+            options += make_glass(runs, 60_000 if full else 10_000)
         logger = "--trainer.logger.init_args."
         options += [f"{logger}save_dir={runs}", f"{logger}name={name}"]
         if main(["fit", "--config", f"configs/{recipe.config}", *options]):
