@@ -141,7 +141,7 @@ def recognise(path: str, array: Rows, lattice_shape: tuple[int, ...], num: int, 
         summary.add(start, chunk.reshape(len(chunk), -1))
     if summary.minimum == summary.maximum:
         raise ValueError(
-            f"The file {path} holds the value {summary.minimum:g} only, from which nothing can be "
+            f"The file {path} holds only the value {summary.minimum:g}, from which nothing can be "
             "learned: use configurations that differ."
         )
     largest = max(-summary.minimum, summary.maximum)

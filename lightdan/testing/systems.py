@@ -34,9 +34,10 @@ class SystemTests:
         raise NotImplementedError
 
     @pytest.fixture
-    def system(self, tmp_path: Path) -> System:
-        """Return a system with 2,000 configurations in a cache of its own, set up."""
-        system = self.make(num_configurations=2000, batch_size=100, cache_dir=str(tmp_path))
+    def system(self, tmp_path_factory: pytest.TempPathFactory) -> System:
+        """Return a system with 2,000 configurations, simulated once for all tests of a run."""
+        cache = tmp_path_factory.getbasetemp() / "systems"
+        system = self.make(num_configurations=2000, batch_size=100, cache_dir=str(cache))
         system.prepare_data()
         system.setup()
         return system

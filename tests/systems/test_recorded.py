@@ -185,7 +185,7 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
 @pytest.mark.parametrize(
     ("array", "kwargs", "words"),
     [
-        (random((1,)), {}, ["value 1 only"]),
+        (random((1,)), {}, ["only the value 1"]),
         (random(shape=()), {}, ["shape (400,)"]),
         (random(shape=(2, 2, 2)), {}, ["a.npy (set shape", "not (2, 2, 2)"]),
         (random(num=0), {}, ["shape (0, 4, 4)", "no values"]),
