@@ -67,7 +67,7 @@ def one_sentence(error: BaseException, options: Collection[str] = OPTIONS) -> st
         kind = base.__name__.lower()
         return f"There is no {kind} {unknown[-1]!r}; {registry.suggestion(unknown[-1], names)}"
     if match := re.search(r"(module '[\w.]+' has no attribute '\w+'|No module named '[\w.]+')", text):
-        return f"{match[1]}: a class path in the configuration is wrong."
+        return f"{match[1]}: correct the class path in the configuration."
     if keys := re.findall(r'Parser key "([\w.]+)"', text):
         values = re.findall(r"Given value: (.*)", text) or re.findall(r"Got value: (.*)", text)
         value = re.sub(r"NestedArg\(key='.*', val=(.*)\)", r"\1", values[0]) if values else ""

@@ -52,9 +52,9 @@ class CLI(LightningCLI):
         config.weights_only = True
         loggers = config.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
-            # A directory other than the default was chosen for this logger.
+            # Any other directory was chosen for this logger and stays.
             if isinstance(logger, Namespace) and logger.init_args.get("save_dir") == ROOT:
-                logger.init_args.save_dir = config.trainer.default_root_dir
+                logger.init_args.save_dir = config.trainer.default_root_dir or ROOT
         self.trainer_defaults["callbacks"] = [
             ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
             ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False),
