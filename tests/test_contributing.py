@@ -38,6 +38,7 @@ def installed(folder):
     return name
 
 
+@pytest.mark.slow
 def test_plugins_train_and_pass_their_tests(tmp_path):
     """In one process, for most of the time would be imports."""
     for name, content in FILES.items():

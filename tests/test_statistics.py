@@ -210,6 +210,7 @@ def test_weights_and_values_must_match():
         weighted_mean([1.0, 2.0], [0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_first", "num_second"), [(400, 400), (1500, 300)])
 def test_bennett_covers_the_exact_ratio(num_first, num_second):
     """Two Gaussians, f_1 = exp(−x²/2) and f_2 = exp(−(x − 1)²/(2 · 2²)): ln(Z_1/Z_2) = −ln 2."""

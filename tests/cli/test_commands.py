@@ -23,6 +23,17 @@ from lightdan.cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MADE_CONFIG = str(CONFIGS / "ising" / "made.yaml")
+QUICK = [
+    "block_spin-made",
+    "double_well-transformer",
+    "gaussian_field-triangular",
+    "ising-conditioned",
+    "kerr-synthetic",
+    "recorded-glass",
+    "scalar_field-pixelcnn",
+    "xy-recurrent",
+]
+"""Configurations that meet every system and every architecture; the others run as slow tests."""
 FEW = [
     "--data.init_args.num_configurations=1000",
     "--data.init_args.batch_size=100",
@@ -62,7 +73,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    "config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+    "config",
+    [
+        pytest.param(path, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for path in sorted(CONFIGS.rglob("*.yaml"))
+        for name in [f"{path.parent.name}-{path.stem}"]
+    ],
 )
 def test_every_config_runs_small(config, arguments, tmp_path):
     content = yaml.safe_load(config.read_text())
@@ -427,7 +443,11 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT],
+    ids=["kill", "interrupt"],
+)
 def test_stopped_and_resumed_is_as_left_alone(number, arguments, tmp_path):
     arguments = [*arguments, "--data.init_args.num_configurations=20000", "--trainer.max_epochs=8"]
     arguments += ["--trainer.callbacks=Hamiltonian", "--trainer.logger.init_args.name"]
@@ -447,6 +467,7 @@ def test_stopped_and_resumed_is_as_left_alone(number, arguments, tmp_path):
     assert same(whole, resumed)
 
 
+@pytest.mark.slow
 def test_interrupted_simulation_leaves_nothing(arguments, tmp_path):
     big = [*arguments, "--data.init_args.num_configurations=3000000", "--data.init_args.shape=32"]
     process = start(tmp_path, "fit", *big)
@@ -459,6 +480,7 @@ def test_interrupted_simulation_leaves_nothing(arguments, tmp_path):
     assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(arguments, tmp_path):
     # The same batches and steps: but for the noise of augmentation, which differs, the same result.
     arguments = [*arguments, "--data.init_args.num_configurations=4000", "--trainer.max_epochs=10"]

@@ -1,6 +1,10 @@
 import csv
 import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -24,6 +28,24 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+class InProcess:
+    """A run of the scan in this process, where nothing has to be imported again."""
+
+    def __init__(self, command, stdout, **options):
+        assert command[:3] == [sys.executable, "-m", "lightdan"]
+        with open(stdout.name, "a") as log, redirect_stdout(log), redirect_stderr(log):
+            self.returncode = main(command[3:])
+
+    def poll(self):
+        return self.returncode
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    fake = SimpleNamespace(Popen=InProcess, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr(scans, "subprocess", fake)
 
 
 def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
@@ -51,7 +73,7 @@ def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
     assert "holds a run with other settings" in capsys.readouterr().err
 
 
-def test_scan_of_any_option(here):
+def test_scan_of_any_option(in_process, here):
     command = ["scan", "--config", str(CONFIG), "--parameter", "model.init_args.channels"]
     assert (
         main([*command, "--values", "2", "3", "--output", "o", *SMALL, "--data.init_args.temperature=1"])
@@ -62,7 +84,7 @@ def test_scan_of_any_option(here):
     assert not (here / "o" / "helicity_modulus-compared.json").exists()
 
 
-def test_a_failed_run_is_told_and_the_others_are_kept(here, capsys):
+def test_a_failed_run_is_told_and_the_others_are_kept(in_process, here, capsys):
     assert main(["scan", "--config", str(CONFIG), "--values", "1.0", "-3", *SMALL]) == 2
     said = capsys.readouterr().err
     assert "1 of 2 runs failed" in said
@@ -92,7 +114,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
     assert not any("--ckpt_path" in argument for argument in started[1])
 
 
-def test_two_scans_do_not_share_a_run(here, capsys):
+def test_two_scans_do_not_share_a_run(in_process, here, capsys):
     (here / "o" / "temperature=2").mkdir(parents=True)
     with FileLock(here / "o" / "temperature=2" / ".lock"):
         assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 2

@@ -21,21 +21,25 @@ QUIET = {
 SHARED = pytest.mark.parametrize("cls", [Recurrent, Transformer])
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """A function that trains an architecture on 3 × 4 at T = 3 and returns its checkpoint."""
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A function that trains an architecture on 3 × 4 at T = 3 once and returns its checkpoint."""
+    folder = tmp_path_factory.mktemp("trained")
 
     def train(cls, **options):
+        path = folder / f"{cls.__name__}{options}.ckpt"
+        if path.exists():
+            return path
         torch.manual_seed(0)
         system = Ising(
-            (3, 4), temperature=3.0, num_configurations=2000, batch_size=50, cache_dir=str(tmp_path)
+            (3, 4), temperature=3.0, num_configurations=2000, batch_size=50, cache_dir=str(folder)
         )
         optimizer = partial(torch.optim.Adam, lr=0.02)
         model = cls(lattice_shape=(3, 4), symmetries=system.symmetries, optimizer=optimizer, **options)
         trainer = Trainer(**QUIET, max_epochs=3)
         trainer.fit(model, datamodule=system)
-        trainer.save_checkpoint(tmp_path / "trained.ckpt")
-        return tmp_path / "trained.ckpt"
+        trainer.save_checkpoint(path)
+        return path
 
     return train
 

@@ -119,6 +119,7 @@ def test_importance_sampling_of_a_wrong_model_is_exact(system):
     assert perfect["acceptance"].value == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_they_promise(system):
     # 68 ± 7 % of the 68 % intervals of E and F over 200 seeds.
     ours = ensemble(system, distortion=0.4)

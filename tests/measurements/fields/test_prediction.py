@@ -72,6 +72,7 @@ def test_ensemble_of_the_predicted_action_is_the_true_one(predicted):
     assert found["correlator_max_deviation"].value < 4 * found["correlator_max_deviation"].error
 
 
+@pytest.mark.slow
 def test_expected_residual_is_that_of_independent_errors():
     """Of models that err: r_3² = c_1² r_1² + c_2² r_2², here with r_i of known size."""
     models = tuple(oracle(beta) for beta in THREE[:2])

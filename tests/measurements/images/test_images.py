@@ -131,7 +131,7 @@ def effective(
     return Known
 
 
-@pytest.mark.parametrize("own", [2.0, 3.0])
+@pytest.mark.parametrize("own", [pytest.param(2.0, marks=pytest.mark.slow), 3.0])
 def test_critical_temperature_of_known_couplings(own, monkeypatch, measured):
     """Onsager's, within its error, from whatever T the couplings were learned at."""
     known = effective([0, 1 / own, 0, 0, 0], [0.01, 0.001, 0.0, 0.0, 0.0])

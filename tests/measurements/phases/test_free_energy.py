@@ -88,6 +88,7 @@ def test_the_survey_finds_the_largest_specific_heat(tmp_path):
     assert result.arrays["free_energy"].shape == (25, 2)
 
 
+@pytest.mark.slow
 def test_the_error_of_a_peak_is_its_spread(monkeypatch):
     monkeypatch.setattr(free_energy, "BOOTSTRAPS", 30)
     x = np.linspace(-1, 1, 21)
