@@ -1,5 +1,6 @@
-"""Shapes and types are checked while the tests run; torch keeps to one thread."""
+"""Shapes and types are checked while the tests run; each process keeps to one thread."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype
 
 sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, gaussian.py and variants.py
 torch.set_num_threads(1)
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # for the processes that tests start
 
 
 @pytest.fixture(scope="session", autouse=True)
