@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
-from lightdan.measurements.figures import DATA, EXACT, MODEL, dress, legends
+from lightdan.measurements.figures import DATA, EXACT, MODEL, dress
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.simulation import gaussian_field
@@ -151,7 +151,7 @@ def draw_modes(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     span = arrays["mu2"][-1] - exact[0]
     axes.set(xlabel="mode", ylabel="$K_k$", ylim=(exact[0] - 0.15 * span, exact[0] + 1.15 * span))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    legends([axes])
+    axes.legend(frameon=False, fontsize=8, loc="lower right", borderaxespad=0.1)
 
 
 def draw_deviations(axes: Axes, arrays: dict[str, np.ndarray], kl: Estimate) -> None:

@@ -93,21 +93,24 @@ class Vortices(SampledMeasurement):
                 extent=(0, columns, 0, rows),
                 interpolation="nearest",
             )
-            figure.colorbar(shown, ax=panel, location="bottom", label=label, pad=0.03, shrink=0.9)
+            bar = figure.colorbar(shown, ax=panel, location="bottom", pad=0.03, shrink=0.9)
+            bar.set_label(label, size=9)
+            bar.ax.tick_params(labelsize=8)
             if f"auc_{name}" in estimates:
                 panel.set_title(f"AUC {estimates[f'auc_{name}']}", loc="right", fontsize=8)
         for panel in (left, *others):
             _mark(panel, winding)
             panel.set(aspect="equal", xticks=[], yticks=[])
+        left.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0))
         return figure
 
 
 def _mark(axes: Axes, winding: np.ndarray) -> None:
     """Draw circles around vortices and squares around antivortices."""
-    for sign, marker, colour in ((1, "o", MODEL), (-1, "s", DATA)):
+    for sign, marker, colour, label in ((1, "o", MODEL, "vortex"), (-1, "s", DATA, "antivortex")):
         rows, columns = np.nonzero(winding == sign)
         style: dict[str, Any] = {"mfc": "none", "mec": colour, "ls": "none", "ms": 8}
-        axes.plot(columns + 0.5, rows + 0.5, marker, **style)
+        axes.plot(columns + 0.5, rows + 0.5, marker, label=label, **style)
 
 
 def corners(values: Tensor, boundary: str) -> list[Tensor]:

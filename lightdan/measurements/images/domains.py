@@ -57,7 +57,8 @@ class Domains(SampledMeasurement):
         panels = figure.subplots(2, SHOWN, squeeze=False)
         for row, name in zip(panels, ("data", "model"), strict=True):
             for axes in row:
-                axes.set_axis_off()
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set(color="0.7", linewidth=0.5)
             for axes, image in zip(row, arrays[name], strict=False):
                 axes.imshow(
                     image, cmap="gray", vmin=min(levels), vmax=max(levels), interpolation="nearest"
