@@ -228,7 +228,11 @@ def _checked_sites(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np
 
 
 def _finite(name: str, value: Any) -> float:
-    """Return a value as a float; raise ValueError unless it is finite."""
+    """Return a number from a file.
+
+    Raises:
+        ValueError: it is not finite.
+    """
     if not math.isfinite(float(value)):
         raise ValueError(f"{name} is not a finite number")
     return float(value)
