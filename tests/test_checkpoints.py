@@ -21,7 +21,7 @@ def checkpoint(tmp_path):
 
 
 class Foreign(LightningModule):
-    """Not of lightdan."""
+    """Model of another package."""
 
 
 def foreign(path):
@@ -158,12 +158,12 @@ def test_what_is_kept_are_plain_data_and_not_the_optimizer(tmp_path):
     trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
-    kept = torch.load(tmp_path / "model.ckpt", weights_only=True)["hyper_parameters"]
-    assert not {"optimizer", "scheduler", "objective"} & set(kept)
-    assert kept["lattice_shape"] == (3, 3)
-    assert kept["width"] == 2
-    assert kept["augment"] == ("z2",)
-    assert kept["conditional"]["class_path"] == "lightdan.conditionals.Categorical"
+    arguments = torch.load(tmp_path / "model.ckpt", weights_only=True)["hyper_parameters"]
+    assert not {"optimizer", "scheduler", "objective"} & set(arguments)
+    assert arguments["lattice_shape"] == (3, 3)
+    assert arguments["width"] == 2
+    assert arguments["augment"] == ("z2",)
+    assert arguments["conditional"]["class_path"] == "lightdan.conditionals.Categorical"
     again = lightdan.load(tmp_path / "model.ckpt")
     assert isinstance(again.conditional, Categorical)
     assert not again.training

@@ -38,7 +38,7 @@ def gradient(loss, model):
 
 
 class Markov(Architecture):
-    """A site is as the one before with p = 3/4, the first ±1 with 1/2: all p are multiples of 1/128."""
+    """Chain in which a site equals the one before with p = 3/4; all p are multiples of 1/128."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -51,7 +51,7 @@ class Markov(Architecture):
 
 
 def test_reinforce_is_the_gradient_of_the_free_energy():
-    """To rounding: the sample holds every state exactly as often as its probability says."""
+    """Check to rounding, with a sample that contains each state in proportion to its probability."""
     model = Markov(lattice_shape=(2, 2))
     log_prob = model.log_prob(STATES)
     exact = (log_prob.exp() * (Ising(shape=2).energy(STATES) / TEMPERATURE + log_prob)).sum()
@@ -65,7 +65,7 @@ def test_reinforce_is_the_gradient_of_the_free_energy():
 
 
 def test_free_energy_of_the_true_distribution_is_exact_without_noise():
-    """β H + ln q = −ln Z for every sample, and the gradient vanishes."""
+    """Check β H + ln q = −ln Z for every sample, and that the gradient vanishes."""
     oracle = Oracle(lattice_shape=(2, 2), temperature=TEMPERATURE)
     exact = Ising(shape=2).exact(TEMPERATURE).log_partition
     merit = VariationalFreeEnergy().figure_of_merit(problem(oracle), batch(STATES))
@@ -90,7 +90,7 @@ def test_figure_of_merit_is_of_each_configuration_and_whole_where_the_loss_is_a_
 
 
 def test_stationary_point_of_the_posterior_is_that_of_the_whole_data():
-    """M ∇ loss over all data is −∇ [Σ ln p + ln π]."""
+    """Check M ∇ loss = −∇ [Σ ln p + ln π] over all data."""
     model = randomize(MADE(lattice_shape=(2, 2), width=2))
     loss = MaximumLikelihood("gaussian", 0.7).loss(problem(model, num_configurations=16), batch(STATES))
     squares = sum(weight.square().sum() for weight in model.parameters())

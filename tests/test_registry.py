@@ -18,7 +18,7 @@ from lightdan import (
 
 
 class Nearly(Objective):
-    """Abstract, for it has no figure of merit."""
+    """Abstract objective, which has no figure of merit."""
 
     def loss(self, problem, batch):
         raise NotImplementedError
@@ -29,11 +29,11 @@ class _Hidden(Bernoulli):
 
 
 class Silent(Architecture):
-    """Abstract, for it has no forward."""
+    """Abstract architecture, which has no forward."""
 
 
 class Strips(MADE):
-    """Abstract, an author's own base."""
+    """Abstract base of architectures by an author of plugins."""
 
     @abstractmethod
     def width_of(self, site):
@@ -42,7 +42,7 @@ class Strips(MADE):
 
 @pytest.fixture
 def points(monkeypatch, tmp_path):
-    """Entry points of modules in a folder of their own, instead of those that are installed."""
+    """Return a function that replaces the installed entry points by modules with the given code."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_loaded", {})
     before = set(sys.modules)
@@ -50,8 +50,8 @@ def points(monkeypatch, tmp_path):
     def make(**modules):
         for name, code in modules.items():
             (tmp_path / f"{name}.py").write_text(code)
-        found = [EntryPoint(name, name, registry.PLUGIN_GROUP) for name in modules]
-        monkeypatch.setattr(registry, "entry_points", lambda group: found)
+        entries = [EntryPoint(name, name, registry.PLUGIN_GROUP) for name in modules]
+        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
 
     yield make
     for name in set(sys.modules) - before:
@@ -73,7 +73,7 @@ def test_every_family_is_known_by_its_short_names():
         assert list(known) == sorted(known)
         for cls in known.values():
             assert issubclass(cls, base)
-            if cls.__module__.startswith("lightdan."):  # not what other tests have left behind
+            if cls.__module__.startswith("lightdan."):  # because other tests leave classes behind
                 assert registry.find(base, f"{cls.__module__}.{cls.__qualname__}") is cls
         assert members.get(kind, {}).items() <= known.items()
 

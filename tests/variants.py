@@ -1,4 +1,4 @@
-"""Tests of a variant of an architecture, which in its usual form is put to all kinds of site."""
+"""Tests of variants of an architecture, whose usual form is tested on all kinds of site."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from lightdan.testing import ArchitectureTests
 
 
 class VariantTests(ArchitectureTests):
-    """On discrete sites of two and three levels, and on reals."""
+    """Property tests on discrete sites of two and three levels, and on reals."""
 
     sites: ClassVar = {name: ArchitectureTests.sites[name] for name in ("spins", "levels", "reals")}
     lattices: ClassVar = [(2, 3), (5,), (3, 4)]

@@ -56,7 +56,7 @@ def test_probabilities_of_65536_states_sum_to_one(cls):
 
 @pytest.fixture
 def system(tmp_path):
-    """In a field, so that the distribution is not even near the uniform one."""
+    """Return an Ising model in a field, whose distribution is far from uniform."""
     return Ising(
         3, field=0.3, temperature=3.0, num_configurations=1000, batch_size=20, cache_dir=str(tmp_path)
     )
@@ -110,7 +110,7 @@ def test_augmentation_applies_random_operations_to_each_configuration(system):
 
 
 def test_symmetrized_training_sees_one_random_image_whose_mean_bounds_the_likelihood(system):
-    """⟨ln p(g s)⟩ over g is below ln ⟨p(g s)⟩, and it is the mean over the drawn elements."""
+    """Check ⟨ln p(g s)⟩ < ln ⟨p(g s)⟩, and that it is the mean over random elements."""
     model = randomize(MADE(lattice_shape=(3, 3), symmetrize=["rotation", "z2"]))
     trainer = Trainer(**QUIET)
     trainer.datamodule = system
@@ -152,7 +152,7 @@ def test_conditionals_add_up_to_the_log_probability_in_the_shape_of_the_lattice(
     terms = model.conditionals(s)
     assert terms.shape == s.shape
     torch.testing.assert_close(terms.flatten(1).sum(1), model.log_prob(s))
-    # the first site has seen nothing: two values at most, to rounding, and they are normalised
+    # The first site sees no other, so that it has two probabilities, which sum to 1.
     first = terms[:, 0, 0].detach().exp().round(decimals=12).unique()
     assert first.sum().item() == pytest.approx(1)
 
@@ -216,9 +216,9 @@ def test_operations_that_the_system_does_not_declare_are_refused(option):
 
 
 def test_models_do_not_share_the_conditional_they_are_given():
-    given = Categorical()
-    first = MADE(lattice_shape=(3,), site_kind="level", levels=(0, 1, 2), conditional=given)
-    MADE(lattice_shape=(3,), site_kind="level", levels=(5, 7), conditional=given)
+    conditional = Categorical()
+    first = MADE(lattice_shape=(3,), site_kind="level", levels=(0, 1, 2), conditional=conditional)
+    MADE(lattice_shape=(3,), site_kind="level", levels=(5, 7), conditional=conditional)
     assert set(first.sample(50).unique().tolist()) <= {0.0, 1.0, 2.0}
 
 

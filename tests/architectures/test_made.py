@@ -18,7 +18,7 @@ class TestPlain(VariantTests):
 
 
 class WithoutCache(MADE):
-    """MADE that samples by the fallback of the base class."""
+    """MADE with the sampling of the base class, which has no cache."""
 
     incremental = Architecture.incremental
 
@@ -30,7 +30,7 @@ class TestFallback(VariantTests):
 
 @pytest.mark.parametrize("length", [15, 16, 17, 40])
 def test_blocks_of_the_running_product(length):
-    # Chains shorter than, as long as and longer than a block.
+    # The chains are shorter than, as long as and longer than a block.
     model = randomize(MADE(lattice_shape=(length,), width=2, depth=3), scale=0.2)
     uniforms = torch.rand(20, length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     drawn = model.draw(uniforms)

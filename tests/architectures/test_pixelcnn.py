@@ -12,7 +12,7 @@ SHAPES = [(16,), (4, 4), (3, 5), (6, 4)]
 
 
 class TestDeep(VariantTests):
-    """Kernels that end within the lattice, at its boundary and beyond it."""
+    """PixelCNN with kernels that end within the lattice, at its boundary and beyond it."""
 
     lattices: ClassVar = [(1,), (2, 3), (5,), (1, 4), (4, 4)]
 
@@ -26,7 +26,7 @@ class TestShallow(VariantTests):
 
 
 def seen_by(function, x):
-    """Whether output i depends on input j `(sites, sites)`, x and f(x) being `(1, units, *plane)`."""
+    """Return whether output i depends on input j `(sites, sites)`, for x `(1, units, *plane)`."""
     jacobian = torch.autograd.functional.jacobian(function, x).abs()
     sites = x[0, 0].numel()
     return jacobian.reshape(-1, sites, x.shape[1], sites).sum((0, 2)) > 0
@@ -66,7 +66,7 @@ def test_a_kernel_sees_the_preceding_sites_within_its_reach_on_the_torus(plane, 
 
 @pytest.mark.parametrize("plane", [(1, 16), (4, 4), (3, 5), (6, 4), (9, 8)], ids=str)
 def test_weights_depend_on_the_displacement_on_the_torus_only(plane):
-    """W_ij = W_kl for i − j = k − l on the torus, wherever i follows j and k follows l."""
+    """Check W_ij = W_kl if i − j = k − l on the torus, i follows j and k follows l."""
     layer = causal_conv(plane, kernel=5)
     x = torch.randn(1, 2, *plane, dtype=torch.float64)
     sites = x[0, 0].numel()
@@ -84,7 +84,7 @@ def test_weights_depend_on_the_displacement_on_the_torus_only(plane):
 
 
 def test_parameters_move_with_the_sites_in_the_bulk():
-    """Equal biases and readout, and few neighbours set: the parameters follow the translation."""
+    """Check that a patch of sites and its parameters move together, without weights of places."""
     model = randomize(PixelCNN(lattice_shape=(9, 9), channels=3, depth=2, kernel=3), scale=0.2)
     for name, weight in model.named_parameters():
         if "bias" in name or "of_" in name:

@@ -20,7 +20,7 @@ def some_sweeps(plane):
 
 
 def walk(sweeps, u):
-    """The recurrences of the docstring, one site after the other, around the torus by hand."""
+    """Return the states of `Sweeps` by its recurrences, site by site."""
     along = sweeps.along.tanh()
     u = u.unflatten(0, (-1, 3))
     gain = (1 - along.square())[:, :, None]

@@ -1,4 +1,4 @@
-"""Angles relative to the first: exact invariance under rotations, and still a normalised density."""
+"""Tests of the reference frame: invariance under rotations, and a normalised density."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def framed(cls, shape, **kwargs):
 @pytest.mark.parametrize("shape", [(1,), (2,), (3,), (1, 3)])
 @ARCHITECTURES
 def test_density_integrates_to_one(cls, shape):
-    """The trapezoidal rule over all angles, in the measure dθ/2π."""
+    """Integrate over all angles by the trapezoidal rule, with respect to dθ/2π."""
     model = framed(cls, shape)
     axis = TWO_PI * torch.arange(40, dtype=torch.float64) / 40
     grid = torch.cartesian_prod(*[axis] * model.num_sites).reshape(-1, *shape)
@@ -53,12 +53,12 @@ def test_samples_follow_the_density(cls):
     assert stats.kstest(drawn[:, 0].numpy() / TWO_PI, "uniform").pvalue > 1e-4
     edges = TWO_PI * torch.arange(25, dtype=torch.float64) / 24
     relative = (drawn[:, 1] - drawn[:, 0]).remainder(TWO_PI)
-    found = torch.histogram(relative, edges).hist
+    counts = torch.histogram(relative, edges).hist
     fine = TWO_PI * (torch.arange(2400, dtype=torch.float64) + 0.5) / 2400
     with torch.no_grad():
         density = model.log_prob(torch.stack([torch.zeros_like(fine), fine], dim=1)).exp()
     expected = 20_000 * density.reshape(24, 100).mean(1) / 24
-    assert stats.chisquare(found, expected * found.sum() / expected.sum()).pvalue > 1e-4
+    assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-4
 
 
 def test_first_angle_has_density_one():

@@ -16,7 +16,7 @@ class TestDeep(VariantTests):
 
 @pytest.mark.parametrize("shape", [(7,), (1, 5), (3, 5), (2, 2, 3)], ids=str)
 def test_positions_are_relative_and_periodic(shape):
-    """q · k is Σ α (cos 2π(x_i − x_j − c)/L − 1)(L/2π)², near −α (x_i − x_j − c)²/2."""
+    """Check q · k = Σ α (cos 2π(x_i − x_j − c)/L − 1)(L/2π)²."""
     model = randomize(Transformer(lattice_shape=shape, width=4, heads=2))
     block, sides = model.blocks[0], torch.tensor([side for side in shape if side > 1]).double()
     sites = torch.cartesian_prod(*[torch.arange(side) for side in sides]).reshape(-1, len(sides))
@@ -51,12 +51,12 @@ BOUNDS = [
     [(9, 1), (8, 2), (6, 1), (2, 1)],
     [(10, 1), (8, 1), (7, 1), (3, 1)],
 ]
-"""Of the sites of 3 × 4 in raster order: which known sites bound them, and at what distance."""
+"""Nearest preceding sites of each site of 3 × 4 in raster order, with their distances."""
 
 
 @pytest.mark.parametrize("power", [0, 1])
 def test_the_nearest_known_sites_in_every_direction_are_known_from_the_first(power):
-    """With one unit h_i is Σ s_n, or Σ (1 + s_n)/√d_n, of the sites that bound i on the torus."""
+    """Check with one unit that h_i is Σ s_n, or Σ (1 + s_n)/√d_n, over the nearest sites n."""
     model = Transformer(lattice_shape=(3, 4), width=1).double()
     weights = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]][power]
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_heads_begin_at_the_nearest_sites_before():
 
 
 def test_reduced_precision_leaves_the_parameters_near():
-    """By autocast to bfloat16, and in the floating type of the weights."""
+    """Check autocast to bfloat16, whose parameters keep the floating type of the weights."""
     torch.manual_seed(0)
     model = Transformer(lattice_shape=(16, 16))
     s = model.sample(20, seed=0)

@@ -47,7 +47,7 @@ def test_levels_are_softmax_regression():
 
 
 def test_reals_are_any_multivariate_gaussian():
-    """By the Cholesky factor of its covariance, in other units and off the origin, to 1e-10."""
+    """Set the weights from a Cholesky factor, in other units, and compare ln p to 1e-10."""
     rng = np.random.default_rng(0)
     mean, root = rng.normal(size=6), rng.normal(size=(6, 6))
     covariance = root @ root.T + 0.1 * np.eye(6)

@@ -1,4 +1,4 @@
-"""What every distribution of an angle owes; quadrature on panels that follow its peaks."""
+"""Tests of conditionals of angles, by quadrature on panels that follow the peaks."""
 
 import math
 import sys
@@ -56,7 +56,7 @@ class TestOneBin(ConditionalTests):
 
 
 def mixture(conditional, log_weights, natural):
-    """The parameters with which the network would give these."""
+    """Return the raw parameters of a mixture from its natural ones."""
     if isinstance(conditional, BetaMixture):
         natural = natural + (-torch.expm1(-natural)).log()
     raw = natural - conditional.offsets
@@ -64,7 +64,7 @@ def mixture(conditional, log_weights, natural):
 
 
 def extreme(conditional, num, seed=0):
-    """Weights from 1e-6 on, concentrations from 1e-6 to 1e4, means at the seam among them."""
+    """Draw weights from 1e-6, concentrations from 1e-6 to 1e4, and means, some at the seam."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low, high, *shape):
@@ -85,7 +85,7 @@ def extreme(conditional, num, seed=0):
 
 
 def edges(conditional, parameters):
-    """Ends of panels in [0, 2π], in order `(..., P)`."""
+    """Return the ends of panels in [0, 2π], in order `(..., P)`."""
     even = torch.linspace(0, TURN, 33, dtype=torch.float64)
     even = torch.cat([even, SEAM, TURN - SEAM])
     if isinstance(conditional, CircularSpline):
@@ -109,7 +109,7 @@ def edges(conditional, parameters):
 
 
 def integral(conditional, parameters, start, end, order=12):
-    """∫ p(θ) dθ/2π over intervals `(..., P)`."""
+    """Return ∫ p(θ) dθ/2π over intervals `(..., P)`."""
     nodes, weights = (torch.tensor(x) for x in np.polynomial.legendre.leggauss(order))
     theta = start[..., None] + (end - start)[..., None] * (nodes + 1) / 2
     parameters = parameters[..., None, None, :].expand(*theta.shape, -1)
@@ -117,7 +117,7 @@ def integral(conditional, parameters, start, end, order=12):
 
 
 def cumulative(conditional, parameters, theta):
-    """∫ from 0 to θ `(N,)` with one set of parameters."""
+    """Return ∫ p dθ/2π from 0 to θ `(M,)` with one set of parameters."""
     ends = edges(conditional, parameters)
     panels = integral(conditional, parameters, ends[:-1], ends[1:])
     index = (torch.searchsorted(ends, theta, right=True) - 1).clamp(max=len(panels) - 1)
@@ -135,25 +135,25 @@ def test_density_integrates_to_one(conditional):
 
 @every_conditional
 def test_samples_follow_the_density(conditional):
-    """At evenly spaced uniform numbers within a few steps; at random ones by Kolmogorov and Smirnov."""
+    """Compare the cumulative distributions at even numbers, and at random ones by Kolmogorov–Smirnov."""
     num, sets = 20_000, 12
     even = (torch.arange(num, dtype=torch.float64) + 0.5) / num
     generator = torch.Generator().manual_seed(0)
     p_values = []
     for parameters in extreme(conditional, sets, seed=1):
         many = parameters.expand(num, -1)
-        found = cumulative(conditional, parameters, conditional.sample(many, even)).sort()[0]
-        assert (found - even).abs().max() < 6 / num
+        probabilities = cumulative(conditional, parameters, conditional.sample(many, even)).sort()[0]
+        assert (probabilities - even).abs().max() < 6 / num
         uniforms = torch.rand(num, generator=generator, dtype=torch.float64)
-        found = cumulative(conditional, parameters, conditional.sample(many, uniforms))
-        p_values.append(stats.kstest(found.numpy(), "uniform").pvalue)
+        probabilities = cumulative(conditional, parameters, conditional.sample(many, uniforms))
+        p_values.append(stats.kstest(probabilities.numpy(), "uniform").pvalue)
     assert min(p_values) > 0.01 / sets
 
 
 @every_conditional
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_samples_lie_on_the_circle(conditional, dtype):
-    """At u = 0 and the last number below 1 too, and rounding does not reach 2π."""
+    """Check samples at all u, u = 0 and the last number below 1 among them; none rounds to 2π."""
     parameters = extreme(conditional, 1000).to(dtype)[:, None].expand(-1, 4, -1)
     edge = [0.0, torch.finfo(dtype).tiny, 0.5, 1 - torch.finfo(dtype).eps / 2]
     drawn = conditional.sample(parameters, torch.tensor(edge, dtype=dtype).expand(1000, -1))
@@ -181,15 +181,15 @@ def test_single_and_double_precision_agree(conditional):
     assert torch.cos(single - double).min() > 1 - 1e-6
     for values in (single, torch.zeros(1000), torch.full((1000,), 6.283185)):
         expected = conditional.log_prob(values.double(), parameters.double())
-        found = conditional.log_prob(values, parameters)
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=tolerance)
+        log_prob = conditional.log_prob(values, parameters)
+        assert log_prob.dtype == torch.float32
+        torch.testing.assert_close(log_prob.double(), expected, rtol=1e-4, atol=tolerance)
 
 
 @every_conditional
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_are_finite(conditional, dtype):
-    """At extreme parameters, far out ones, none, and where direction is lost; at the seam and off it."""
+    """Check extreme and zero parameters, and undefined directions, at the seam and off it."""
     lost = torch.zeros(1, conditional.num_parameters)
     if isinstance(conditional, VonMisesMixture):
         lost = mixture(conditional, lost[:, ::3], torch.zeros(1, conditional.components, 2))
@@ -238,15 +238,15 @@ def test_von_mises_against_scipy(kappa):
     theta = torch.linspace(0, 6.28, 50, dtype=torch.float64)
     conditional = VonMisesMixture(components=1)
     parameters = torch.tensor([0.7, kappa * math.cos(2), kappa * math.sin(2)], dtype=torch.float64)
-    found = conditional.log_prob(theta, parameters.expand(50, -1))
+    log_prob = conditional.log_prob(theta, parameters.expand(50, -1))
     if kappa == 0:
-        assert found.abs().max() < 1e-12
+        assert log_prob.abs().max() < 1e-12
     else:
         expected = stats.vonmises.logpdf(theta.numpy(), kappa, loc=2) + math.log(TURN)
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-8)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-9, atol=1e-8)
         p = np.linspace(0.001, 0.999, 31)
         drawn = conditional.sample(parameters.expand(31, -1), torch.tensor(p)).numpy()
-        # scipy goes over to a normal approximation at 50.
+        # scipy uses a normal approximation from κ = 50.
         tolerance = 1e-8 if kappa < 50 else 1e-5
         expected = stats.vonmises.ppf(p, kappa, loc=2) % TURN
         np.testing.assert_allclose(np.cos(drawn - expected), 1, atol=tolerance**2)
@@ -259,8 +259,8 @@ def test_beta_against_scipy():
         natural = torch.tensor([[a - 1, b - 1]], dtype=torch.float64)
         parameters = mixture(conditional, torch.zeros(1).double(), natural).expand(50, -1)
         u = np.linspace(0.01, 0.99, 50)
-        found = conditional.log_prob(torch.tensor(TURN * u), parameters)
-        np.testing.assert_allclose(found, stats.beta.logpdf(u, a, b), rtol=1e-9, atol=1e-8)
+        log_prob = conditional.log_prob(torch.tensor(TURN * u), parameters)
+        np.testing.assert_allclose(log_prob, stats.beta.logpdf(u, a, b), rtol=1e-9, atol=1e-8)
         drawn = conditional.sample(parameters, torch.tensor(u))
         np.testing.assert_allclose(drawn, TURN * stats.beta.ppf(u, a, b), rtol=1e-9)
 
@@ -271,25 +271,25 @@ def test_von_mises_quantiles_are_accurate_to_1e_9_in_probability(kappa):
     p = torch.cat([tails, 1 - tails])
     x = von_mises.quantile(p, torch.full_like(p, kappa))
     conditional = VonMisesMixture(components=1)
-    # Turned by half a circle, so that the integral begins where the distribution does.
+    # The mean is at π, so that the integral begins where the distribution does.
     parameters = torch.tensor([0.0, -kappa, 0.0], dtype=torch.float64)
-    found = cumulative(conditional, parameters, x + math.pi)
-    torch.testing.assert_close(found, p, rtol=0, atol=1e-9)
+    probabilities = cumulative(conditional, parameters, x + math.pi)
+    torch.testing.assert_close(probabilities, p, rtol=0, atol=1e-9)
     torch.testing.assert_close(x[:60], -x[60:], rtol=1e-4, atol=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-3), (torch.float64, 1e-8)])
 def test_logarithm_of_bessel_function_and_its_derivative(dtype, rtol):
     kappa = [1e-3, 0.5, 3, 30, 499, 501, 1e4, 1e8]
-    given = torch.tensor(kappa, dtype=dtype, requires_grad=True)
-    value = von_mises.log_i0e(given)
+    argument = torch.tensor(kappa, dtype=dtype, requires_grad=True)
+    value = von_mises.log_i0e(argument)
     value.sum().backward()
     with mpmath.workdps(40):
         i0, i1 = ([mpmath.besseli(n, mpmath.mpf(k)) for k in kappa] for n in (0, 1))
         expected = [float(mpmath.log(i) - k) for i, k in zip(i0, kappa, strict=True)]
         slopes = [float(j / i - 1) for i, j in zip(i0, i1, strict=True)]
     torch.testing.assert_close(value, torch.tensor(expected, dtype=dtype), rtol=rtol / 100, atol=1e-7)
-    torch.testing.assert_close(given.grad, torch.tensor(slopes, dtype=dtype), rtol=rtol, atol=0)
+    torch.testing.assert_close(argument.grad, torch.tensor(slopes, dtype=dtype), rtol=rtol, atol=0)
 
 
 def test_turning_the_angle_and_the_means_together_changes_nothing():
@@ -300,12 +300,12 @@ def test_turning_the_angle_and_the_means_together_changes_nothing():
     for turn in (0.3, 2.0, 5.0):
         cos, sin = math.cos(turn), math.sin(turn)
         turned = eta @ torch.tensor([[cos, sin], [-sin, cos]], dtype=torch.float64)
-        found = conditional.log_prob((theta + turn) % TURN, mixture(conditional, log_weights, turned))
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+        log_prob = conditional.log_prob((theta + turn) % TURN, mixture(conditional, log_weights, turned))
+        torch.testing.assert_close(log_prob, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_network_of_four_angles_is_normalized():
-    """By the trapezoidal rule with 24 angles a site, 331,776 states."""
+    """Integrate by the trapezoidal rule with 24 angles per site, 331,776 states."""
     model = randomize(MADE(lattice_shape=(2, 2), site_kind="angle", width=2), scale=0.3)
     angles = TURN / 24 * torch.arange(24, dtype=torch.float64)
     states = torch.cartesian_prod(*[angles] * 4).reshape(-1, 2, 2)
@@ -315,7 +315,7 @@ def test_network_of_four_angles_is_normalized():
 
 
 def test_one_von_mises_component_learns_the_coupling_of_two_angles():
-    """Of H = −cos(θ − θ') at β = 3 the linear term is β times the identity, within 5 errors."""
+    """Check for H = −cos(θ − θ') at β = 3 that the linear term is β, within 5 errors."""
     num, beta = 20_000, 3.0
     generator = torch.Generator().manual_seed(0)
     first, rest = torch.rand(2, num, generator=generator, dtype=torch.float64)

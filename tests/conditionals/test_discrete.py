@@ -46,14 +46,14 @@ def test_categorical_against_torch():
 
 
 @pytest.mark.parametrize(
-    ("site_kind", "levels", "wanted", "named"),
+    ("site_kind", "levels", "conditional", "named"),
     [("level", (0, 1, 2), Bernoulli(), "Categorical"), ("real", (), Bernoulli(), "BoxBetaMixture")],
 )
-def test_misfit_names_those_that_fit(site_kind, levels, wanted, named):
+def test_misfit_names_those_that_fit(site_kind, levels, conditional, named):
     with pytest.raises(
         ValueError, match=f"does not fit sites of kind '{site_kind}': use one of {named}"
     ):
-        conditional_for(site_kind, levels, wanted)
+        conditional_for(site_kind, levels, conditional)
 
 
 def test_one_level_is_certain():
@@ -65,7 +65,7 @@ def test_one_level_is_certain():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_impossible_values_are_never_drawn(dtype):
-    """Neither at u = 0 nor at the last number below 1."""
+    """Check u = 0 and the last number below 1 among others."""
     edges = torch.tensor([0.0, 0.5, 1 - torch.finfo(dtype).eps / 2], dtype=dtype)
     never = torch.tensor([-1e4], dtype=dtype).expand(3, 1)
     assert (Bernoulli().sample(never, edges) == -1).all()
@@ -82,9 +82,9 @@ def test_defaults():
 
 
 def test_levels_are_a_models_own():
-    given = Categorical()
-    first = conditional_for("level", (0, 1, 2), given)
-    second = conditional_for("level", (5, 7), given)
+    conditional = Categorical()
+    first = conditional_for("level", (0, 1, 2), conditional)
+    second = conditional_for("level", (5, 7), conditional)
     assert first.num_parameters == 3
     assert second.num_parameters == 2
     assert first.levels.tolist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""What every distribution of a real owes; quadrature on panels that follow its peaks."""
+"""Tests of conditionals of reals, by quadrature on panels that follow the peaks."""
 
 import math
 
@@ -28,7 +28,7 @@ class TestBoxBetaMixture(ConditionalTests):
 
 
 def extreme(conditional, num, seed=0):
-    """Weights from 1e-6 on, Gaussians of widths from e^−12 to e^5, Beta exponents up to 1e4."""
+    """Draw weights from 1e-6, widths of Gaussians from e^−12 to e^5, and Beta exponents up to 1e4."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low, high, *shape):
@@ -46,7 +46,7 @@ def extreme(conditional, num, seed=0):
 
 
 def edges(conditional, parameters):
-    """Ends of panels, in order `(..., P)`."""
+    """Return the ends of panels, in order `(..., P)`."""
     first, second = conditional.split(parameters)[1].unbind(-1)
     if isinstance(conditional, GaussianMixture):
         centre, width = first, second.exp()
@@ -61,7 +61,7 @@ def edges(conditional, parameters):
 
 
 def integral(conditional, parameters, start, end, order=12):
-    """∫ p dx over intervals `(..., P)`."""
+    """Return ∫ p dx over intervals `(..., P)`."""
     nodes, weights = (torch.tensor(x) for x in np.polynomial.legendre.leggauss(order))
     x = start[..., None] + (end - start)[..., None] * (nodes + 1) / 2
     parameters = parameters[..., None, None, :].expand(*x.shape, -1)
@@ -78,7 +78,7 @@ def test_density_integrates_to_one(conditional):
 
 @every_conditional
 def test_samples_follow_the_density(conditional):
-    """By Kolmogorov and Smirnov."""
+    """Compare the distributions by Kolmogorov–Smirnov."""
     sets, num = 12, 20_000
     generator = torch.Generator().manual_seed(0)
     p_values = []
@@ -98,8 +98,8 @@ def test_gaussians_are_those_of_scipy():
     parameters = torch.tensor([[0.0, 0.7, -0.4]], dtype=torch.float64)
     x = torch.linspace(-8, 8, 33, dtype=torch.float64)
     expected = stats.norm.logpdf(x.numpy(), 0.7, math.exp(-0.4))
-    found = GaussianMixture(components=1).log_prob(x, parameters.expand(33, -1))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    log_prob = GaussianMixture(components=1).log_prob(x, parameters.expand(33, -1))
+    np.testing.assert_allclose(log_prob.numpy(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

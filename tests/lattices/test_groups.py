@@ -109,7 +109,7 @@ def test_boundary_decides_what_is_offered(shape, boundary, names):
     ("names", "shape"), [(("rotation", "reflection", "z2"), (4, 4)), (("translation", "z2"), (2, 3))]
 )
 def test_products_of_elements_act_as_one_after_the_other(names, shape):
-    """(g h) s = g (h s), element by element, and the product is in the group, as is the inverse."""
+    """Check (g h) s = g (h s) element by element, and that products and inverses are in the group."""
     elements = group(names, shape)
     s = torch.arange(1, 1 + math.prod(shape)).reshape(1, *shape).double()
     images = torch.stack([image[0] for image in _images(elements, s)]).flatten(1)

@@ -12,7 +12,7 @@ SHAPES = [(1,), (7,), (16,), (2, 2), (4, 4), (8, 8), (3, 5), (5, 1)]
 
 
 def steps(order, shape):
-    """Distances on the plane from each site to the next."""
+    """Return the distances on the plane from each site to the next."""
     places = np.stack(np.unravel_index(order.sites.numpy(), shape))
     return np.abs(np.diff(places)).sum(0)
 
@@ -62,7 +62,7 @@ def test_white_sites_are_no_neighbours(shape):
 
 
 def test_white_spins_are_independent_given_the_black_ones():
-    """One stage of logits linear in the four neighbours is p(white | black), by enumeration."""
+    """Check by enumeration that p(white | black) has logits linear in the four neighbours."""
     shape, temperature = (4, 4), 2.5
     states = all_configurations(shape, (-1, 1))
     p = (-Ising(shape=shape).energy(states) / temperature).softmax(0)
@@ -101,7 +101,7 @@ def test_orders_of_ones_own():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("order", "message"),
     [
         ("spiral", r"There is no order of sites 'spiral': set model\.ordering to one of raster, snake"),
         (
@@ -112,6 +112,6 @@ def test_orders_of_ones_own():
         ([True, False, 2, 3], "a list of 4 numbers that are not a permutation"),
     ],
 )
-def test_orders_that_are_none_are_refused(wanted, message):
+def test_unknown_orders_are_refused(order, message):
     with pytest.raises(ValueError, match=message):
-        MADE(lattice_shape=(2, 2), ordering=wanted)
+        MADE(lattice_shape=(2, 2), ordering=order)
