@@ -38,13 +38,13 @@ class Observables(SampledMeasurement):
         data = series(ensemble, ensemble.configurations)
         summaries = [summary(ensemble, values) for values in (model, data)]
         estimates: dict[str, Estimate] = {}
-        for name, ours in summaries[0].items():
-            theirs = summaries[1][name]
-            estimates[name] = ours
-            estimates[f"{name}_data"] = theirs
-            error = math.hypot(ours.error, theirs.error)
+        for name, of_model in summaries[0].items():
+            of_data = summaries[1][name]
+            estimates[name] = of_model
+            estimates[f"{name}_data"] = of_data
+            error = math.hypot(of_model.error, of_data.error)
             if error > 0:
-                estimates[f"{name}_z"] = Estimate((ours.value - theirs.value) / error, 1.0)
+                estimates[f"{name}_z"] = Estimate((of_model.value - of_data.value) / error, 1.0)
         correlations = [
             [mean(column) for column in two_point(ensemble, configurations).T]
             for configurations in (samples, ensemble.configurations)

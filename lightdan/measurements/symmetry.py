@@ -62,7 +62,7 @@ class Symmetry(Measurement):
         functions = {"": model.log_prob}
         if model.symmetrize:
             functions["_bare"] = model.bare_log_prob
-        given = given_symmetries(model)
+        arguments = symmetry_arguments(model)
         estimates: dict[str, Estimate] = {}
         unlisted: set[str] = set()
         arrays: dict[str, np.ndarray] = {}
@@ -73,15 +73,15 @@ class Symmetry(Measurement):
                 values = [ensemble.evaluate(function, image) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
-                ours = deviations(name, suffix, differences, identity)
+                numbers = deviations(name, suffix, differences, identity)
                 if name == "spin_rotation":
                     table = self.rotation_table(ensemble, function, configurations)
                     arrays["o2_table" + suffix] = table
-                    ours |= relative_spreads(table, suffix)
-                estimates |= ours
-                unlisted |= ours.keys() if name in given else set()
+                    numbers |= relative_spreads(table, suffix)
+                estimates |= numbers
+                unlisted |= numbers.keys() if name in arguments else set()
         reference = dict.fromkeys(estimates, Bound(0.0, "≥"))
-        notes = [summary_of_given(given, estimates)] if given else []
+        notes = [note_on_given(arguments, estimates)] if arguments else []
         figure = self.figure(arrays, estimates)
         return Result(estimates, arrays, figure, reference, unlisted, notes)
 
@@ -141,22 +141,22 @@ class Symmetry(Measurement):
         return figure
 
 
-def given_symmetries(model: Architecture) -> dict[str, str]:
+def symmetry_arguments(model: Architecture) -> dict[str, str]:
     """Return the symmetries that the model was given, each with the argument that names it."""
-    given = dict.fromkeys(model.augment, "augment")
-    given |= dict.fromkeys(model.symmetrize, "symmetrize")
-    return given | ({"spin_rotation": "reference_frame"} if model.reference_frame else {})
+    arguments = dict.fromkeys(model.augment, "augment")
+    arguments |= dict.fromkeys(model.symmetrize, "symmetrize")
+    return arguments | ({"spin_rotation": "reference_frame"} if model.reference_frame else {})
 
 
-def summary_of_given(given: Mapping[str, str], estimates: Mapping[str, Estimate]) -> str:
+def note_on_given(arguments: Mapping[str, str], estimates: Mapping[str, Estimate]) -> str:
     """Return a sentence on the symmetries that the model was given, with their largest effect on H_θ."""
     names = [
-        f"{', '.join(name for name in given if given[name] == argument)} ({argument})"
-        for argument in dict.fromkeys(given.values())
+        f"{', '.join(name for name in arguments if arguments[name] == argument)} ({argument})"
+        for argument in dict.fromkeys(arguments.values())
     ]
     largest = []
     for suffix, when in (("", ""), ("_bare", "before symmetrisation ")):
-        rms = {name: estimates[name + suffix] for name in given if name + suffix in estimates}
+        rms = {name: estimates[name + suffix] for name in arguments if name + suffix in estimates}
         if rms:
             worst = max(rms, key=lambda name: rms[name].value)
             largest.append(f"{when}{rms[worst]} ({worst})")

@@ -161,7 +161,7 @@ def test_observables_of_the_oracle_agree_with_data(system):
 
 
 def test_fluctuations_equal_the_sum_over_all_states(system):
-    """Binder cumulant and susceptibility, of the model's samples and reweighted from a wrong model."""
+    """Compare Binder cumulant and susceptibility, plain and reweighted, with the sum over all states."""
     states = all_configurations(SHAPE, (-1, 1))
     p = (-system.energy(states) / TEMPERATURE).softmax(0)
     m = states.flatten(1).mean(1).abs()

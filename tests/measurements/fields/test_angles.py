@@ -15,7 +15,7 @@ from lightdan.statistics import Estimate
 
 
 class _Flat(Conditional):
-    """Uniform angles, whatever the parameters."""
+    """Uniform distribution of an angle."""
 
     site_kinds = ("angle",)
     num_features = 2
@@ -143,7 +143,7 @@ def test_o2_table_of_a_known_model():
 
 
 def stiffness(temperature):
-    """A curve that crosses 2T/π at 0.95, bent as those of the XY model."""
+    """Return a curve that crosses 2T/π at 0.95, bent like that of the XY model."""
     return 2 * 0.95 / math.pi - 2.5 * (temperature - 0.95) - 2 * (temperature - 0.95) ** 2
 
 

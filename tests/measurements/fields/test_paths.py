@@ -50,7 +50,7 @@ def within(estimate, value, errors=4.0):
 
 
 def double(ensemble):
-    """The oracle is in double precision, and so are its configurations."""
+    """Convert the configurations to the double precision of the oracle."""
     ensemble.configurations = ensemble.configurations.double()
     return ensemble
 
@@ -65,7 +65,7 @@ def test_exact_model_has_the_true_action(system):
 
 
 def test_wider_model_has_the_known_divergence_and_coefficients(system):
-    """Scaled by s: KL = N (ln s + 1/2s² − 1/2), and S/s² is learned."""
+    """Scale paths by s, so that KL = N (ln s + 1/2s² − 1/2) and the learned action is S/s²."""
     s = 1.1
     model = oracle(BETA, scale=s)
     found = Action(num_samples=4000).measure(double(Ensemble(model, system, 1 / BETA))).estimates
@@ -97,7 +97,7 @@ def test_plane_through_known_points():
 
 
 def test_gap_of_the_oscillator(system):
-    """From samples, reweighted ones and data that of the lattice; and ω from its exact ratio."""
+    """Compare all gaps with that of the lattice, and the continuum gap with ω."""
     model = oracle(BETA, scale=1.05)
     result = Correlator(num_samples=8000, start=1.0).measure(double(Ensemble(model, system, 1 / BETA)))
     a = BETA / 16
@@ -141,7 +141,7 @@ def double_well(tmp_path_factory):
 
 
 class TrueWell(MADE):
-    """Samples and ln p of the double well itself."""
+    """Provide an ensemble with samples and ln p of the double well itself."""
 
     def log_prob(self, configurations, temperature=None):
         return -self.system.action(configurations.double(), 0.1) - self.log_z
@@ -166,7 +166,7 @@ def test_kinks_of_the_true_model(double_well):
 
 
 def test_profile_of_ideal_kinks():
-    """Found at every shift, rising and falling alike, centred at the crossing."""
+    """Find a kink at every shift, rising or falling, centred at the crossing."""
     time = torch.arange(40.0)
     path = torch.tanh(time - 9.5) * torch.tanh(29.5 - time)
     paths = torch.stack([path.roll(shift) for shift in range(40)])

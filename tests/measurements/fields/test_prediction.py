@@ -22,7 +22,7 @@ THREE = (3.0, 7.0, 4.5)
 
 @pytest.mark.parametrize("betas", [(20.0, 80.0, 40.0), (20.0, 40.0, 80.0), (3.0, 1.5, 7.0)])
 def test_algebra_is_exact_on_the_true_action(betas):
-    """S_3 from S_1 and S_2 to 1e-10, in double precision."""
+    """Predict S_3 from S_1 and S_2 to 1e-10 in double precision."""
     first, second, third = betas
     system = DoubleWell(beta=list(betas), num_slices=24)
     paths = torch.randn(50, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_ensemble_of_the_predicted_action_is_the_true_one(predicted):
 
 @pytest.mark.slow
 def test_expected_residual_is_that_of_independent_errors():
-    """Of models that err: r_3² = c_1² r_1² + c_2² r_2², here with r_i of known size."""
+    """Check r_3² = c_1² r_1² + c_2² r_2² for models with residuals r_i of known size."""
     models = tuple(oracle(beta) for beta in THREE[:2])
     generator = torch.Generator().manual_seed(1)
     for model in models:
@@ -132,7 +132,7 @@ def test_models_that_do_not_belong_together(others, said):
 
 
 def save(system, path, **options):
-    """A checkpoint of an untrained model."""
+    """Save a checkpoint of an untrained model."""
     model = trained(system, **options).model
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", max_steps=1)
     trainer.fit(model, datamodule=system)

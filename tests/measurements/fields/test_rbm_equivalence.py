@@ -1,4 +1,4 @@
-"""The kernel of a Gaussian field from networks: one that has it exactly, and ones that learned it."""
+"""Kernel of a Gaussian field from an exact network and from networks that learned it."""
 
 from typing import ClassVar
 
@@ -44,7 +44,7 @@ def system(request, tmp_path):
 
 
 def with_kernel(kernel, shape, scale=1.3, location=0.2):
-    """The linear-Gaussian network of e^{−φᵀKφ/2}, in units of its own."""
+    """Return the linear-Gaussian network of e^{−φᵀKφ/2}, with its own unit of φ."""
     model = Triangular(lattice_shape=shape, site_kind="real", levels=()).double()
     model.location.fill_(location)
     model.scale.fill_(scale)
@@ -95,7 +95,7 @@ def test_machines_of_the_ring_keep_3_7_and_10_modes(tmp_path):
 
 
 def test_errors_cover_what_is_learned_from_few_fields(system):
-    """Maximum likelihood on 1,000 fields, 60 times: two thirds of the modes within an error."""
+    """Fit 1,000 fields by maximum likelihood 60 times; two thirds of the modes are within an error."""
     shape = system.lattice_shape
     pulls = []
     for seed in range(60):
@@ -111,7 +111,7 @@ def test_errors_cover_what_is_learned_from_few_fields(system):
 
 @pytest.mark.parametrize("cls", [MADE, PixelCNN, Recurrent, Transformer])
 def test_curvature_is_that_of_a_network_of_any_kind(cls, tmp_path):
-    """Against finite differences of −ln p, and by parts whose spread is in the error."""
+    """Compare with finite differences of −ln p, and check that the spread of blocks is in the error."""
     system = GaussianField(shape=(2, 2), num_configurations=200, cache_dir=str(tmp_path))
     model = randomize(cls(lattice_shape=(2, 2), site_kind="real", levels=()), scale=0.1)
     ours = ensemble(model, system)

@@ -31,7 +31,7 @@ NUM = 400
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """Ising 4 × 4, with the exact distribution and simulated samples in place of a network's."""
+    """Provide Ising 4 × 4 with the exact distribution and simulated samples instead of a network."""
     cache = str(tmp_path_factory.mktemp("cache"))
     options = {"temperature": TEMPERATURE, "num_configurations": 8000, "cache_dir": cache}
     system, other = Ising(SHAPE, **options), Ising(SHAPE, seed=1, **options)
@@ -47,7 +47,7 @@ def measured(tmp_path_factory):
 
 
 def test_baselines_of_the_exact_model(measured):
-    """H is that of nearest neighbours: they explain as much as p itself, up to the errors of a fit."""
+    """Check that nearest neighbours explain as much as p itself, up to the errors of a fit."""
     found = Baselines(max_distance=1.5).measure(measured).estimates
     states = all_configurations(SHAPE, (-1, 1))
     log_p = (-measured.system.energy(states) / TEMPERATURE).log_softmax(0)
@@ -70,7 +70,7 @@ def test_a_network_that_loses_to_a_baseline_says_so(measured):
 
 
 def test_a_window_has_the_couplings_of_the_film_only_inside():
-    """PL of all sites of an open window is wrong at its edge; of those inside it is right."""
+    """Check that pseudo-likelihood in an open window is right inside and wrong at the edge."""
     film = Ising(24, temperature=2.5, num_configurations=1500)
     film.setup()
     windows = torch.cat([film.data.rows(name, 2.5) for name in ("train", "test")])[:, 4:12, 7:15]
@@ -121,7 +121,7 @@ def test_domains_of_the_model_are_those_of_the_data(measured):
 def effective(
     couplings, errors, names=("field", "nearest_neighbour", "pair_1_1", "pair_2_0", "plaquette")
 ):
-    """An `EffectiveHamiltonian` in what is asked of it."""
+    """Stand-in for an `EffectiveHamiltonian`."""
 
     class Known:
         operators = uniform_operators((16, 16), "window", EVERY, 2.0)
@@ -133,7 +133,7 @@ def effective(
 
 @pytest.mark.parametrize("own", [pytest.param(2.0, marks=pytest.mark.slow), 3.0])
 def test_critical_temperature_of_known_couplings(own, monkeypatch, measured):
-    """Onsager's, within its error, from whatever T the couplings were learned at."""
+    """Find Onsager's temperature within the error, for couplings learned at any T."""
     known = effective([0, 1 / own, 0, 0, 0], [0.01, 0.001, 0.0, 0.0, 0.0])
     monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: known)
     found = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(
