@@ -42,13 +42,15 @@ class InProcess:
         return self.returncode
 
 
+IN_PROCESS = SimpleNamespace(Popen=InProcess, DEVNULL=subprocess.DEVNULL)
+
+
 @pytest.fixture
 def in_process(monkeypatch):
-    fake = SimpleNamespace(Popen=InProcess, DEVNULL=subprocess.DEVNULL)
-    monkeypatch.setattr(scans, "subprocess", fake)
+    monkeypatch.setattr(scans, "subprocess", IN_PROCESS)
 
 
-def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
+def test_scan_puts_together_and_keeps_what_is_finished(here, capsys, monkeypatch):
     command = ["scan", "--config", str(CONFIG), "--values", "1.0", "0.7", *SMALL]
     assert main(command) == 0
     shown = capsys.readouterr().out
@@ -66,6 +68,7 @@ def test_scan_puts_together_and_keeps_what_is_finished(here, capsys):
     compared = json.loads((folder / "helicity_modulus-compared.json").read_text())
     assert compared["estimates"] or compared["notes"]
     assert (folder / "helicity_modulus.png").stat().st_size > 5000
+    monkeypatch.setattr(scans, "subprocess", IN_PROCESS)
     assert main([*command[:4], "0.7", "1.0", "1.2", *SMALL]) == 0
     assert marker.stat().st_mtime_ns == before
     assert (folder / "temperature=1.2" / "finished").exists()

@@ -52,6 +52,7 @@ def trained(system, seed):
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [distorted, trained])
 def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system, network):
     """68 ± 10 % of the 68 % intervals cover, over 60 data sets and networks.
