@@ -227,15 +227,14 @@ def glass(run: Run) -> Figure:
 
 
 def kerr(run: Run) -> Figure:
-    """Draw a microscope image, its spins, and samples of the model."""
-    steps, domains = run.arrays("image_steps"), run.arrays("domains")
-    figure, (left, middle, right) = thumbnail(ncols=3)
-    left.imshow(steps["image"], cmap="Greys_r")
-    middle.imshow(steps["texture"], cmap=SPINS[+1], interpolation="nearest")
-    mosaic(right, domains["model"][:4], -1, 2)
-    for axes, title in ((left, "image"), (middle, "spins"), (right, "samples")):
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
+    """Draw a quarter of a microscope image, and samples of the model on the same scale."""
+    image, samples = run.arrays("image_steps")["image"], run.arrays("domains")["model"][:4]
+    figure, (left, right) = thumbnail(ncols=2)
+    left.imshow(image[: len(image) // 2, : len(image) // 2], cmap="Greys_r")
+    left.set_axis_off()
+    left.set_title("image", fontsize=9)
+    mosaic(right, samples, -1, 2)
+    right.set_title(r"samples of $p_\theta$", fontsize=9)
     return figure
 
 
