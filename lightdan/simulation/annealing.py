@@ -12,7 +12,7 @@ from lightdan.statistics import Estimate, log_mean_exp
 
 
 def log_partition(
-    moves: heat_bath.Interactions,
+    interactions: heat_bath.Interactions,
     num_chains: int = 500,
     num_steps: int = 200,
     seed: int = 0,
@@ -27,7 +27,7 @@ def log_partition(
     which is exact on average for any number of steps; few steps cause a large error.
 
     Args:
-        moves: Hamiltonian H, with couplings in units of the temperature.
+        interactions: Hamiltonian H, with couplings in units of the temperature.
         num_chains: Number of independent chains.
         num_steps: Number of steps of β from 0 to 1.
         seed: Random seed.
@@ -36,13 +36,13 @@ def log_partition(
     References:
         R. Neal, Stat. Comput. 11, 125 (2001).
     """
-    num_sites = len(moves.starts) - 1
+    num_sites = len(interactions.starts) - 1
     rng = np.random.default_rng([seed, 1])
     spins = rng.choice(np.array([-1, 1], np.int8), (num_chains, num_sites))
 
     def anneal(chain: int) -> float:
         log_weight: float = heat_bath.anneal(
-            spins[chain], moves, num_steps, np.random.default_rng([seed, 2, chain])
+            spins[chain], interactions, num_steps, np.random.default_rng([seed, 2, chain])
         )
         return log_weight
 

@@ -128,7 +128,7 @@ def machine(precision: ArrayLike, mu2: float, *, triangular: bool) -> Array:
     return np.asarray(vectors * np.sqrt(values.clip(0)) @ vectors.T)
 
 
-def kept(spectrum: ArrayLike, mu2: float) -> NDArray[np.bool_]:
+def representable(spectrum: ArrayLike, mu2: float) -> NDArray[np.bool_]:
     """Return whether a machine can represent each mode: it can if K_k ≤ μ², to rounding."""
     return np.asarray(spectrum) <= mu2 * (1 + 1e-9)
 

@@ -121,14 +121,14 @@ def _model(shape: tuple[int, ...], temperature: float, coupling: float, field: f
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:
     """Return chains that alternately start aligned and random."""
-    started = []
+    initial = []
     for index, rng in enumerate(chains.generators(seed)):
         spins = np.ones(num_sites, np.int8)
         if index % 2:
             spins -= 2 * rng.integers(2, size=num_sites, dtype=np.int8)
         in_cluster = np.zeros(num_sites, np.bool_)
-        started.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
-    return started
+        initial.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
+    return initial
 
 
 def _observables(

@@ -68,17 +68,17 @@ def metropolis(
             "write it in plain arithmetic of one number, or use another sampler."
         ) from error
     spacing = beta / num_slices
-    started = []
+    paths = []
     advance = cast(Any, _advance)
     for index, rng in enumerate(chains.generators(seed)):
         path = rng.normal(size=num_slices) * (0.1 + index % 4)
         width = _tune(path, rng, compiled, spacing)
-        started.append(_Chain(path, rng, width))
+        paths.append(_Chain(path, rng, width))
     rows, tau, updates = chains.run(
-        len(started),
+        len(paths),
         chains.in_threads(
             lambda out, chain, sweeps: advance(out, *chain, compiled, spacing, symmetric, sweeps),
-            started,
+            paths,
         ),
         lambda rows: _observables(rows, potential, beta, symmetric),
         num_configurations,

@@ -10,7 +10,7 @@ from lightdan.simulation.replica_exchange import ReplicaExchange
 
 
 def temper(
-    moves: heat_bath.Interactions,
+    interactions: heat_bath.Interactions,
     temperatures: Sequence[float],
     num_ladders: int,
     num_steps: int,
@@ -22,7 +22,7 @@ def temper(
     """Simulate e^{−H/T}/Z at several T by heat bath and replica exchange, from random spins.
 
     Args:
-        moves: Hamiltonian H.
+        interactions: Hamiltonian H.
         temperatures: Temperatures T, ascending.
         num_ladders: Number of independent ladders, each with one chain at every T.
         num_steps: Number of steps of each chain; the first fifth is discarded.
@@ -34,7 +34,7 @@ def temper(
     Returns:
         The observables `(observables, T, ladders, steps)`.
     """
-    chains = _SpinLadders(moves, temperatures, num_ladders, observe, seed, sweeps)
+    chains = _SpinLadders(interactions, temperatures, num_ladders, observe, seed, sweeps)
     return chains.run(num_steps, progress)
 
 
@@ -43,7 +43,7 @@ class _SpinLadders(ReplicaExchange):
 
     def __init__(
         self,
-        moves: heat_bath.Interactions,
+        interactions: heat_bath.Interactions,
         temperatures: Sequence[float],
         num_ladders: int,
         observe: Callable[[NDArray[np.int8]], NDArray[np.float64]],
@@ -51,17 +51,17 @@ class _SpinLadders(ReplicaExchange):
         sweeps: int,
     ) -> None:
         super().__init__([1 / temperature for temperature in temperatures], num_ladders)
-        self.moves, self.observables, self.seed, self.sweeps = moves, observe, seed, sweeps
+        self.interactions, self.observables, self.seed, self.sweeps = interactions, observe, seed, sweeps
         self.temperatures = np.tile(1 / self.betas, num_ladders)
         self.rng = np.random.default_rng([seed, 1])
-        shape = len(self.temperatures), len(moves.starts) - 1
+        shape = len(self.temperatures), len(interactions.starts) - 1
         self.spins = self.rng.choice(np.array([-1, 1], np.int8), shape)
 
     def move(self, step: int, burn_in: bool) -> NDArray[np.float64]:
         """Sweep every chain and return H `(B,)`."""
         seed = self.seed * 1_000_003 + step
-        heat_bath.sweep(self.spins, self.moves, self.temperatures, self.sweeps, seed)
-        return heat_bath.energies(self.spins, self.moves)
+        heat_bath.sweep(self.spins, self.interactions, self.temperatures, self.sweeps, seed)
+        return heat_bath.energies(self.spins, self.interactions)
 
     def uniforms(self, num: int) -> NDArray[np.float64]:
         """Draw random numbers in [0, 1) `(num,)`."""

@@ -135,13 +135,13 @@ class _Chain(NamedTuple):
 
 def _start(num_sites: int, seed: int) -> list[_Chain]:
     """Return chains that alternately start aligned and random."""
-    started = []
+    initial = []
     for index, rng in enumerate(chains.generators(seed)):
         angles = TWO_PI * rng.random(num_sites) * (index % 2)
         spins = np.column_stack([np.cos(angles), np.sin(angles)])
         in_cluster = np.zeros(num_sites, np.bool_)
-        started.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
-    return started
+        initial.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
+    return initial
 
 
 def _observables(

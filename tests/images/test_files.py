@@ -89,7 +89,7 @@ def test_size_of_a_pixel_from_what_microscopes_write(tmp_path):
     assert pixel_size(path) is None
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"no image at .*nowhere"):
         find_files(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="has no images"):

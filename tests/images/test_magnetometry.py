@@ -5,7 +5,7 @@ from lightdan.images.magnetometry import fit_curie, ta_cofeb_taox
 
 
 def test_the_film_of_the_talk():
-    """T_C = 427.4 ± 2.9 K, by what the talk does not say of its weights; ours agree within that."""
+    """The talk has T_C = 427.4 ± 2.9 K with unknown weights; both fits agree within the error."""
     plain = fit_curie(*ta_cofeb_taox()).curie_temperature
     relative = fit_curie(*ta_cofeb_taox(), relative=True).curie_temperature
     assert plain == pytest.approx((428.9, 3.8), abs=0.05)
@@ -35,7 +35,7 @@ def test_intervals_cover_the_truth(known):
         m = 1000 * (1 - t / 420) ** (1 / 3) + 8 * rng.normal(size=8)
         found = fit_curie(t, m, errors=np.full(8, 8.0) if known else None).curie_temperature
         hits.append(abs(found.value - 420) < found.error)
-    # Of 6 degrees of freedom Student's t puts 64 % within one error that the scatter tells.
+    # With 6 degrees of freedom Student's t puts 64 % within one error estimated from the scatter.
     assert np.mean(hits) == pytest.approx(0.68 if known else 0.64, abs=0.06)
 
 

@@ -24,9 +24,9 @@ def test_sites_have_the_mean_of_their_pixels():
 
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.9])
 def test_illumination_is_found_whatever_the_domains(share):
-    """The polynomial that was put in; one fitted to the image would follow the magnetisation.
+    """The fit recovers the illumination, whereas a fit to the image would follow the magnetisation.
 
-    A few pixels between phase and light may stay on the wrong side, which moves it by less than 1 %.
+    A few pixels may be assigned to the wrong phase, which changes the result by less than 1 %.
     """
     light = np.tensordot([100.0, 10, -20, 5, 3, -15], processing.basis((40, 60)), 1)
     image = light * (1 + 0.1 * texture(share=share))
@@ -47,7 +47,7 @@ def test_illumination_of_masked_one_phase_and_signed_images():
     assert not two_phases
     np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=0.01)
     found, two_phases = processing.illumination(light - 100 + 30 * spins, np.ones_like(valid))
-    assert two_phases  # of differences of images the light is subtracted
+    assert two_phases  # the illumination of a difference of images is subtracted
     middle = np.tensordot(found, processing.basis((40, 60)), 1)
     np.testing.assert_allclose(middle - middle.mean(), light - light.mean(), atol=1e-6)
     same, two_phases = processing.illumination(np.full((40, 60), 7.0), np.ones_like(valid))
@@ -65,7 +65,7 @@ def test_crop_masks_flat_field_and_filter():
     np.testing.assert_allclose(steps.flatten(image, image + 1), image / (image + 1))
     np.testing.assert_allclose(steps.flatten(image, image - 300), np.full_like(image, 300))
     flat = np.where(valid, 2.0, 1e6)
-    np.testing.assert_allclose(steps.smooth(flat, valid)[valid], 2.0)  # what is masked has no weight
+    np.testing.assert_allclose(steps.smooth(flat, valid)[valid], 2.0)  # masked pixels have no weight
 
 
 def test_thresholds_separate_classes():

@@ -43,7 +43,7 @@ def test_power_of_noise_is_flat_and_that_of_a_wave_has_its_peak(shape):
 
 
 def test_structure_factor_is_the_sum_over_sites(monkeypatch):
-    """By the definition, for the k of the first bin, and the same in parts as at once."""
+    """The first bin agrees with the definition, and batches agree with a single pass."""
     patches = RNG.choice([-1, 1], (7, 5, 6)).astype(np.int8)
     _, s, quadrupole = texture.structure_factor(patches)
     y, x = np.mgrid[:5, :6]

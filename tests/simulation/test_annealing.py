@@ -12,7 +12,7 @@ STATES = all_configurations((3, 4), (-1, 1)).numpy().astype(np.int8)
 
 
 def hamiltonian(scale=1.0):
-    """Fields, bonds of either sign and products of three, all different."""
+    """Return a Hamiltonian of different fields, bonds of either sign and products of three."""
     rng = np.random.default_rng(0)
     terms = [rng.choice(12, order, replace=False) for order in rng.choice([1, 2, 2, 2, 3], 40)]
     operators = [Operator("", np.array([np.sort(term)]), scale * rng.normal()) for term in terms]

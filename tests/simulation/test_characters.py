@@ -13,7 +13,7 @@ SHAPES = [(2,), (3,), (5,), (1, 4), (2, 1), (2, 2), (3, 2)]
 
 
 def integrate(shape, temperature, coupling, points):
-    """ln Z, E and C by the trapezoidal rule in each angle but the first, bond by bond."""
+    """Return ln Z, E and C by the trapezoidal rule in each angle except the first, bond by bond."""
     sites = math.prod(shape)
     index = np.arange(sites).reshape(shape)
     axis = 2.0 * math.pi * np.arange(points) / points
@@ -118,7 +118,7 @@ def test_zero_coupling_is_free_spins():
 def test_limits_of_temperature():
     hot = thermodynamics((3, 50), 1e4)
     assert hot.energy == pytest.approx(-300 * 0.5e-4, rel=1e-2)
-    # Harmonic at low temperature: half a k_B for each angle but the common one.
+    # Harmonic at low temperature: k_B/2 per angle, except the common one.
     cold = thermodynamics((64,), 1e-3)
     assert cold.energy == pytest.approx(-64.0 + 63 * 0.5e-3, abs=1e-4)
     assert cold.specific_heat == pytest.approx(63 / 2, rel=1e-2)

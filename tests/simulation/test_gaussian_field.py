@@ -1,4 +1,4 @@
-"""Exact results against dense linear algebra, and the triangular matrices on the exact K."""
+"""Exact results against dense linear algebra, and the triangular factors of the exact K."""
 
 import math
 
@@ -14,7 +14,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 @every_shape
 def test_kernel_is_the_action(shape):
-    """½ φᵀ K φ with every bond written out."""
+    """Return ½ φᵀ K φ with every bond written out."""
     rng = np.random.default_rng(0)
     phi = rng.normal(size=shape)
     action = MASS2 * (phi**2).sum() / 2
@@ -111,13 +111,13 @@ def test_the_two_triangular_matrices_are_one_distribution_in_other_numbers(shape
 def test_degenerate_modes_are_kept_or_cut_together():
     spectrum = field.spectrum((6, 6), 1.0)
     for mu2 in (3.0, 5.0, 7.0):
-        assert (field.kept(spectrum, mu2) == (spectrum < mu2 + 0.1)).all()
+        assert (field.representable(spectrum, mu2) == (spectrum < mu2 + 0.1)).all()
 
 
 @pytest.mark.parametrize(("mu2", "kept"), [(5, 3), (7, 7), (9, 10)])
 def test_a_machine_cuts_off_the_modes_above_its_mass(mu2, kept):
     spectrum = field.spectrum((10,), MASS2)
-    assert field.kept(spectrum, mu2).sum() == kept
+    assert field.representable(spectrum, mu2).sum() == kept
     weights = field.machine(field.kernel((10,), MASS2), mu2, triangular=False)
     assert np.linalg.matrix_rank(weights, tol=1e-6) == kept
     own = mu2 * np.eye(10) - weights @ weights.T

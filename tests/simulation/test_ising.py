@@ -16,7 +16,7 @@ NUM = 16_000
 
 
 def exact_averages(shape, temperature, coupling, field):
-    """E, |m| and C by a sum over all states."""
+    """Return E, |m| and C by a sum over all states."""
     states = itertools.product([-1, 1], repeat=math.prod(shape))
     spins = np.array(list(states), dtype=np.int8).reshape(-1, *shape)
     energy = ising.energy(spins, coupling, field)
@@ -28,12 +28,12 @@ def exact_averages(shape, temperature, coupling, field):
 
 
 def per_chain(x):
-    """``(M,)`` -> ``(chains, M / chains)``."""
+    """Reshape ``(M,)`` to ``(chains, M / chains)``."""
     return np.reshape(x, (chains.NUM_CHAINS, -1))
 
 
 def agrees(estimate, exact):
-    """Whether the estimate is within 4 σ; a rare state may be missed altogether."""
+    """Return whether the estimate is within 4 σ; a rare state may be missed altogether."""
     return abs(estimate.value - exact) < 4.0 * estimate.error + 1e-5 * abs(exact)
 
 

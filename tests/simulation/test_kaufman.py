@@ -16,7 +16,7 @@ CRITICAL = 2.0 / math.log1p(math.sqrt(2.0))
 
 
 def enumerate_states(shape, temperature, coupling):
-    """Sum over all states, bond by bond: ln Z, E and C."""
+    """Return ln Z, E and C by a sum over all states, bond by bond."""
     sites = np.arange(math.prod(shape)).reshape(shape)
     spins = np.array(list(itertools.product([-1, 1], repeat=sites.size)))
     energy = np.zeros(len(spins))

@@ -8,7 +8,7 @@ from lightdan.statistics import mean
 
 @pytest.mark.parametrize("shape", [(5,), (4, 6), (2, 2), (1, 3)])
 def test_gradient_is_the_derivative(shape):
-    """By central differences, and the action counts each bond once."""
+    """The gradient agrees with central differences, and the action counts each bond once."""
     rng = np.random.default_rng(0)
     field = rng.normal(size=(1, *shape))
     _, gradient = action_and_gradient(field, 0.23, 0.4)

@@ -42,7 +42,7 @@ def test_double_well_of_128_slices(beta, x2, action, log_z, entropy):
 
 @pytest.mark.parametrize(("beta", "n"), [(4.0, 16), (0.5, 3), (30.0, 12)])
 def test_harmonic_path_is_gaussian(beta, n):
-    """Against the inverse and the determinant of K."""
+    """The harmonic oscillator agrees with the inverse and the determinant of K."""
     a = beta / n
     step = np.roll(np.eye(n), 1, axis=1)
     kernel = (2 / a + 1.69 * a) * np.eye(n) - (step + step.T) / a
@@ -62,9 +62,9 @@ def test_harmonic_path_is_gaussian(beta, n):
 
 @pytest.mark.parametrize("potential", [double_well, tilted])
 def test_density_of_the_sampled_paths_is_exact(potential):
-    """ln q = −S − ln Z to 1e-10, q being the product of the probabilities over the cells' widths.
+    """ln q = −S − ln Z to 1e-10, where q is the product of the probabilities per cell width.
 
-    q is found again from the paths alone: x_0 on the diagonal of T^N, then each x_i given x_{i−1}, x_0.
+    q follows from the paths alone: x_0 on the diagonal of T^N, then each x_i given x_{i−1} and x_0.
     """
     solved = TransferMatrix(potential, 3.0, 7)
     part = np.concatenate(list(solved.sample(5, seed=1)))
@@ -94,7 +94,7 @@ def test_density_of_the_sampled_paths_is_exact(potential):
 
 
 def _closed(solved, grids, h):
-    """All ways from the point of the first grid around the ring, up to a constant."""
+    """Return the weight of all ways from a point of the first grid around the ring, up to a constant."""
     start = np.array([grids[0][0], grids[0][0] + h])
     row = solved._matrix(start, grids[1])[0]
     for before, after in itertools.pairwise(grids[1:]):
@@ -135,7 +135,7 @@ def test_same_seed_same_paths_and_progress():
 
 
 def test_values_fill_the_cells_of_the_grid_evenly():
-    """Continuous values: over a distance h the shifts of the grids are uniform."""
+    """Values are continuous: the shifts of the grids are uniform over a distance h."""
     solved = TransferMatrix(double_well, 20.0, 128)
     first = np.array([part[0] for part in solved.sample(300, seed=4)])
     h = solved.grid[1] - solved.grid[0]
@@ -144,7 +144,7 @@ def test_values_fill_the_cells_of_the_grid_evenly():
 
 @pytest.mark.parametrize("sampler", ["metropolis", "hmc"])
 def test_markov_chains_agree_with_the_exact_solution(sampler):
-    """Within three standard errors, those of the chains' own autocorrelation times."""
+    """Both agree within three standard errors from the measured autocorrelation times."""
     solved = TransferMatrix(tilted, 4.0, 10)
     if sampler == "metropolis":
         run = paths.metropolis(tilted, 4.0, 10, 6000, seed=1)
@@ -163,7 +163,7 @@ def test_markov_chains_agree_with_the_exact_solution(sampler):
         assert abs(found.value - exact) < 3 * found.error
 
 
-def test_what_does_not_confine_is_refused():
+def test_potentials_that_do_not_confine_are_refused():
     with pytest.raises(ValueError, match="does not confine"):
         TransferMatrix(lambda x: 0 * x, 1.0, 4).grid  # noqa: B018
     with pytest.raises(ValueError, match="numba cannot compile"):

@@ -1,4 +1,4 @@
-"""Simulated averages against the character expansion, and what a vortex is."""
+"""Simulated averages against the character expansion, and the definition of a vortex."""
 
 import math
 import os
@@ -47,7 +47,7 @@ def test_energy_and_its_fluctuations_are_exact(shape, temperature, coupling):
 
 
 def test_helicity_modulus_of_a_ring_is_exact():
-    """A twist φ a bond gives Z(φ) = Σ_n I_n(K)^N cos(n N φ), so that Υ = T N ⟨n²⟩."""
+    """A twist φ per bond has Z(φ) = Σ_n I_n(K)^N cos(n N φ), so Υ = T N ⟨n²⟩."""
     num_sites, temperature = 6, 0.5
     n = np.arange(-30, 31)
     weights = iv(n, 1 / temperature) ** num_sites

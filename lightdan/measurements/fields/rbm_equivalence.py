@@ -86,7 +86,7 @@ class RBMEquivalence(Measurement):
         }
         notes = []
         for square in mu2:
-            number = gaussian_field.kept(exact, square).sum()
+            number = gaussian_field.representable(exact, square).sum()
             divergence = gaussian_field.machine_divergence(exact, square)
             notes.append(
                 f"A Gaussian RBM with μ² = {square:g} keeps {number} of the {exact.size} modes; "
@@ -140,7 +140,7 @@ def draw_modes(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     axes.plot(number, exact, "_", ms=2.4 * size, color=EXACT, label="exact")
     axes.errorbar(number, modes, errors, fmt="o", ms=size, mfc="none", color=MODEL, label="network")
     for square, marker in zip(arrays["mu2"], "xx ", strict=True):
-        below = gaussian_field.kept(exact, square)
+        below = gaussian_field.representable(exact, square)
         axes.axhline(square, lw=0.7, ls=":", color=DATA)
         label = "RBM, cut off" if square == arrays["mu2"][0] else None
         cut = np.full((~below).sum(), square)

@@ -57,8 +57,8 @@ class CriticalTemperature(Measurement):
         num_ladders: Number of independent ladders.
         num_steps: Number of steps of each chain; the first fifth is discarded.
         num_samples: Number of samples of the network for `Couplings`.
-        seed: Random seed.
-        every_n_epochs: Number of epochs between measurements during training; by default none.
+        seed: Random seed of the samples and the chains.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
 
     References:
         K. Binder, Z. Phys. B 43, 119 (1981).
@@ -201,10 +201,10 @@ class Film:
     def simulate(self, side: int, temperatures: np.ndarray, num_ladders: int, num_steps: int) -> Ladders:
         """Simulate a periodic lattice at several T' by replica exchange."""
         operators = self.operators(side)
-        moves = SpinHamiltonian((side, side), operators, 1.0).moves()
+        interactions = SpinHamiltonian((side, side), operators, 1.0).moves()
         with progress_bar(f"Couplings on {side} × {side}", num_steps) as advance:
             size, *values = temper(
-                moves,
+                interactions,
                 [float(ratio) for ratio in temperatures / self.temperature],
                 num_ladders,
                 num_steps,

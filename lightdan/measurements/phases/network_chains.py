@@ -65,7 +65,7 @@ class NetworkChains(ReplicaExchange):
         self.powers = temperature / self.temperatures
         self.widths = torch.ones_like(self.inputs)
         self.temperature, self.corrected = temperature, corrected
-        self.moves = surrogate.moves() if surrogate is not None else None
+        self.interactions = surrogate.moves() if surrogate is not None else None
         self.log_probs = torch.zeros_like(self.inputs)
         """ln p_θ of the present configurations `(B,)`."""
         self.acceptance = torch.zeros_like(self.inputs)
@@ -74,7 +74,7 @@ class NetworkChains(ReplicaExchange):
     @torch.no_grad()
     def move(self, step: int, burn_in: bool) -> NDArray[np.float64]:
         """Move every chain and return −ln p_θ `(B,)`."""
-        self.log_probs = self.sweep(adapt=burn_in) if self.moves is None else self.leap(step)
+        self.log_probs = self.sweep(adapt=burn_in) if self.interactions is None else self.leap(step)
         return -self.log_probs.double().cpu().numpy()
 
     def uniforms(self, num: int) -> NDArray[np.float64]:
@@ -129,20 +129,20 @@ class NetworkChains(ReplicaExchange):
 
     def leap(self, step: int) -> Tensor:
         """Propose what the surrogate's sweeps lead to and return ln p_θ `(B,)`."""
-        assert self.moves is not None
+        assert self.interactions is not None
         present = self.configurations.cpu().numpy().astype("int8").reshape(len(self.inputs), -1)
         proposal = present.copy()
         temperatures = self.temperatures.double().cpu().numpy()
         seed = self.seed * 1_000_003 + step
-        heat_bath.sweep(proposal, self.moves, temperatures, SURROGATE_SWEEPS, seed)
+        heat_bath.sweep(proposal, self.interactions, temperatures, SURROGATE_SWEEPS, seed)
         changed = torch.as_tensor(proposal).to(self.configurations).reshape(self.configurations.shape)
-        energy = heat_bath.energies(proposal, self.moves)
+        energy = heat_bath.energies(proposal, self.interactions)
         if not self.corrected:
             self.configurations = changed
             self.acceptance = torch.ones_like(self.inputs)
             return torch.as_tensor(-energy / self.temperature).to(self.inputs)
         before, after = (self.log_prob(s) for s in (self.configurations, changed))
-        difference = energy - heat_bath.energies(present, self.moves)
+        difference = energy - heat_bath.energies(present, self.interactions)
         gain = self.powers * (after - before)
         gain += (torch.as_tensor(difference / temperatures)).to(gain)
         where = self.uniform(len(gain)) < gain.exp()

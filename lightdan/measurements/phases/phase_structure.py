@@ -59,8 +59,8 @@ class PhaseStructure(Measurement):
             ``best`` for the one with the higher held-out likelihood.
         num_ladders: Number of independent ladders, each with one chain at every T'.
         num_steps: Number of steps of each chain; the first fifth is discarded.
-        seed: Random seed.
-        every_n_epochs: Number of epochs between measurements during training; by default none.
+        seed: Random seed of the samples and the chains.
+        every_n_epochs: Number of epochs between measurements on validation data; by default none.
 
     Raises:
         ValueError: A T' is not positive or given twice, or there are fewer than 2 ladders or 5 steps.
@@ -150,7 +150,7 @@ class PhaseStructure(Measurement):
         return {function.__name__: with_errors(function, chains) for function in functions}
 
     def coverage(self, learned: LearnedHamiltonian, chains: Ladders) -> dict[str, list[Estimate]]:
-        """Estimate `seen` and `ess` at each T', which tell the range covered by the data."""
+        """Estimate `seen` and `ess` at each T', which show how far the data reach."""
         low, high = np.quantile(learned.held_out(), [0.001, 0.999])
         margin = ROUNDING * (high - low)
         seen = (chains.hamiltonian >= low - margin) & (chains.hamiltonian <= high + margin)

@@ -13,7 +13,7 @@ TEMPERATURES = [1.5, 2.5, 4.0]
 
 
 class Boltzmann(MADE):
-    """Exactly e^{−βH}/Z(β) at every temperature, or at a β that is wrong by a factor."""
+    """The exact e^{−βH}/Z(β) at every temperature, or at a β that is wrong by a factor."""
 
     factor = 1.0
 
@@ -45,8 +45,8 @@ def within(estimate, value, errors=4.0):
     assert abs(estimate.value - value) <= errors * estimate.error + 1e-9, (estimate, value)
 
 
-def test_of_the_exact_network_all_is_exact(tmp_path):
-    """F without any spread, for H + T ln p is a constant; the others within their errors."""
+def test_the_exact_network_has_exact_estimates(tmp_path):
+    """F has no spread because H + T ln p is constant; the others agree within their errors."""
     every = ensembles(boltzmann(), tmp_path)
     with torch.inference_mode():
         measured = [FreeEnergy().measure(each) for each in every]
@@ -61,7 +61,7 @@ def test_of_the_exact_network_all_is_exact(tmp_path):
 
 
 def test_energy_is_the_derivative_of_the_free_energy_of_a_wrong_network(tmp_path):
-    """Of a network at 1.2 β: d/dβ of βF_q(β) summed over all states, by differences."""
+    """For a network at 1.2 β, E is d(βF_q)/dβ of the sum over all states, by differences."""
     model = boltzmann()
     model.factor = 1.2
     result = FreeEnergy(num_samples=20_000).measure(ensembles(model, tmp_path)[1])
@@ -105,7 +105,7 @@ def test_the_error_of_a_peak_is_its_spread(monkeypatch):
     assert peak(x, np.stack([x, np.full(21, 0.01)], 1), 0, rng).error == np.inf
 
 
-def test_what_is_refused(tmp_path):
+def test_bad_networks_and_options_are_refused(tmp_path):
     system = Ising(SHAPE, temperature=2.0, num_configurations=100, cache_dir=str(tmp_path))
     with pytest.raises(NotMeasurable, match="needs the temperature as input"):
         FreeEnergy().measure(Ensemble(MADE(lattice_shape=SHAPE), system, 2.0))
