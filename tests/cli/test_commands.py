@@ -220,7 +220,7 @@ BAD = [
         ["--model.init_args.objective=MaximumLikelihood", "--model.init_args.objective.prior=laplas"],
         "prior cannot be 'laplas'; expected: one of 'none', 'laplace', 'gaussian'",
     ),
-    (["--model.init_args.augment=[z3]"], "its symmetries are: z2, translation"),
+    (["--model.init_args.augment=[z3]"], "use its symmetries (z2, translation, rotation, reflection)"),
     (["--model.init_args.augment=[z2]", "--data.init_args.field=0.5"], "does not declare"),
     (["--trainer.callbacks=Hamiltonin"], "did you mean 'Hamiltonian'"),
     (["--data.init_args.temperature=-1"], "temperature must be positive"),
@@ -231,7 +231,7 @@ BAD = [
     (["--ckpt_path=nowhere.ckpt"], "There is no checkpoint at nowhere.ckpt"),
     (
         ["--data=XY", "--model.init_args.conditional=Bernoulli"],
-        "conditionals that fit: BetaMixture, CircularSpline, VonMisesMixture",
+        "use one of BetaMixture, CircularSpline, VonMisesMixture",
     ),
     (
         ["--data=XY", "--model.init_args.conditional=VonMisesMixture", NO_COMPONENTS],
@@ -522,7 +522,7 @@ BAD_PATHS = [
     ),
     (
         ["--model.init_args.conditional=VonMisesMixture"],
-        "conditionals that fit: BoxBetaMixture, Gaussian",
+        "use one of BoxBetaMixture, Gaussian",
     ),
 ]
 
