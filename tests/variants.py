@@ -6,7 +6,7 @@ from lightdan.testing import ArchitectureTests
 
 
 class VariantTests(ArchitectureTests):
-    """Property tests on discrete sites of two and three levels, and on reals."""
+    """Property tests on spins and on reals."""
 
-    sites: ClassVar = {name: ArchitectureTests.sites[name] for name in ("spins", "levels", "reals")}
+    sites: ClassVar = {name: ArchitectureTests.sites[name] for name in ("spins", "reals")}
     lattices: ClassVar = [(2, 3), (5,), (3, 4)]

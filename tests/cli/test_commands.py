@@ -24,16 +24,14 @@ from lightdan.cli.main import main
 CONFIGS = Path(__file__).parents[2] / "configs"
 MADE_CONFIG = str(CONFIGS / "ising" / "made.yaml")
 QUICK = [
-    "block_spin-made",
     "double_well-transformer",
     "gaussian_field-triangular",
     "ising-conditioned",
     "kerr-synthetic",
-    "recorded-glass",
     "scalar_field-pixelcnn",
     "xy-recurrent",
 ]
-"""Configurations that meet every system and every architecture; the others run as slow tests."""
+"""Configurations that meet every architecture and kind of site; the others run as slow tests."""
 FEW = [
     "--data.init_args.num_configurations=1000",
     "--data.init_args.batch_size=100",
@@ -443,11 +441,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT],
-    ids=["kill", "interrupt"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
 def test_stopped_and_resumed_is_as_left_alone(number, arguments, tmp_path):
     arguments = [*arguments, "--data.init_args.num_configurations=20000", "--trainer.max_epochs=8"]
     arguments += ["--trainer.callbacks=Hamiltonian", "--trainer.logger.init_args.name"]

@@ -51,8 +51,11 @@ def in_process(monkeypatch):
 
 
 def test_scan_puts_together_and_keeps_what_is_finished(here, capsys, monkeypatch):
+    """The first two values run in this process, the third in one of its own."""
     command = ["scan", "--config", str(CONFIG), "--values", "1.0", "0.7", *SMALL]
-    assert main(command) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(scans, "subprocess", IN_PROCESS)
+        assert main(command) == 0
     shown = capsys.readouterr().out
     assert "helicity_modulus" in shown
     folder = here / "runs" / "scan"
@@ -68,7 +71,6 @@ def test_scan_puts_together_and_keeps_what_is_finished(here, capsys, monkeypatch
     compared = json.loads((folder / "helicity_modulus-compared.json").read_text())
     assert compared["estimates"] or compared["notes"]
     assert (folder / "helicity_modulus.png").stat().st_size > 5000
-    monkeypatch.setattr(scans, "subprocess", IN_PROCESS)
     assert main([*command[:4], "0.7", "1.0", "1.2", *SMALL]) == 0
     assert marker.stat().st_mtime_ns == before
     assert (folder / "temperature=1.2" / "finished").exists()

@@ -145,6 +145,7 @@ def test_critical_temperature_of_known_couplings(own, monkeypatch, measured):
     assert found.arrays["binder_16"].shape == found.arrays["temperature"].shape
 
 
+@pytest.mark.slow
 def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch, measured):
     known = effective([0, -0.4, 0, 0, 0], [0.001] * 5)
     monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: known)

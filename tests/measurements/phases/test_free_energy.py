@@ -76,6 +76,7 @@ def test_energy_is_the_derivative_of_the_free_energy_of_a_wrong_network(tmp_path
     within(result.estimates["specific_heat"], -0.4 * (s_up - s_down) / 2e-4 / 12)
 
 
+@pytest.mark.slow
 def test_the_survey_finds_the_largest_specific_heat(tmp_path):
     result = FreeEnergy(num_temperatures=25).survey(ensembles(boltzmann(), tmp_path))
     grid = np.linspace(1.5, 4.0, 501)
