@@ -1,6 +1,6 @@
 """Draw the figures of the README and of these pages, from runs of the shipped configurations.
 
-    OMP_NUM_THREADS=1 python docs/make_figures.py            # ten minutes on one core
+    OMP_NUM_THREADS=1 python docs/make_figures.py            # a quarter of an hour on one core
     OMP_NUM_THREADS=1 python docs/make_figures.py --full     # every configuration as it stands
     OMP_NUM_THREADS=1 python docs/make_figures.py ising xy   # some of the figures
 
@@ -122,9 +122,10 @@ def phases(run: Run) -> Figure:
     """Draw the specific heat at other temperatures, from data at one."""
     arrays = run.arrays("phase_structure")
     figure, axes = thumbnail()
-    axes.plot(
-        arrays["temperature"], arrays["specific_heat_exact"], "-", lw=1, color=EXACT, label="exact"
-    )
+    system = lightdan.Ising(shape=16)
+    temperatures = np.linspace(arrays["temperature"].min(), arrays["temperature"].max(), 60)
+    exact = [system.exact_values(float(t))["specific_heat"] for t in temperatures]
+    axes.plot(temperatures, exact, "-", lw=1, color=EXACT, label="exact")
     values, errors = arrays["specific_heat"].T
     style = {"fmt": "o", "ms": 4, "mfc": "none", "color": MODEL, "label": "learned $H$"}
     axes.errorbar(arrays["temperature"], values, errors, **style)
@@ -267,13 +268,28 @@ RECIPES = {
             "--trainer.callbacks=[PhaseStructure]",
         ],
     ),
-    "xy": Recipe(xy, "xy/pixelcnn.yaml", "vortices", ["--trainer.max_epochs=15"]),
+    "xy": Recipe(
+        xy, "xy/pixelcnn.yaml", "vortices", ["--trainer.max_epochs=15", "--trainer.callbacks=[Vortices]"]
+    ),
     "path": Recipe(
-        path, "double_well/pixelcnn.yaml", "kinks", ["--data.init_args.num_configurations=50000"]
+        path,
+        "double_well/pixelcnn.yaml",
+        "kinks",
+        ["--data.init_args.num_configurations=50000", "--trainer.callbacks=[Kinks]"],
     ),
     "field": Recipe(field, "gaussian_field/triangular.yaml", "rbm_equivalence"),
-    "glass": Recipe(glass, "recorded/glass.yaml", "coupling_graph"),
-    "kerr": Recipe(kerr, "kerr/stripes.yaml", "domains", ["--data.init_args.num_images=60"]),
+    "glass": Recipe(
+        glass,
+        "recorded/glass.yaml",
+        "coupling_graph",
+        ["--trainer.max_epochs=4", "--trainer.callbacks=[CouplingGraph]"],
+    ),
+    "kerr": Recipe(
+        kerr,
+        "kerr/stripes.yaml",
+        "domains",
+        ["--data.init_args.num_images=60", "--trainer.callbacks=[ImageSteps, Domains]"],
+    ),
 }
 
 
@@ -284,7 +300,7 @@ def finished_run(name: str, runs: Path, full: bool) -> Run:
     if not any(runs.glob(pattern)):
         options = [] if full else list(recipe.quick)
         if name == "glass":
-            options += make_glass(runs, 60_000 if full else 10_000)
+            options += make_glass(runs)
         logger = "--trainer.logger.init_args."
         options += [f"{logger}save_dir={runs}", f"{logger}name={name}"]
         if main(["fit", "--config", f"configs/{recipe.config}", *options]):
@@ -293,13 +309,13 @@ def finished_run(name: str, runs: Path, full: bool) -> Run:
     return Run(newest.parents[1])
 
 
-def make_glass(runs: Path, num: int) -> list[str]:
+def make_glass(runs: Path) -> list[str]:
     """Simulate a Gaussian glass, and return the option that reads its configurations."""
     runs.mkdir(parents=True, exist_ok=True)
     hamiltonian, file = runs / "glass.json", runs / "glass.h5"
     hamiltonian.write_text(lightdan.edwards_anderson((16, 16), "gaussian", 1.25).to_json())
     file.unlink(missing_ok=True)
-    command = ["simulate", "--hamiltonian", hamiltonian, "--num", num, "--output", file]
+    command = ["simulate", "--hamiltonian", hamiltonian, "--num", 60_000, "--output", file]
     if main([str(word) for word in command]):
         raise SystemExit("The simulation of the glass failed.")
     return [f"--data.init_args.path={file}"]
