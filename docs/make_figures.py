@@ -208,9 +208,10 @@ def field(run: Run) -> Figure:
 def glass(run: Run) -> Figure:
     """Draw the learned couplings of a glass over the true ones."""
     arrays = run.arrays("coupling_graph")
+    hamiltonian = lightdan.SpinHamiltonian.load(run.folder.parents[1] / "glass.json")
     true = {
-        tuple(sorted(operator.sites[0].tolist())): operator.coupling / 1.25
-        for operator in lightdan.SpinHamiltonian.load(run.folder.parents[1] / "glass.json").operators
+        tuple(sorted(operator.sites[0].tolist())): operator.coupling / hamiltonian.temperature
+        for operator in hamiltonian.operators
     }
     bonds = [tuple(sorted(sites)) for sites in arrays["sites"][:, :2].tolist()]
     learned = dict(zip(bonds, arrays["couplings"], strict=True))
@@ -300,7 +301,7 @@ def finished_run(name: str, runs: Path, full: bool) -> Run:
     if not any(runs.glob(pattern)):
         options = [] if full else list(recipe.quick)
         if name == "glass":
-            options += make_glass(runs)
+            options += make_glass(runs, full)
         logger = "--trainer.logger.init_args."
         options += [f"{logger}save_dir={runs}", f"{logger}name={name}"]
         if main(["fit", "--config", f"configs/{recipe.config}", *options]):
@@ -309,16 +310,17 @@ def finished_run(name: str, runs: Path, full: bool) -> Run:
     return Run(newest.parents[1])
 
 
-def make_glass(runs: Path) -> list[str]:
-    """Simulate a Gaussian glass, and return the option that reads its configurations."""
+def make_glass(runs: Path, full: bool) -> list[str]:
+    """Simulate a Gaussian glass, and return the options that read its configurations."""
     runs.mkdir(parents=True, exist_ok=True)
+    shape, temperature, num = ((16, 16), 1.25, 60_000) if full else ((10, 10), 2.0, 20_000)
     hamiltonian, file = runs / "glass.json", runs / "glass.h5"
-    hamiltonian.write_text(lightdan.edwards_anderson((16, 16), "gaussian", 1.25).to_json())
+    hamiltonian.write_text(lightdan.edwards_anderson(shape, "gaussian", temperature).to_json())
     file.unlink(missing_ok=True)
-    command = ["simulate", "--hamiltonian", hamiltonian, "--num", 60_000, "--output", file]
+    command = ["simulate", "--hamiltonian", hamiltonian, "--num", num, "--output", file]
     if main([str(word) for word in command]):
         raise SystemExit("The simulation of the glass failed.")
-    return [f"--data.init_args.path={file}"]
+    return [f"--data.init_args.path={file}", f"--data.init_args.temperature={temperature}"]
 
 
 def save(figure: Figure, path: Path) -> None:
