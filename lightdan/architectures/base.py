@@ -156,7 +156,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             elements = group.random_elements(len(configurations), generator)
             configurations = group.act(configurations, elements)
         batch = batch._replace(configurations=configurations)
-        loss = self.objective.loss(self._problem(generator), batch)
+        loss = self.objective.loss(self.problem(generator), batch)
         # Each call of self.log costs half a step of a small network.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
             self.log("train_loss", loss.detach(), prog_bar=True)
@@ -164,7 +164,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the validation loss."""
-        problem = self._problem(self._step_generator(1 + batch_index))
+        problem = self.problem(self._step_generator(1 + batch_index))
         merit = self.objective.figure_of_merit(problem, batch)
         self.log("val_loss", merit.mean(), prog_bar=True, batch_size=len(merit), sync_dist=True)
 
@@ -205,7 +205,13 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         seed = derive_seed(self.trainer.datamodule.seed, self.global_step, self.global_rank, purpose)
         return self._generator(seed)
 
-    def _problem(self, generator: torch.Generator) -> Problem:
+    def problem(self, generator: torch.Generator) -> Problem:
+        """Return what an objective sees: model, system and state of training.
+
+        Args:
+            generator: Random numbers for samples and symmetry operations.
+        """
+
         def one_image_log_prob(configurations: Tensor, temperature: Tensor) -> Tensor:
             elements = self.group.random_elements(len(configurations), generator)
             return self.bare_log_prob(self.group.act(configurations, elements), temperature)
