@@ -58,11 +58,10 @@ def test_a_plaquette_beside_the_bonds_is_found_like_one():
 @pytest.mark.parametrize("product", [(1, 8, 19), (1, 8, 14, 19)], ids=["three", "four"])
 def test_a_product_of_far_spins_is_found_at_one_of_its_sites(product):
     truth = glass((4, 5), 0.5) | {product: 0.6}
-    search = TermSearch(configurations(truth, (4, 5), seed=1))
+    search = TermSearch(configurations(truth, (4, 5)))
     search.find()
     looks = iter([[0], [8, 0], [0]])
-    # Site 0 may yield a correlated product, which the following search drops.
-    assert product in search.find_products(lambda search: next(looks, []), 3)
+    assert search.find_products(lambda search: next(looks, []), 3) == [product]
     search.find()
     check(search, truth)
 
