@@ -82,9 +82,7 @@ class MeasurementTests:
     def make_model(self, system: System, **kwargs: Any) -> Architecture:
         """Return a network with random weights for a system."""
         torch.manual_seed(0)
-        linked = {name: getattr(system, name) for name in ("site_kind", "levels", "symmetries")}
-        model = MADE(lattice_shape=system.lattice_shape, width=2, **linked, **kwargs)
-        return randomize(model, scale=0.1).float()
+        return randomize(MADE.for_system(system, width=2, **kwargs), scale=0.1).float()
 
     @pytest.fixture
     def system(self, tmp_path: Path) -> System:
