@@ -214,7 +214,7 @@ def log_mean_exp(log_weights: ArrayLike) -> Estimate:
 
     With w = e^{−βE}/q and samples of q this estimates ln Z. The error is √((⟨w²⟩/⟨w⟩² − 1)/M), by the
     delta method. The estimate is low by half the squared error to leading order, which is not
-    corrected because it matters only where the error is large.
+    corrected because it matters only if the error is large.
 
     Args:
         log_weights: Logarithm ln w of independent samples; shape ``(samples,)``.

@@ -9,7 +9,7 @@ SHAPE, TEMPERATURE = (3, 3), 2.0
 
 
 class Oracle(Architecture):
-    """The Boltzmann distribution of a small Ising model, its conditionals summed over all states.
+    """Boltzmann distribution of a small Ising model, its conditionals summed over all states.
 
     Args:
         temperature: Temperature T of the distribution.

@@ -29,7 +29,7 @@ def test_every_block_names_its_file():
 
 
 def installed(folder):
-    """What pip leaves of the package beside its modules: its name and its entry points."""
+    """Write the metadata that pip installs beside the modules of a package; return its name."""
     name = re.search(r'^name = "(.*)"', PACKAGE, re.MULTILINE)[1]
     points = re.search(r'entry-points\."(.*?)"\]\n(.*?)\n\n', PACKAGE, re.DOTALL)
     information = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
@@ -42,7 +42,7 @@ def installed(folder):
 
 @pytest.mark.slow
 def test_plugins_train_and_pass_their_tests(tmp_path):
-    """In one process, for most of the time would be imports."""
+    """Run the commands and the tests in one process, because imports take most of the time."""
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     name = installed(tmp_path)

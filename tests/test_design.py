@@ -1,4 +1,4 @@
-"""What the design promises of the code itself: its floors, and that shapes are checked."""
+"""Layers of the package, checks of shapes and types, and public names."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -27,12 +27,12 @@ FLOORS = [
     ["testing"],
     ["cli", "__main__"],
 ]
-"""From the ground; nothing is imported from above."""
+"""Parts of the package from bottom to top; a part imports nothing from above it."""
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
 def imported(path):
-    """Modules that a file imports, wherever in the file."""
+    """Return the modules that a file imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -52,7 +52,7 @@ def test_no_cycle():
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "lightdan"])
 def test_nothing_is_imported_from_above(name):
-    """The package's own `__init__` names everything, lazily, so that nothing may import it."""
+    """Check that nothing imports the package's `__init__` either, which loads all names on demand."""
     assert "lightdan" not in IMPORTS[name]
     part = name.split(".")[1]
     for other in {found.split(".")[1] for found in IMPORTS[name]}:

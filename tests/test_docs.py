@@ -25,7 +25,7 @@ def blocks(text, language):
 
 
 def commands(text):
-    """The `lightdan` and `python -c` commands of a page, as lists of words."""
+    """Yield the `lightdan` and `python -c` commands of a page, as lists of words."""
     for block in blocks(text, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             for part in line.split("&&"):
@@ -43,7 +43,7 @@ SCANS = [words[1:] for words in ALL if words[:2] == ("lightdan", "scan")]
 
 @pytest.fixture
 def parse_only(monkeypatch):
-    """Commands of LightningCLI end when their options are parsed."""
+    """End the commands of LightningCLI when their options are parsed."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(lightning.CLI, "instantiate_classes", lambda self: None)
     monkeypatch.setattr(lightning.CLI, "_run_subcommand", lambda self, name: None)
@@ -51,7 +51,7 @@ def parse_only(monkeypatch):
 
 @pytest.mark.parametrize("words", [w for w in FITS if len(w) > 3], ids=" ".join)
 def test_options_of_a_fit_are_accepted(words, parse_only):
-    """Those without options are run by tests/cli/test_commands.py, as every configuration is."""
+    """Check commands with options; tests/cli/test_commands.py runs every configuration."""
     assert main(words) == 0
 
 
@@ -73,13 +73,13 @@ def test_scans_start_fits_that_are_accepted(words, parse_only, monkeypatch, tmp_
 @pytest.mark.parametrize("words", OTHERS, ids=" ".join)
 def test_options_of_other_commands_are_accepted(words):
     function = registry.import_object(COMMANDS[words[0]].function)
-    own, _ = functions.split(function, words[1:])
-    functions.make_parser(words[0], function).parse_args(own)
+    options, _ = functions.split(function, words[1:])
+    functions.make_parser(words[0], function).parse_args(options)
 
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """An empty folder with the configurations of the repository."""
+    """Return an empty folder with the configurations of the repository."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -91,7 +91,7 @@ def run_python(page):
 
 
 def test_commands_after_the_main_run(folder):
-    """They test, predict and sample; the Python of the page loads the checkpoint."""
+    """Test, predict and sample with a small fit, then load its checkpoint in Python."""
     main_run = ("lightdan", "fit", "--config", "configs/ising/made.yaml")
     followers = [words for words in commands(TEXTS["docs/commands.md"]) if words[1] != "fit"]
     assert main(["fit", *main_run[2:], *SMALL]) == 0
@@ -111,7 +111,7 @@ def test_commands_after_the_main_run(folder):
 
 
 def test_explicit_hamiltonians(folder):
-    """They are simulated from the command line and from Python."""
+    """Simulate Hamiltonians from the command line and from Python."""
     learned = folder / LEARNED
     learned.parent.mkdir(parents=True)
     learned.write_text(lightdan.edwards_anderson((4, 4)).to_json())

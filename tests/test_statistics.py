@@ -23,12 +23,12 @@ ONE_SIGMA = 0.6827
 
 @pytest.fixture
 def rng():
-    """A generator of fixed seed for one test."""
+    """Return a generator with a fixed seed."""
     return np.random.default_rng(7)
 
 
 def autoregressive(phi, shape, rng):
-    """AR(1) chains of unit variance in equilibrium, ρ(t) = φ^t, τ = (1 + φ)/(2(1 − φ))."""
+    """Draw AR(1) chains of unit variance in equilibrium, ρ(t) = φ^t, τ = (1 + φ)/(2(1 − φ))."""
     noise = rng.normal(size=shape)
     noise[:, 1:] *= math.sqrt(1.0 - phi**2)
     series = noise
@@ -38,13 +38,13 @@ def autoregressive(phi, shape, rng):
 
 
 def gaussian_weights(rng, size=400, width=1.2):
-    """Draws x from a normal q of this width and ln(p/q) for the standard normal p."""
+    """Draw x from a normal q of this width and ln(p/q) for the standard normal p."""
     x = width * rng.normal(size=size)
     return x, -0.5 * x**2 + 0.5 * (x / width) ** 2 + math.log(width)
 
 
 def assert_covers(estimates, exact):
-    """One-sigma intervals hold the exact value in 68 % of the cases, within 4 σ of a binomial."""
+    """Check that one-sigma intervals cover the exact value in 68 % of cases, within 4 σ."""
     hits = np.mean([abs(estimate.value - exact) < estimate.error for estimate in estimates])
     tolerance = 4.0 * math.sqrt(ONE_SIGMA * (1.0 - ONE_SIGMA) / len(estimates))
     assert abs(hits - ONE_SIGMA) < tolerance
@@ -213,7 +213,7 @@ def test_weights_and_values_must_match():
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_first", "num_second"), [(400, 400), (1500, 300)])
 def test_bennett_covers_the_exact_ratio(num_first, num_second):
-    """Two Gaussians, f_1 = exp(−x²/2) and f_2 = exp(−(x − 1)²/(2 · 2²)): ln(Z_1/Z_2) = −ln 2."""
+    """Sample two Gaussians, f_1 = exp(−x²/2) and f_2 = exp(−(x − 1)²/(2 · 2²)): ln(Z_1/Z_2) = −ln 2."""
     rng = np.random.default_rng(0)
 
     def log_ratio(x):

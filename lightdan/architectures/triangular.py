@@ -97,7 +97,7 @@ class TriangularLinear(nn.Module):
         stage: Number of the stage of each site `(N,)`, ascending.
         in_width: Number of units per site in x `(B, N × in_width)`.
         out_width: Number of units per site in y `(B, N × out_width)`.
-        strict: Whether the units of a site do not see those of the same site.
+        strict: Whether a site does not see its own units.
         bias: Whether there is b.
         scale: Standard deviation of the initial weights times √(number of inputs of the unit).
     """

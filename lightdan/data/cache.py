@@ -28,7 +28,7 @@ class CachedSimulation:
     a killed run leaves no damaged file.
 
     Args:
-        directory: Directory of the cache; created where it is missing.
+        directory: Directory of the cache; created if it is missing.
         name: First part of the file's name.
         key: Parameters of the simulation, JSON-serialisable.
     """
@@ -51,7 +51,7 @@ class CachedSimulation:
         *,
         in_memory: bool = True,
     ) -> Simulation:
-        """Return the simulation from the file, after running it where the file is missing or damaged.
+        """Return the simulation from the file, after running it if the file is missing or damaged.
 
         Args:
             simulate: Function that runs it and reports n more configurations to its argument.

@@ -1,1 +1,1 @@
-"""Symmetry groups, angles and orderings of lattices."""
+"""Shapes, geometry, symmetry groups, angles and orderings of lattices."""

@@ -1,10 +1,10 @@
-"""Shapes of rings and rectangles."""
+"""Shapes of chains and rectangles."""
 
 from collections.abc import Sequence
 
 
 def check_shape(shape: int | Sequence[int], name: str = "shape") -> tuple[int, ...]:
-    """Return the side lengths of a ring or a rectangle; one integer L means L × L.
+    """Return the side lengths of a chain or a rectangle; one integer L means L × L.
 
     Args:
         shape: Side length or side lengths.

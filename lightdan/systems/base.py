@@ -32,7 +32,8 @@ class System(LightningDataModule, KeepsArguments):
     """A physical system on a lattice, with configurations at one temperature or several.
 
     A subclass declares `lattice_shape`, `boundary`, `site_kind`, `levels` and `symmetries`, and
-    implements `simulate`. Where they are known it adds `energy`, `exact` and more `observables`.
+    implements `simulate`. If they are known, it adds `energy`, `exact` and more
+    `observables`.
 
     The configurations and their split are the attribute `data`, a `Samples` object.
 
@@ -115,7 +116,7 @@ class System(LightningDataModule, KeepsArguments):
         return 0.0
 
     def exact(self, temperature: float) -> Thermodynamics | None:
-        """Return the exact thermodynamics, or None where they are not known."""
+        """Return the exact thermodynamics, or None if they are not known."""
         return None
 
     def exact_values(self, temperature: float) -> dict[str, float]:
@@ -137,8 +138,8 @@ class System(LightningDataModule, KeepsArguments):
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
         """Return functions `(B, *lattice)` → `(B,)` by name.
 
-        By default these are the energy or action per site where it is known, and the magnetisation.
-        Angles have |m| = |Σ e^{iθ}|/N and, where there are plaquettes, the density of vortex pairs
+        By default these are the energy or action per site, if it is known, and the magnetisation.
+        Angles have |m| = |Σ e^{iθ}|/N and, if there are plaquettes, the density of vortex pairs
         Σ|v|/(2N). Reals also have φ².
 
         Args:
@@ -199,7 +200,7 @@ class System(LightningDataModule, KeepsArguments):
         return self.load()
 
     def load(self) -> Samples:
-        """Return the configurations and their split, simulated where they are not yet in the cache."""
+        """Return the configurations and their split, simulated unless they are in the cache."""
         runs = [self._cached(number) for number in range(len(self.temperatures))]
         parts = [run.configurations for run in runs]
         configurations: Tensor | Rows = JoinedRows(parts)
@@ -215,7 +216,7 @@ class System(LightningDataModule, KeepsArguments):
         )
 
     def _cached(self, number: int) -> Simulation:
-        """Return the simulation at one of the temperatures, run where it is not yet in the cache."""
+        """Return the simulation at one of the temperatures, run unless it is in the cache."""
         temperature = self.temperatures[number]
         name = type(self).__name__
         key = {

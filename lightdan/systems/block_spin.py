@@ -43,7 +43,7 @@ def majority(sums: Tensor, seed: int) -> Tensor:
 class BlockSpin(System):
     """Block spins S of another system: the sum, or majority, of the spins in each 2 × 2 plaquette.
 
-    S_IJ = Σ s over the plaquette at (dI, dJ), with stride d = 1 or 2
+        S_IJ = Σ s over the plaquette at (dI, dJ), with stride d = 1 or 2
 
     The configurations of the other system are blocked when they are read, and keep its split. With
     d = 1 the plaquettes overlap: a torus then has one per site, an open lattice one fewer along each
@@ -177,7 +177,7 @@ class BlockSpin(System):
     def action(
         self, configurations: Configurations, temperature: PerConfiguration | float
     ) -> PerConfiguration:
-        """Return −ln p(S) `(B,)`, where all configurations can be enumerated; Z = 1."""
+        """Return −ln p(S) `(B,)`, with Z = 1, if all configurations can be enumerated."""
         temperatures = torch.as_tensor(temperature).double().expand(len(configurations)).cpu().numpy()
         _, numbers, _ = self._enumerated
         index = np.array([numbers.get(code.tobytes(), -1) for code in self._code(configurations)])
@@ -188,7 +188,7 @@ class BlockSpin(System):
         return torch.as_tensor(action).to(configurations.device)
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Return the entropy as `nll` and ln Z = 0, where all configurations can be enumerated."""
+        """Return the entropy as `nll` and ln Z = 0, if all configurations can be enumerated."""
         if not self.has_action:
             return {}
         logs = self.log_probabilities(temperature)

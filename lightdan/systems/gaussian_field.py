@@ -17,7 +17,7 @@ from lightdan.types import Configurations, PerConfiguration
 class GaussianField(System):
     """Free scalar field φ on a periodic ring or rectangle, simulated and solved exactly.
 
-    S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ
+        S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ
 
     K has 2d + m² on its diagonal and −1 for each bond; its modes are K_k = m² + Σ_μ 2 (1 − cos k_μ).
     There is no temperature: T = 1 in formulas that have one. The Fourier transform draws independent

@@ -15,7 +15,7 @@ from lightdan.types import Configurations, PerConfiguration
 class Ising(System):
     """Ising model of spins s = ±1 on a periodic ring or rectangle.
 
-    H = −J Σ_<ij> s_i s_j − h Σ_i s_i
+        H = −J Σ_<ij> s_i s_j − h Σ_i s_i
 
     The configurations come from heat-bath sweeps and Wolff clusters. They are spaced so that the
     integrated autocorrelation times of E, |m| and m are below one configuration. Exact results at h = 0

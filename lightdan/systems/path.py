@@ -23,7 +23,7 @@ Potential = Callable[[Any], Any]
 class Path(System):
     """Path x_0, …, x_{N−1} of a quantum particle in imaginary time, closed by x_N = x_0.
 
-    S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)], a = β/N
+        S = Σ_i [(x_{i+1} − x_i)²/2a + a V(x_i)],    a = β/N
 
     Mass and ħ are 1. The partition function Z = (2πa)^{−N/2} ∫ dx e^{−S} tends to tr e^{−βH} as a → 0.
 
@@ -174,7 +174,7 @@ class Path(System):
 class DoubleWell(Path):
     """Path in a double well, which tunnels between the minima ±v by kinks.
 
-    V(x) = (λ/4)(x² − v²)²
+        V(x) = (λ/4)(x² − v²)²
 
     A kink is x = ±v tanh(μ(τ − τ_0)/√2) with μ = v√λ, and costs the action √(8/9) μ³/λ.
 

@@ -166,7 +166,7 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
     """Return the shape of a configuration, by default that of a row.
 
     Raises:
-        ValueError: the lattice has not one or two axes, or not as many sites as a row has values.
+        ValueError: the lattice has more than two axes, or the numbers of sites and values differ.
     """
     row = tuple(int(side) for side in array.shape[1:])
     if math.prod(row) == 1:

@@ -15,7 +15,7 @@ from lightdan.types import Configurations, PerConfiguration
 class ScalarField(System):
     """Scalar φ⁴ theory in the hopping form on a periodic ring or rectangle.
 
-    S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
+        S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
 
     With φ_c = √(2κ) φ it is the lattice form of ∫ [(∂φ_c)²/2 + m² φ_c²/2 + g φ_c⁴/4!], where
     m² = (1 − 2λ)/κ − 2d and g = 6λ/κ². At λ = 0 the field is free for κ < 1/(2d); λ → ∞ is the Ising

@@ -19,7 +19,7 @@ from lightdan.systems.kerr_images import KerrImages
 class SyntheticKerrImages(KerrImages):
     """Synthetic microscope images of periodic films in equilibrium at T.
 
-    H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³
+        H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³
 
     A spin is 4 × 4 pixels. The images are written to the cache as pages of one TIFF file, and read like
     any others.
@@ -88,6 +88,6 @@ class SyntheticKerrImages(KerrImages):
                 tiff.write(image, contiguous=True)
 
     def load(self) -> Samples:
-        """Return the patches of the images, which are written where they are missing."""
+        """Return the patches of the images, written first if they are missing."""
         self.prepare_data()
         return super().load()

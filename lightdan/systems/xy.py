@@ -18,7 +18,7 @@ from lightdan.types import Configurations, PerConfiguration
 class XY(System):
     """XY model of angles θ in [0, 2π) on a periodic ring or rectangle.
 
-    H = −J Σ_<ij> cos(θ_i − θ_j)
+        H = −J Σ_<ij> cos(θ_i − θ_j)
 
     The configurations come from over-relaxation, heat-bath sweeps and Wolff clusters. They are spaced so
     that the integrated autocorrelation times of E, |m|, helicity modulus and vortex pairs are below one
@@ -77,7 +77,7 @@ class XY(System):
     def helicity_modulus(self, configurations: Configurations, temperature: float) -> PerConfiguration:
         """Return the helicity modulus Υ averaged over the axes, in units of J `(B,)`.
 
-        Υ = J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N)
+            Υ = J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N)
 
         Its mean over the ensemble is the stiffness ∂²F/∂φ² against a twist φ per bond.
 
@@ -92,7 +92,7 @@ class XY(System):
         return torch.stack(directions).mean(0)
 
     def exact(self, temperature: float) -> Thermodynamics | None:
-        """Return the character expansion, or None where the lattice is too wide or frustrated."""
+        """Return the character expansion, or None if the lattice is too wide or frustrated."""
         try:
             return characters.thermodynamics(self.lattice_shape, temperature, self.coupling)
         except ValueError:

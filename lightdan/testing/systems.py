@@ -22,7 +22,7 @@ class SystemTests:
     compared with their enumeration.
 
     Example:
-        A file of tests for a system of your own::
+        A test file for your own system::
 
             class TestMine(SystemTests):
                 def make(self, **kwargs):

@@ -19,7 +19,7 @@ def test_action_is_that_of_the_kernel(shape):
 
 @pytest.mark.parametrize("shape", [(6,), (3, 4), (2, 2)], ids=str)
 def test_it_is_the_scalar_field_without_coupling(shape):
-    """In other units: φ = √(2κ) times that of the hopping form, m² = 1/κ − 2d."""
+    """Compare with the hopping form, whose field times √(2κ) is φ, with m² = 1/κ − 2d."""
     hopping = 0.15
     system = GaussianField(shape=shape, mass2=1 / hopping - 2 * len(shape))
     hopping_form = ScalarField(shape=shape, hopping=hopping, coupling=0.0)
