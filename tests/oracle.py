@@ -24,14 +24,14 @@ class Oracle(Architecture):
         self.weights = (-Ising(shape=self.lattice_shape).energy(self.states) / temperature).exp()
 
     def forward(self, configurations, temperature=None):
-        states, given = self.states.flatten(1), configurations.flatten(1).double()
+        states, values = self.states.flatten(1), configurations.flatten(1).double()
         logits = []
-        agree = torch.ones(len(given), len(states), dtype=torch.bool)
+        agree = torch.ones(len(values), len(states), dtype=torch.bool)
         for site in range(self.num_sites):
             up = states[:, site] > 0
             weights = agree * self.weights
             logits.append((weights[:, up].sum(1) / weights[:, ~up].sum(1)).log())
-            agree = agree & (states[:, site] == given[:, site, None])
+            agree = agree & (states[:, site] == values[:, site, None])
         return torch.stack(logits, 1)[..., None] + self.distortion + self.weight
 
 

@@ -54,6 +54,6 @@ def test_plugins_train_and_pass_their_tests(tmp_path):
     assert "failed:" not in result.stderr
     assert len([*tmp_path.rglob("hamiltonian.json")]) == 2
     assert [*tmp_path.rglob("overlap.png")]
-    found = [line for line in result.stdout.splitlines() if name in line]
-    listed = {word for line in found for word in re.findall(r"\w+", line)}
+    lines = [line for line in result.stdout.splitlines() if name in line]
+    listed = {word for line in lines for word in re.findall(r"\w+", line)}
     assert listed >= {"Coins", "Window", "Logistic", "Overlap"}

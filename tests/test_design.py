@@ -33,14 +33,14 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 def imported(path):
     """Return the modules that a file imports anywhere."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             full = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= full & set(MODULES) or {node.module}
+            modules |= full & set(MODULES) or {node.module}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            modules |= {alias.name for alias in node.names}
+    return modules
 
 
 IMPORTS = {name: imported(path) & set(MODULES) - {name} for name, path in MODULES.items()}
@@ -55,7 +55,7 @@ def test_nothing_is_imported_from_above(name):
     """Check that nothing imports the package's `__init__` either, which loads all names on demand."""
     assert "lightdan" not in IMPORTS[name]
     part = name.split(".")[1]
-    for other in {found.split(".")[1] for found in IMPORTS[name]}:
+    for other in {module.split(".")[1] for module in IMPORTS[name]}:
         assert FLOOR[other] <= FLOOR[part]
         assert {other, part} != {"systems", "architectures"}
 
@@ -64,7 +64,7 @@ def test_nothing_is_imported_from_above(name):
     "name", [name for name in MODULES if name.split(".")[1:2] in (["simulation"], ["images"])]
 )
 def test_simulation_and_images_know_neither_torch_nor_lightning(name):
-    roots = {found.partition(".")[0] for found in imported(MODULES[name])}
+    roots = {module.partition(".")[0] for module in imported(MODULES[name])}
     assert not roots & {"torch", "lightning"}
 
 

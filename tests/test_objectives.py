@@ -57,9 +57,9 @@ def test_reinforce_is_the_gradient_of_the_free_energy():
     exact = (log_prob.exp() * (Ising(shape=2).energy(STATES) / TEMPERATURE + log_prob)).sum()
     counts = 128 * log_prob.exp()
     torch.testing.assert_close(counts, counts.round())
-    drawn = STATES.repeat_interleave(counts.round().long(), 0)
-    assert len(drawn) == 128
-    loss = VariationalFreeEnergy().loss(problem(model, sample=lambda t: drawn), batch(drawn))
+    samples = STATES.repeat_interleave(counts.round().long(), 0)
+    assert len(samples) == 128
+    loss = VariationalFreeEnergy().loss(problem(model, sample=lambda t: samples), batch(samples))
     torch.testing.assert_close(loss, exact, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient(loss, model), gradient(exact, model), rtol=1e-12, atol=1e-12)
 
@@ -102,9 +102,9 @@ def test_annealing_starts_without_the_energy():
     model = randomize(MADE(lattice_shape=(2, 2), width=2))
     objective = VariationalFreeEnergy(annealing_steps=100)
     losses = [objective.loss(problem(model, step=step), batch(STATES)) for step in (0, 49, 99, 500)]
-    drawn = model.sample(len(STATES), seed=0)
-    energy = (Ising(shape=2).energy(drawn) / TEMPERATURE).mean()
-    entropy = model.log_prob(drawn).mean()
+    samples = model.sample(len(STATES), seed=0)
+    energy = (Ising(shape=2).energy(samples) / TEMPERATURE).mean()
+    entropy = model.log_prob(samples).mean()
     for loss, progress in zip(losses, (0.01, 0.5, 1, 1), strict=True):
         assert loss.item() == pytest.approx((progress * energy + entropy).item())
 

@@ -222,21 +222,21 @@ def test_bennett_covers_the_exact_ratio(num_first, num_second):
     hits, errors = 0, []
     for _ in range(300):
         first = log_ratio(rng.normal(size=num_first))
-        found = bennett(first, log_ratio(rng.normal(1, 2, size=num_second)))
-        hits += abs(found.value + math.log(2)) < found.error
-        errors.append((found.value + math.log(2)) / found.error)
+        ratio = bennett(first, log_ratio(rng.normal(1, 2, size=num_second)))
+        hits += abs(ratio.value + math.log(2)) < ratio.error
+        errors.append((ratio.value + math.log(2)) / ratio.error)
     assert 0.61 <= hits / 300 <= 0.75
     assert abs(np.mean(errors)) < 4 / 300**0.5
 
 
 def test_bennett_of_equal_shapes_is_exact():
-    found = bennett(np.full(5, 3.0), np.full(7, 3.0))
-    assert found == (pytest.approx(3.0, abs=1e-10), 0.0)
+    ratio = bennett(np.full(5, 3.0), np.full(7, 3.0))
+    assert ratio == (pytest.approx(3.0, abs=1e-10), 0.0)
     with pytest.raises(ValueError, match="finite"):
         bennett([0.0, np.nan], [0.0])
 
 
 def test_bennett_without_overlap_is_of_infinite_error():
     rng = np.random.default_rng(0)
-    found = bennett(rng.normal(5000, 1, 100), rng.normal(-5000, 1, 100))
-    assert found.error == math.inf
+    ratio = bennett(rng.normal(5000, 1, 100), rng.normal(-5000, 1, 100))
+    assert ratio.error == math.inf

@@ -120,12 +120,12 @@ def test_symmetrized_training_sees_one_random_image_whose_mean_bounds_the_likeli
     s = all_configurations((3, 3), (-1, 1))[37:38]
     images = [model.bare_log_prob(model.group.act(s, torch.tensor(g))).item() for g in range(8)]
     problem = model.problem(torch.Generator().manual_seed(0))
-    drawn = problem.log_prob_bound(s.expand(4000, 3, 3), torch.ones(4000).double()).detach()
+    log_probs = problem.log_prob_bound(s.expand(4000, 3, 3), torch.ones(4000).double()).detach()
     for image in images:
-        assert torch.isclose(drawn, torch.tensor(image).double()).any()
-    error = drawn.std().item() / len(drawn) ** 0.5
-    assert drawn.mean().item() == pytest.approx(sum(images) / 8, abs=5 * error)
-    assert drawn.mean() < model.log_prob(s)
+        assert torch.isclose(log_probs, torch.tensor(image).double()).any()
+    error = log_probs.std().item() / len(log_probs) ** 0.5
+    assert log_probs.mean().item() == pytest.approx(sum(images) / 8, abs=5 * error)
+    assert log_probs.mean() < model.log_prob(s)
 
 
 @every_architecture
@@ -162,21 +162,21 @@ def test_conditionals_add_up_to_the_log_probability_in_the_shape_of_the_lattice(
 def test_sampling_in_portions_gives_as_many_as_asked_for(cls):
     model = randomize(cls(lattice_shape=(2, 3)), scale=0.1)
     told = []
-    drawn = model.sample(25, seed=1, batch_size=10, progress=told.append)
+    samples = model.sample(25, seed=1, batch_size=10, progress=told.append)
     assert told == [10, 10, 5]
-    assert drawn.shape == (25, 2, 3)
-    assert not torch.equal(drawn, model.sample(25, seed=2, batch_size=10))
+    assert samples.shape == (25, 2, 3)
+    assert not torch.equal(samples, model.sample(25, seed=2, batch_size=10))
 
 
 def test_global_random_numbers_are_neither_used_nor_changed():
     model = randomize(MADE(lattice_shape=(2, 3)))
-    drawn = []
+    samples = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         state = torch.get_rng_state()
-        drawn.append(model.sample(20, seed=5))
+        samples.append(model.sample(20, seed=5))
         assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(*drawn)
+    assert torch.equal(*samples)
 
 
 @every_architecture

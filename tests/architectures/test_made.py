@@ -33,9 +33,9 @@ def test_blocks_of_the_running_product(length):
     # The chains are shorter than, as long as and longer than a block.
     model = randomize(MADE(lattice_shape=(length,), width=2, depth=3), scale=0.2)
     uniforms = torch.rand(20, length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    drawn = model.draw(uniforms)
+    samples = model.draw(uniforms)
     with torch.no_grad():
-        assert torch.equal(model.conditional.sample(model(drawn), uniforms), drawn)
+        assert torch.equal(model.conditional.sample(model(samples), uniforms), samples)
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}])

@@ -48,11 +48,11 @@ def test_global_rotations_and_reflections_change_nothing(cls, symmetrize):
 @ARCHITECTURES
 def test_samples_follow_the_density(cls):
     model = framed(cls, (2,))
-    drawn = model.sample(20_000, seed=1)
-    assert ((drawn >= 0) & (drawn < TWO_PI)).all()
-    assert stats.kstest(drawn[:, 0].numpy() / TWO_PI, "uniform").pvalue > 1e-4
+    samples = model.sample(20_000, seed=1)
+    assert ((samples >= 0) & (samples < TWO_PI)).all()
+    assert stats.kstest(samples[:, 0].numpy() / TWO_PI, "uniform").pvalue > 1e-4
     edges = TWO_PI * torch.arange(25, dtype=torch.float64) / 24
-    relative = (drawn[:, 1] - drawn[:, 0]).remainder(TWO_PI)
+    relative = (samples[:, 1] - samples[:, 0]).remainder(TWO_PI)
     counts = torch.histogram(relative, edges).hist
     fine = TWO_PI * (torch.arange(2400, dtype=torch.float64) + 0.5) / 2400
     with torch.no_grad():

@@ -156,19 +156,19 @@ def test_samples_lie_on_the_circle(conditional, dtype):
     """Check samples at all u, u = 0 and the last number below 1 among them; none rounds to 2π."""
     parameters = extreme(conditional, 1000).to(dtype)[:, None].expand(-1, 4, -1)
     edge = [0.0, torch.finfo(dtype).tiny, 0.5, 1 - torch.finfo(dtype).eps / 2]
-    drawn = conditional.sample(parameters, torch.tensor(edge, dtype=dtype).expand(1000, -1))
-    assert drawn.shape == (1000, 4)
-    assert drawn.dtype == dtype
-    assert ((drawn >= 0) & (drawn < 2 * math.pi)).all()
-    assert conditional.log_prob(drawn, parameters).isfinite().all()
+    samples = conditional.sample(parameters, torch.tensor(edge, dtype=dtype).expand(1000, -1))
+    assert samples.shape == (1000, 4)
+    assert samples.dtype == dtype
+    assert ((samples >= 0) & (samples < 2 * math.pi)).all()
+    assert conditional.log_prob(samples, parameters).isfinite().all()
 
 
 def test_rounding_does_not_reach_the_end_of_the_circle():
     conditional = VonMisesMixture(components=1)
     parameters = torch.tensor([0.0, 1e4, 0.0]).expand(2001, -1)
-    drawn = conditional.sample(parameters, 0.5 + torch.linspace(-1e-4, 1e-4, 2001))
-    assert (drawn < 2 * math.pi).all()
-    assert (drawn > 6).any()
+    samples = conditional.sample(parameters, 0.5 + torch.linspace(-1e-4, 1e-4, 2001))
+    assert (samples < 2 * math.pi).all()
+    assert (samples > 6).any()
 
 
 @every_conditional
@@ -245,12 +245,12 @@ def test_von_mises_against_scipy(kappa):
         expected = stats.vonmises.logpdf(theta.numpy(), kappa, loc=2) + math.log(TURN)
         np.testing.assert_allclose(log_prob, expected, rtol=1e-9, atol=1e-8)
         p = np.linspace(0.001, 0.999, 31)
-        drawn = conditional.sample(parameters.expand(31, -1), torch.tensor(p)).numpy()
+        samples = conditional.sample(parameters.expand(31, -1), torch.tensor(p)).numpy()
         # scipy uses a normal approximation from κ = 50.
         tolerance = 1e-8 if kappa < 50 else 1e-5
         expected = stats.vonmises.ppf(p, kappa, loc=2) % TURN
-        np.testing.assert_allclose(np.cos(drawn - expected), 1, atol=tolerance**2)
-        np.testing.assert_allclose(np.sin(drawn - expected), 0, atol=tolerance)
+        np.testing.assert_allclose(np.cos(samples - expected), 1, atol=tolerance**2)
+        np.testing.assert_allclose(np.sin(samples - expected), 0, atol=tolerance)
 
 
 def test_beta_against_scipy():
@@ -261,8 +261,8 @@ def test_beta_against_scipy():
         u = np.linspace(0.01, 0.99, 50)
         log_prob = conditional.log_prob(torch.tensor(TURN * u), parameters)
         np.testing.assert_allclose(log_prob, stats.beta.logpdf(u, a, b), rtol=1e-9, atol=1e-8)
-        drawn = conditional.sample(parameters, torch.tensor(u))
-        np.testing.assert_allclose(drawn, TURN * stats.beta.ppf(u, a, b), rtol=1e-9)
+        samples = conditional.sample(parameters, torch.tensor(u))
+        np.testing.assert_allclose(samples, TURN * stats.beta.ppf(u, a, b), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kappa", [0, 1e-6, 0.3, 1.2, 2, 5, 9.7, 10.5, 12, 30, 499, 501, 1e4, 1e7])

@@ -84,12 +84,12 @@ def test_samples_follow_the_density(conditional):
     p_values = []
     for parameters in extreme(conditional, sets, seed=1):
         uniforms = torch.rand(num, generator=generator, dtype=torch.float64)
-        drawn = conditional.sample(parameters.expand(num, -1), uniforms)
+        samples = conditional.sample(parameters.expand(num, -1), uniforms)
         ends = edges(conditional, parameters)
         panels = integral(conditional, parameters, ends[:-1], ends[1:])
-        index = (torch.searchsorted(ends, drawn, right=True) - 1).clamp(0, len(panels) - 1)
+        index = (torch.searchsorted(ends, samples, right=True) - 1).clamp(0, len(panels) - 1)
         before = torch.cat([torch.zeros(1), panels.cumsum(0)])[index]
-        cumulative = before + integral(conditional, parameters, ends[index], drawn)
+        cumulative = before + integral(conditional, parameters, ends[index], samples)
         p_values.append(stats.kstest(cumulative.numpy(), "uniform").pvalue)
     assert min(p_values) > 0.01 / sets
 
@@ -107,12 +107,12 @@ def test_gaussians_are_those_of_scipy():
 def test_extreme_uniform_numbers_give_finite_samples_and_gradients(conditional, dtype):
     parameters = extreme(conditional, 1000).to(dtype)[:, None].expand(-1, 4, -1).contiguous()
     edge = [0.0, torch.finfo(dtype).tiny, 0.5, 1 - torch.finfo(dtype).eps / 2]
-    drawn = conditional.sample(parameters, torch.tensor(edge, dtype=dtype).expand(1000, -1))
-    assert drawn.dtype == dtype
-    assert drawn.isfinite().all()
-    assert (drawn.abs() <= conditional.bound).all()
+    samples = conditional.sample(parameters, torch.tensor(edge, dtype=dtype).expand(1000, -1))
+    assert samples.dtype == dtype
+    assert samples.isfinite().all()
+    assert (samples.abs() <= conditional.bound).all()
     parameters.requires_grad_()
-    conditional.log_prob(drawn, parameters).sum().backward()
+    conditional.log_prob(samples, parameters).sum().backward()
     assert parameters.grad.isfinite().all()
 
 

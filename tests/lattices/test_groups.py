@@ -140,9 +140,9 @@ def test_all_elements_act_differently(order, names):
 
 def test_random_elements_are_uniform_and_of_their_seed():
     elements = group(("rotation", "reflection"), (4, 4))
-    drawn = elements.random_elements(8000, torch.Generator().manual_seed(0))
-    assert torch.equal(drawn, elements.random_elements(8000, torch.Generator().manual_seed(0)))
-    assert (drawn.bincount(minlength=8) - 1000).abs().max() < 5 * 1000**0.5
+    indices = elements.random_elements(8000, torch.Generator().manual_seed(0))
+    assert torch.equal(indices, elements.random_elements(8000, torch.Generator().manual_seed(0)))
+    assert (indices.bincount(minlength=8) - 1000).abs().max() < 5 * 1000**0.5
 
 
 def random_angles(num, shape, dtype=torch.float64):

@@ -199,8 +199,8 @@ def test_images_of_one_grey_and_few_textures_are_refused(tmp_path):
 
 
 def synthetic(tmp_path, **options):
-    given = {"film": (32, 40), "num_images": 12, "patch": 8, "cache_dir": str(tmp_path)} | options
-    system = SyntheticKerrImages(**given)
+    arguments = {"film": (32, 40), "num_images": 12, "patch": 8, "cache_dir": str(tmp_path)} | options
+    system = SyntheticKerrImages(**arguments)
     system.setup()
     return system
 

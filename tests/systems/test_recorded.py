@@ -143,9 +143,9 @@ def test_angles_about_zero_are_wrapped_with_a_note(recorded, values, capsys):
     assert system.symmetries[:2] == ("spin_rotation", "spin_reflection")
     assert "taken modulo 2π" in capsys.readouterr().out
     expected = np.mod(angles() - np.pi, 2 * np.pi)[system.data.indices["test"]]
-    found = system.data.rows("test", 1.0)
-    np.testing.assert_allclose(np.cos(found.numpy()), np.cos(expected), atol=1e-5)
-    assert ((found >= 0) & (found < 2 * np.pi)).all()
+    wrapped = system.data.rows("test", 1.0)
+    np.testing.assert_allclose(np.cos(wrapped.numpy()), np.cos(expected), atol=1e-5)
+    assert ((wrapped >= 0) & (wrapped < 2 * np.pi)).all()
 
 
 @pytest.mark.parametrize("scale", [0.4, -1.0, 2.0])
@@ -330,9 +330,9 @@ def run(path, folder, *more):
 def test_command_line(tmp_path):
     np.save(tmp_path / "spins.npy", random((0, 1), num=1000))
     assert run(tmp_path / "spins.npy", tmp_path, "--data.init_args.max_memory_gb=0") == 0
-    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("measurements/*.json")}
-    assert set(found) == {"hamiltonian", "symmetry", "observables"}
-    assert "nll" in json.dumps(found["hamiltonian"])
+    results = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("measurements/*.json")}
+    assert set(results) == {"hamiltonian", "symmetry", "observables"}
+    assert "nll" in json.dumps(results["hamiltonian"])
 
 
 def test_command_line_names_the_culprit(tmp_path, capsys):
