@@ -39,7 +39,7 @@ class SaveConfig(SaveConfigCallback):
             directory = run_directory(trainer)
             directory.mkdir(parents=True, exist_ok=True)
             with whole_file(directory / self.config_filename) as temporary:
-                self.parser.save(self.config, temporary, multifile=False)
+                self.parser.save(self.config, temporary, multifile=False, overwrite=True)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_hyperparams(self.config.as_dict())
