@@ -54,8 +54,8 @@ class KeepsArguments(ABC):
     constructor_arguments: dict[str, Any]
     """Arguments of the object's own class, defaults among them, with tuples in place of lists.
 
-    Lightning's `save_hyperparameters` would add those that a class passes on to its base by itself,
-    and leave out those that the command line links.
+    Lightning's `save_hyperparameters` would also store what a class sets for its base, and would miss
+    what the command line links.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class KeepsArguments(ABC):
 
 
 def keep_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Return the constructor, which first stores its arguments unless a subclass's has done so."""
+    """Wrap a constructor so that it stores its arguments, unless a subclass has stored its own."""
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)

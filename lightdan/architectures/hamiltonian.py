@@ -11,7 +11,7 @@ from lightdan.types import Configurations, PerConfiguration
 
 
 class LearnedHamiltonian(Distribution):
-    """H_θ(s, T) = −T ln p_θ(s), up to the constant −T ln Z."""
+    """H_θ(s, T) = −T ln p_θ(s), an estimate of the Hamiltonian plus the constant T ln Z."""
 
     def hamiltonian(
         self, configurations: Configurations, temperature: PerConfiguration | float

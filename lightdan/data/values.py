@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-TWO_PI = 2 * math.pi
+from lightdan.lattices.angles import TWO_PI
+
 MAX_LEVELS_AUTO = 16
 """Largest number of levels that are recognised."""
 MAX_LEVELS = 256

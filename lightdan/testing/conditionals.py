@@ -104,7 +104,8 @@ class ConditionalTests:
     def test_samples_follow_the_density(self, conditional: Conditional, site: Site) -> None:
         """Check the cumulative distribution of samples at 10,000 evenly spaced numbers, to 1e-3.
 
-        Inverse cumulative distributions pass, of the whole or of each component of a mixture.
+        Sampling by the inverse cumulative distribution passes, of the whole density or of each
+        component of a mixture.
         """
         even = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
         for parameters in self.parameters(conditional, SETS):
