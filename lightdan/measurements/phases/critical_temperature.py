@@ -113,11 +113,14 @@ class CriticalTemperature(Measurement):
         draws = np.random.default_rng(self.seed).multivariate_normal(
             np.zeros(len(even)), effective.covariance[np.ix_(even, even)], VARIATIONS
         )
+        # A rectangle has rotations by 180° only, which leave the couplings along its axes different.
+        is_square = len(set(ensemble.system.lattice_shape)) == 1
+        symmetries = [name for name in ensemble.system.symmetries if is_square or name != "rotation"]
         return Film(
             [replace(effective.operators[k], coupling=float(effective.couplings[k])) for k in even],
             draws,
             ensemble.temperature,
-            ensemble.system.symmetries,
+            symmetries,
             self.max_distance,
             self.seed,
         )
@@ -179,7 +182,7 @@ class Film:
         terms: Operators O_a with βJ_a as couplings.
         draws: Changes of the βJ_a by their errors `(draws, operators)`.
         temperature: Temperature T of the βJ_a.
-        symmetries: Symmetries of the system.
+        symmetries: Symmetries of the terms.
         max_distance: Largest distance of the pairs, in lattice spacings.
         seed: Random seed of the simulations.
     """

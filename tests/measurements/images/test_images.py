@@ -19,7 +19,6 @@ from lightdan import (
 from lightdan.interactions.fit import LocalFields, fit
 from lightdan.interactions.operators import sites_with_neighbours, uniform_operators
 from lightdan.measurements.ensemble import Ensemble, Samples
-from lightdan.measurements.phases import critical_temperature
 from lightdan.testing import all_configurations
 
 SHAPE, TEMPERATURE = (4, 4), 2.5
@@ -116,48 +115,6 @@ def test_domains_of_the_model_are_those_of_the_data(measured):
         reference = result.reference[name]
         assert abs(estimate.value - reference.value) < 4 * math.hypot(estimate.error, reference.error)
     assert result.arrays["model"].shape == (8, 4, 4)
-
-
-def effective(
-    couplings, errors, names=("field", "nearest_neighbour", "pair_1_1", "pair_2_0", "plaquette")
-):
-    """Stand-in for an `EffectiveHamiltonian`."""
-
-    class Known:
-        operators = uniform_operators((16, 16), "window", EVERY, 2.0)
-
-    Known.couplings, Known.covariance = np.array(couplings), np.diag(np.square(errors))
-    assert [o.name for o in Known.operators] == list(names)
-    return Known
-
-
-@pytest.mark.parametrize("own", [pytest.param(2.0, marks=pytest.mark.slow), 3.0])
-def test_critical_temperature_of_known_couplings(own, monkeypatch, measured):
-    """Find Onsager's temperature within the error, for couplings learned at any T."""
-    known = effective([0, 1 / own, 0, 0, 0], [0.01, 0.001, 0.0, 0.0, 0.0])
-    monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: known)
-    found = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(
-        Ensemble(measured.model, measured.system, own)
-    )
-    estimate = found.estimates["critical_temperature"]
-    assert abs(estimate.value - 2.269185) < 3 * estimate.error < 0.09
-    assert found.estimates["ratio"].value == pytest.approx(estimate.value / own)
-    assert found.arrays["binder_16"].shape == found.arrays["temperature"].shape
-
-
-@pytest.mark.slow
-def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch, measured):
-    known = effective([0, -0.4, 0, 0, 0], [0.001] * 5)
-    monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: known)
-    found = CriticalTemperature(size=8, num_ladders=8, num_steps=60).measure(measured)
-    assert "critical_temperature" not in found.estimates
-    assert "do not cross" in found.notes[0]
-    weak = effective([0, 0.02, 0, 0, 0], [1e-5] * 5)
-    monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: weak)
-    with pytest.raises(NotMeasurable, match="has no peak between"):
-        CriticalTemperature(size=8, num_ladders=32, num_steps=100).measure(measured)
-    with pytest.raises(ValueError, match="needs size > 2 max_distance"):
-        CriticalTemperature(size=4)
 
 
 def test_steps_of_an_image(tmp_path, measured):

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from lightdan import MADE, CriticalTemperature, Ising, NotMeasurable
+from lightdan.interactions.operators import uniform_operators
+from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.phases import critical_temperature
+
+
+def with_couplings(monkeypatch, shape, temperature, couplings, errors):
+    """Return an ensemble whose `Couplings` are these, instead of a fit."""
+
+    class Known:
+        operators = uniform_operators(shape, "window", ("rotation", "reflection"), 2.0)
+
+    Known.couplings = np.array([couplings.get(operator.name, 0.0) for operator in Known.operators])
+    assert couplings.keys() <= {operator.name for operator in Known.operators}
+    Known.covariance = np.diag([errors.get(operator.name, 0.0) ** 2 for operator in Known.operators])
+    monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: Known)
+    system = Ising(shape, temperature=temperature)
+    return Ensemble(MADE(lattice_shape=shape), system, temperature)
+
+
+@pytest.mark.parametrize("temperature", [pytest.param(2.0, marks=pytest.mark.slow), 3.0])
+def test_critical_temperature_of_known_couplings(temperature, monkeypatch):
+    """Find Onsager's temperature within the error, for couplings learned at any T."""
+    known = {"nearest_neighbour": 1 / temperature}
+    errors = {"field": 0.01, "nearest_neighbour": 0.001}
+    ensemble = with_couplings(monkeypatch, (16, 16), temperature, known, errors)
+    result = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(ensemble)
+    estimate = result.estimates["critical_temperature"]
+    assert abs(estimate.value - 2.269185) < 3 * estimate.error < 0.09
+    assert result.estimates["ratio"].value == pytest.approx(estimate.value / temperature)
+    assert result.arrays["binder_16"].shape == result.arrays["temperature"].shape
+
+
+def test_critical_temperature_of_a_rectangular_patch(monkeypatch):
+    """Couplings that differ along the axes keep their axes on the square lattices.
+
+    At T_C of the anisotropic model, sinh(2βJ_1) sinh(2βJ_2) = 1 (L. Onsager, Phys. Rev. 65, 117).
+    """
+    known = {"nearest_neighbour": 0.3, "pair_0_1": 0.6}
+    ensemble = with_couplings(monkeypatch, (6, 8), 1.0, known, dict.fromkeys(known, 0.001))
+    result = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(ensemble)
+    estimate = result.estimates["critical_temperature"]
+    assert estimate.error < 0.03
+    exact = brentq(lambda t: np.sinh(0.6 / t) * np.sinh(1.2 / t) - 1, 0.5, 2.0)
+    assert abs(estimate.value - exact) < 3 * estimate.error
+
+
+@pytest.mark.slow
+def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch):
+    known = {"nearest_neighbour": -0.4}
+    ensemble = with_couplings(monkeypatch, (16, 16), 2.5, known, {"nearest_neighbour": 0.001})
+    result = CriticalTemperature(size=8, num_ladders=8, num_steps=60).measure(ensemble)
+    assert "critical_temperature" not in result.estimates
+    assert "do not cross" in result.notes[0]
+
+
+@pytest.mark.slow
+def test_no_critical_temperature_without_a_peak(monkeypatch):
+    known = {"nearest_neighbour": 0.02}
+    ensemble = with_couplings(monkeypatch, (16, 16), 2.5, known, {"nearest_neighbour": 1e-5})
+    with pytest.raises(NotMeasurable, match="has no peak between"):
+        CriticalTemperature(size=8, num_ladders=32, num_steps=100).measure(ensemble)
+
+
+def test_critical_temperature_refuses_a_lattice_within_the_couplings():
+    with pytest.raises(ValueError, match="needs size > 2 max_distance"):
+        CriticalTemperature(size=4)
