@@ -25,6 +25,8 @@ ROUNDING = 1e-4
 """Margin of the range of the data, relative to its width, because H is rounded to single precision."""
 MAX_DISTANCE = 4.0
 """Largest distance of the pairs of the explicit Hamiltonian."""
+EXACT_NAMES = ("energy", "specific_heat")
+"""Estimates with exact values, which are in the table."""
 
 
 class PhaseStructure(Measurement):
@@ -66,7 +68,7 @@ class PhaseStructure(Measurement):
         ValueError: A T' is not positive or given twice, or there are fewer than 2 ladders or 5 steps.
 
     References:
-        N. Walker et al., arXiv:2007.01037.
+        arXiv:2007.01037.
     """
 
     name = "phase_structure"
@@ -183,17 +185,17 @@ class PhaseStructure(Measurement):
         result.arrays |= {name: np.array(column) for name, column in columns.items()}
         exact = [system.exact_values(t) if system.has_energy else {} for t in temperatures]
         reference: dict[str, float | Estimate] = {}
-        for name in ("energy", "specific_heat"):
-            if name in exact[0]:
+        for name in EXACT_NAMES:
+            if all(name in values for values in exact):
                 result.arrays[f"{name}_exact"] = np.array([values[name] for values in exact])
         for k, temperature in enumerate(temperatures):
             for name, column in columns.items():
                 title = f"{name}@{temperature:g}"
                 result.estimates[title] = column[k]
-                if f"{name}_exact" in result.arrays:
-                    reference[title] = exact[k][name]
-                if name not in ("energy", "specific_heat"):
+                if name not in EXACT_NAMES:
                     result.unlisted.add(title)
+                elif name in exact[k]:
+                    reference[title] = exact[k][name]
         result.reference = reference
 
     @staticmethod

@@ -6,6 +6,8 @@ from oracle import SHAPE, TEMPERATURE, oracle, within
 from lightdan import MADE, DoubleWell, Ising, NotMeasurable, PhaseStructure
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,20 @@ def test_phase_structure_goes_on_where_there_are_no_couplings(tmp_path):
     assert "nll_gain" not in result.estimates
     with pytest.raises(NotMeasurable, match="3 held-out configurations are too few"):
         PhaseStructure([1.8, 2.0], "couplings").measure(measured)
+
+
+def test_exact_values_may_be_missing_at_some_temperatures(system, monkeypatch):
+    """The exact solution of XY, for instance, needs a temperature that is not too low."""
+    monkeypatch.setattr(
+        system, "exact_values", lambda t: {} if t < 2 else {"energy": -1 / t, "free_energy": -2.0}
+    )
+    estimate = Estimate(-0.5, 0.1)
+    columns = {"energy": [estimate, estimate], "seen": [estimate, estimate]}
+    result = Result({})
+    PhaseStructure.add_columns(result, Ensemble(oracle(), system, 2.0), [1.5, 2.5], columns)
+    assert result.reference == {"energy@2.5": -0.4}
+    assert result.unlisted == {"seen@1.5", "seen@2.5"}
+    assert "energy_exact" not in result.arrays
 
 
 def test_phase_structure_needs_a_magnetisation(tmp_path):
