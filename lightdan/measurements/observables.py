@@ -11,7 +11,8 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, MODEL, bin_edges, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife, mean, weighted_mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import Bound, Estimate, jackknife, mean, weighted_mean
 
 
 class Observables(SampledMeasurement):
@@ -55,7 +56,8 @@ class Observables(SampledMeasurement):
         estimates["correlation_max_deviation"] = Estimate(
             float(deviation[worst]), float(np.hypot(*errors[:, worst]))
         )
-        reference = dict(summaries[1])
+        reference: dict[str, Reference] = {**summaries[1]}
+        reference["correlation_max_deviation"] = Bound(0.0, "≥")
         unlisted = {name for name in estimates if name.endswith(("_data", "_z"))}
         arrays = {"correlation": values, "correlation_error": errors}
         arrays |= {f"{name}_model": column for name, column in model.items()}

@@ -78,12 +78,13 @@ class Summary:
         self.notes.setdefault((name, text), []).append(label)
 
     def show(self, heading: str, directory: Path) -> None:
-        """Print the table, the notes and the directory of the files."""
+        """Print the table, the notes by measurement and the directory of the files."""
         console = table.terminal()
         if rows := table.worst(self.rows):
             console.print(table.estimates(rows, heading))
         labels = {row.label for row in self.rows if row.label}
-        for (name, text), at in self.notes.items():
+        names = list(dict.fromkeys(name for name, _ in self.notes))
+        for (name, text), at in sorted(self.notes.items(), key=lambda item: names.index(item[0][0])):
             title = name if labels <= {*at} else f"{name} at {', '.join(at)}"
             console.print(f"• {title}: {text}", markup=False, highlight=False)
         if self.rows:
@@ -191,7 +192,7 @@ class Report:
             console.print(block)
         heading = "Estimates"
         if len(self.system.temperatures) > 1:
-            heading += ", each at the temperature where it is furthest from its reference"
+            heading += " where furthest from their reference; those without one are in the files"
         self.summary.show(heading, self.directory)
 
 

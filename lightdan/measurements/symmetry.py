@@ -81,7 +81,7 @@ class Symmetry(Measurement):
                 estimates |= numbers
                 unlisted |= numbers.keys() if name in arguments else set()
         reference = dict.fromkeys(estimates, Bound(0.0, "≥"))
-        notes = [note_on_given(arguments, estimates)] if arguments else []
+        notes = notes_on_given(arguments, estimates) if arguments else []
         figure = self.figure(arrays, estimates)
         return Result(estimates, arrays, figure, reference, unlisted, notes)
 
@@ -148,22 +148,24 @@ def symmetry_arguments(model: Architecture) -> dict[str, str]:
     return arguments | ({"spin_rotation": "reference_frame"} if model.reference_frame else {})
 
 
-def note_on_given(arguments: Mapping[str, str], estimates: Mapping[str, Estimate]) -> str:
-    """Return a sentence on the symmetries that the model was given, with their largest effect on H_θ."""
+def notes_on_given(arguments: Mapping[str, str], estimates: Mapping[str, Estimate]) -> list[str]:
+    """Return sentences on the symmetries that the model was given: which, and their effect on H_θ."""
     names = [
         f"{', '.join(name for name in arguments if arguments[name] == argument)} ({argument})"
         for argument in dict.fromkeys(arguments.values())
     ]
+    notes = [f"Given to the model, so no test of the data: {', '.join(names)}."]
     largest = []
     for suffix, when in (("", ""), ("_bare", "before symmetrisation ")):
         rms = {name: estimates[name + suffix] for name in arguments if name + suffix in estimates}
         if rms:
             worst = max(rms, key=lambda name: rms[name].value)
             largest.append(f"{when}{rms[worst]} ({worst})")
-    text = f"Given to the model, so no test of the data: {', '.join(names)}."
-    if not largest:
-        return text
-    return f"{text} Largest rms change of H_θ over its standard deviation: {', '.join(largest)}."
+    if largest:
+        notes.append(
+            f"Largest rms change of H_θ under them, over its standard deviation: {', '.join(largest)}."
+        )
+    return notes
 
 
 def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:

@@ -49,7 +49,8 @@ class Row(NamedTuple):
         """Return value, reference and deviation as text."""
         reference = self.reference
         shown = f"{reference:.6g}" if isinstance(reference, int | float) else str(reference or "")
-        deviation = "" if self.deviation is None else f"{self.deviation:+.1f} σ"
+        # Adding zero turns −0.0 into 0.0.
+        deviation = "" if self.deviation is None else f"{round(self.deviation, 1) + 0.0:+.1f} σ"
         return str(self.estimate), shown, deviation
 
 

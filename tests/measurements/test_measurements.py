@@ -227,7 +227,7 @@ def test_symmetry_says_when_it_was_given(system):
     assert result.estimates["z2_bare"].value > 0.1
     assert "z2 (symmetrize)" in result.notes[0]
     assert "translation (augment)" in result.notes[0]
-    assert "before symmetrisation" in result.notes[0]
+    assert "before symmetrisation" in result.notes[1]
     assert {"z2", "z2_bare", "translation_spread"} <= result.unlisted
     assert "rotation" not in result.unlisted
 

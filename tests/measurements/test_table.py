@@ -33,6 +33,7 @@ def text(table):
         (None, 0.1, ("1.30(10)", "", "")),
         (1.0, math.inf, ("1.3 ± inf", "1", "")),
         (1.0, 0.0, ("1.3 ± 0", "1", "")),
+        (1.301, 0.1, ("1.30(10)", "1.301", "+0.0 σ")),
     ],
 )
 def test_a_bound_has_no_deviation(reference, error, cells):
@@ -81,4 +82,5 @@ def test_a_note_of_all_temperatures_is_printed_once(capsys):
     output = capsys.readouterr().out
     assert output.count("luck: skipped. There is none.") == 1
     assert "seen at T=1: only [T=1]" in output
+    assert output.index("T=2: only") < output.index("luck")
     assert "Numbers and figures: runs" in output

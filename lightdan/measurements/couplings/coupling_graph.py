@@ -85,7 +85,7 @@ class CouplingGraph(SampledMeasurement):
                 estimates[operator.name] = Estimate(*coupling)
                 estimates[f"{operator.name}_network"] = Estimate(*network)
         fields, products = (orders == 1).sum(), (orders > 2).sum()
-        notes = [f"Found {fields} fields, {bonds.sum()} bonds and {products} products of more spins."]
+        notes = [f"Terms found: {fields} of one spin, {bonds.sum()} of two and {products} of more."]
         if num_unexplained:
             notes.append(
                 f"H_θ explains {num_unexplained} of {system.num_sites} sites better than these terms do."
@@ -102,7 +102,7 @@ class CouplingGraph(SampledMeasurement):
         """Return the significant terms, and the number of sites that they leave unexplained.
 
         Raises:
-            NotMeasurable: no term is significant.
+            NotMeasurable: No term is significant.
         """
         corners = plaquettes(ensemble.system.lattice_shape, ensemble.system.boundary)
         search = TermSearch(all_configurations(ensemble), corners)

@@ -12,7 +12,8 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import Bound, Estimate, jackknife, mean
 
 
 class StructureFactor(SampledMeasurement):
@@ -53,13 +54,15 @@ class StructureFactor(SampledMeasurement):
             values, errors = np.array([mean(column) for column in s.T]).T
             arrays |= {"k": k, source: values, f"{source}_error": errors}
             of_each.append(numbers)
-        estimates, reference = of_each
+        estimates = of_each[0]
+        reference: dict[str, Reference] = {**of_each[1]}
         worst = int(np.abs(arrays["model"] - arrays["data"]).argmax())
         error = math.hypot(arrays["model_error"][worst], arrays["data_error"][worst])
         highest = arrays["data"].max()
         estimates["structure_factor_max_deviation"] = Estimate(
             float(abs(arrays["model"] - arrays["data"])[worst] / highest), float(error / highest)
         )
+        reference["structure_factor_max_deviation"] = Bound(0.0, "≥")
         return Result(estimates, arrays, self.figure(arrays), reference)
 
     @staticmethod

@@ -51,7 +51,7 @@ def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):
     within(result.estimates["product_0_2_7_9"], 0.6)
     assert result.estimates["product_0_2_7_9_network"].value == pytest.approx(0.6, abs=0.01)
     within(result.estimates["rms_bond"], 0.5)
-    assert "24 bonds and 1 products" in result.notes[0]
+    assert "24 of two and 1 of more" in result.notes[0]
 
 
 def test_the_graph_of_noise_and_of_angles(tmp_path):
