@@ -145,11 +145,16 @@ class CriticalTemperature(Measurement):
 
     @staticmethod
     def add_crossing(result: Result, pair: Sequence[Ladders], temperature: float) -> None:
-        """Add T_C and T_C/T, or a note that the cumulants do not cross."""
+        """Add T_C and T_C/T, or a note that there is no crossing or no error of it."""
         (critical,) = with_errors(crossing, *pair, bias_corrected=False)
         if math.isfinite(critical.error):
             ratio = Estimate(critical.value / temperature, critical.error / temperature)
             result.estimates |= {"critical_temperature": critical, "ratio": ratio}
+        elif math.isfinite(critical.value):
+            result.notes.append(
+                f"The Binder cumulants of the two lattices cross at {critical.value:.3g}, but not for "
+                "all couplings within their errors, so T_C has no error and is left out: use more data."
+            )
         else:
             result.notes.append(
                 "The Binder cumulants of the two lattices do not cross near the peak of the specific "

@@ -1,5 +1,6 @@
 """Thermodynamics of a network with temperature as input, and the transition without labels."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,6 +84,7 @@ class FreeEnergy(SampledMeasurement):
                 for name, value in exact_values(ensemble, temperature).items():
                     exact.setdefault(name, []).append(value)
                 advance(1)
+        exact = {k: values for k, values in exact.items() if len(values) == len(temperatures)}
         arrays = {"temperature": temperatures} | {k: np.array(v) for k, v in curves.items()}
         arrays |= {f"{name}_exact": np.array(values) for name, values in exact.items()}
         rng = np.random.default_rng(self.seed)
@@ -93,6 +95,13 @@ class FreeEnergy(SampledMeasurement):
         reference: dict[str, Reference] = {}
         if "energy" in arrays:
             estimates["specific_heat_peak"] = peak(temperatures, arrays["energy"], 1, rng)
+        at_end = [name for name, estimate in estimates.items() if math.isinf(estimate.error)]
+        notes = []
+        if at_end:
+            notes.append(
+                f"The curves of {', '.join(at_end)} are largest at an end of the temperatures, so "
+                "they show no peak: train at more temperatures."
+            )
         if exact:
             heat = np.stack([exact["specific_heat"], np.zeros(len(temperatures))], 1)
             reference |= dict.fromkeys(estimates, peak(temperatures, heat, 0, rng).value)
@@ -102,7 +111,7 @@ class FreeEnergy(SampledMeasurement):
                 float(deviation[worst]), float(arrays["free_energy"][worst, 1])
             )
             reference["free_energy_max_deviation"] = Bound(0.0, "≥")
-        return Result(estimates, arrays, self.figure(arrays, trained), reference)
+        return Result(estimates, arrays, self.figure(arrays, trained), reference, notes=notes)
 
     def at(self, ensemble: Ensemble, temperature: float) -> dict[str, Estimate]:
         """Estimate F, E, S and C at any temperature.

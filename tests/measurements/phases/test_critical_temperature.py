@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -6,6 +8,8 @@ from lightdan import MADE, CriticalTemperature, Ising, NotMeasurable
 from lightdan.interactions.operators import uniform_operators
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import critical_temperature
+from lightdan.measurements.report import Result
+from lightdan.statistics import Estimate
 
 
 def with_couplings(monkeypatch, shape, temperature, couplings, errors):
@@ -56,6 +60,17 @@ def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch):
     result = CriticalTemperature(size=8, num_ladders=8, num_steps=60).measure(ensemble)
     assert "critical_temperature" not in result.estimates
     assert "do not cross" in result.notes[0]
+
+
+def test_no_critical_temperature_without_an_error(monkeypatch):
+    """A crossing that some couplings within their errors do not have is told apart from none."""
+    monkeypatch.setattr(
+        critical_temperature, "with_errors", lambda *args, **kwargs: [Estimate(1.96, math.inf)]
+    )
+    result = Result({})
+    CriticalTemperature.add_crossing(result, [], 2.0)
+    assert not result.estimates
+    assert "cross at 1.96, but not for all couplings" in result.notes[0]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from lightdan import MADE, FreeEnergy, Ising, NotMeasurable
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import free_energy
 from lightdan.measurements.phases.free_energy import peak
+from lightdan.statistics import Estimate
 from lightdan.testing import all_configurations
 
 SHAPE = (3, 4)
@@ -74,6 +75,15 @@ def test_energy_is_the_derivative_of_the_free_energy_of_a_wrong_network(tmp_path
     within(result.estimates["free_energy"], reduced(0.4)[0] * 2.5 / 12)
     within(result.estimates["energy"], (up - down) / 2e-4 / 12)
     within(result.estimates["specific_heat"], -0.4 * (s_up - s_down) / 2e-4 / 12)
+
+
+def test_survey_without_a_peak_and_without_some_exact_values(tmp_path, monkeypatch):
+    every = ensembles(boltzmann(), tmp_path)
+    monkeypatch.setattr(free_energy, "peak", lambda *args: Estimate(1.5, np.inf))
+    monkeypatch.setattr(free_energy, "exact_values", lambda _, t: {} if t < 2 else {"free_energy": -2.0})
+    result = FreeEnergy(num_samples=10, num_temperatures=6).survey(every)
+    assert "transition, fisher_transition, specific_heat_peak are largest at an end" in result.notes[0]
+    assert not result.reference
 
 
 @pytest.mark.slow
