@@ -165,7 +165,7 @@ def fit(
             over all sites.
 
     Raises:
-        Undetermined: the data leave a coupling undetermined.
+        Undetermined: The data leave a coupling undetermined.
 
     References:
         J. Besag, The Statistician 24, 179 (1975).

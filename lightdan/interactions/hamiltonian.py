@@ -124,7 +124,7 @@ class SpinHamiltonian:
         """Read a file with the content of `to_json`.
 
         Raises:
-            ValueError: the file is damaged, of another format, or names sites beyond the lattice.
+            ValueError: The file is damaged, of another format, or names sites beyond the lattice.
         """
         try:
             content = json.loads(Path(path).read_text())
@@ -159,7 +159,7 @@ def edwards_anderson(
         seed: Random seed of the couplings.
 
     Raises:
-        ValueError: a side is shorter than 3, or the distribution is unknown.
+        ValueError: A side is shorter than 3, or the distribution is unknown.
 
     References:
         S. Edwards and P. Anderson, J. Phys. F 5, 965 (1975).
@@ -215,7 +215,7 @@ def _checked_sites(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np
     """Return the terms of an operator.
 
     Raises:
-        ValueError: the sites are not terms of one order, are beyond the lattice, or repeat in a term.
+        ValueError: The sites are not terms of one order, are beyond the lattice, or repeat in a term.
     """
     if sites.ndim != 2 or not sites.size or sites.dtype.kind != "i":
         raise ValueError(f"the sites of {name} are not a list of terms of equal length")
@@ -231,7 +231,7 @@ def _finite(name: str, value: Any) -> float:
     """Return a number from a file.
 
     Raises:
-        ValueError: it is not finite.
+        ValueError: The value is not finite.
     """
     if not math.isfinite(float(value)):
         raise ValueError(f"{name} is not a finite number")

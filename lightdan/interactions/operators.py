@@ -100,7 +100,7 @@ def sites_with_neighbours(
         operators: Translation-invariant operators.
 
     Raises:
-        ValueError: no site has all its neighbours in the window.
+        ValueError: No site has all its neighbours in the window.
     """
     places = coordinates(shape)
     if boundary != "window":

@@ -72,7 +72,7 @@ class EffectiveHamiltonian:
         sites: Sites whose conditionals are fitted; all by default.
 
     Raises:
-        NotMeasurable: there are fewer held-out configurations than couplings at a site.
+        NotMeasurable: There are fewer held-out configurations than couplings at a site.
     """
 
     ensemble: Ensemble
@@ -110,7 +110,7 @@ class EffectiveHamiltonian:
         """The four fits and their combination.
 
         Raises:
-            Undetermined: the data leave a coupling undetermined.
+            Undetermined: The data leave a coupling undetermined.
         """
         network = fit(self.fields, self.samples, torch.sigmoid(self.logits))
         held_out_logits = local_logits(self.ensemble, self.held_out, self.fields.sites)
@@ -190,7 +190,7 @@ def uniform_hamiltonian(
         seed: Random seed of the samples.
 
     Raises:
-        NotMeasurable: the sites are not spins, or there are too few configurations or sites.
+        NotMeasurable: The sites are not spins, or there are too few configurations or sites.
     """
     require_spins(ensemble)
     system = ensemble.system

@@ -47,7 +47,7 @@ def predict_action(
         output: Directory of the results.
 
     Raises:
-        ValueError: an argument is wrong, or the models do not fit together.
+        ValueError: An argument is wrong, or the models do not fit together.
     """
     if trajectories < 2:
         raise ValueError(f"--trajectories must be at least 2, not {trajectories}.")
