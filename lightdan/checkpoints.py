@@ -17,7 +17,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Read tensors and plain data from a checkpoint file; nothing is unpickled.
 
     Raises:
-        ValueError: the file is missing or damaged, or contains objects.
+        ValueError: The file is missing or damaged, or contains objects.
     """
     try:
         with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def load(path: str | Path) -> Architecture:
         path: Path of the checkpoint, such as ``<run>/checkpoints/best.ckpt``.
 
     Raises:
-        ValueError: the file is missing, damaged or of another format, or its architecture is unknown.
+        ValueError: The file is missing, damaged or of another format, or its architecture is unknown.
 
     Example:
         >>> model = load("runs/ising-made/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -81,7 +81,7 @@ def start_from(model: Architecture, path: str | Path) -> None:
         path: Path of the checkpoint.
 
     Raises:
-        ValueError: the checkpoint cannot be read, or differs in architecture or in an option on which
+        ValueError: The checkpoint cannot be read, or differs in architecture or in an option on which
             the weights depend.
     """
     source, name = load(path), type(model).__name__

@@ -68,7 +68,7 @@ class MaximumLikelihood(Objective):
         prior_width: Width b of the prior, in units of the weights.
 
     Raises:
-        ValueError: there is no such prior, or the width is not positive.
+        ValueError: There is no such prior, or the width is not positive.
     """
 
     def __init__(

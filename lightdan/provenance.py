@@ -24,7 +24,7 @@ def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return the origin of a checkpoint.
 
     Raises:
-        ValueError: it is not a checkpoint of lightdan, or it has another format.
+        ValueError: The file is not a checkpoint of lightdan, or has another format.
     """
     origin = checkpoint.get("lightdan")
     if not isinstance(origin, dict):

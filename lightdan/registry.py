@@ -71,7 +71,7 @@ def find(base: type[T], name: str) -> type[T]:
     """Return the subclass of ``base`` with a short class name or a dotted path.
 
     Raises:
-        ValueError: there is no class of that name; the message lists the known ones.
+        ValueError: There is no class of that name; the message lists the known ones.
     """
     classes = known(base)
     if name in classes:

@@ -44,7 +44,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             reference_frame, temperature_input, ordering.
 
     Raises:
-        ValueError: the conditional does not fit the sites, the system does not declare an operation,
+        ValueError: The conditional does not fit the sites, the system does not declare an operation,
             a group is continuous, a reference frame is set without angles, or the order is unknown.
     """
 
@@ -89,7 +89,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """Check the sizes of a network, given by the names of its arguments.
 
         Raises:
-            ValueError: a size is below 1.
+            ValueError: A size is below 1.
         """
         for name, size in sizes.items():
             if size < 1:
@@ -99,7 +99,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """Return the numbers of rows and columns of a plane; a chain is one row.
 
         Raises:
-            ValueError: the lattice has more than two axes.
+            ValueError: The lattice has more than two axes.
         """
         if len(self.lattice_shape) > 2:
             raise ValueError(
@@ -115,7 +115,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """Take the units of the field and of the temperature from the training data.
 
         Raises:
-            ValueError: there are several temperatures and no temperature input, the objective needs an
+            ValueError: There are several temperatures and no temperature input, the objective needs an
                 unknown energy, or the field exceeds the bound of the conditional.
         """
         system = getattr(self.trainer, "datamodule", None)
@@ -238,7 +238,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """Check that the checkpoint is of this architecture with these arguments.
 
         Raises:
-            ValueError: it is not a checkpoint of lightdan, or of another format, architecture or
+            ValueError: The checkpoint is of another package, format or architecture, or has other
                 arguments.
         """
         origin = check_checkpoint(checkpoint)

@@ -41,7 +41,7 @@ class Distribution(LightningModule, ABC):
             ``checkerboard``, or a list of all raster indices.
 
     Raises:
-        ValueError: the conditional does not fit the sites, the system does not declare an operation,
+        ValueError: The conditional does not fit the sites, the system does not declare an operation,
             a group is continuous, a reference frame is set without angles, or the order is unknown.
     """
 
@@ -100,7 +100,7 @@ class Distribution(LightningModule, ABC):
         """Check the operations that an option names.
 
         Raises:
-            ValueError: an operation is not a symmetry of the system.
+            ValueError: An operation is not a symmetry of the system.
         """
         if unknown := sorted(set(names) - set(self.symmetries)):
             raise ValueError(
@@ -156,7 +156,7 @@ class Distribution(LightningModule, ABC):
         With temperature input they are f and f/T, because couplings grow as 1/T at high temperature.
 
         Raises:
-            ValueError: the network has temperature input and no temperature is passed.
+            ValueError: The network has temperature input and no temperature is passed.
         """
         if self.site_kind == "real":
             values = (values - self.location) / self.scale

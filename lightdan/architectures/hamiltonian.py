@@ -69,7 +69,7 @@ class LearnedHamiltonian(Distribution):
             sites: Raster indices of the sites; by default all.
 
         Raises:
-            ValueError: the sites are continuous.
+            ValueError: The sites are continuous.
         """
         if not self.levels:
             raise ValueError(

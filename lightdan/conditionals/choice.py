@@ -23,7 +23,7 @@ def conditional_from(spec: Mapping[str, Any]) -> Conditional:
     """Return the conditional whose `Conditional.spec` this is.
 
     Raises:
-        ValueError: there is no such class.
+        ValueError: There is no such class.
     """
     cls = registry.find(Conditional, spec["class_path"])
     return cls(**spec.get("init_args", {}))
@@ -40,7 +40,7 @@ def conditional_for(
         conditional: Conditional, or its `Conditional.spec`; by default that of `DEFAULTS`.
 
     Raises:
-        ValueError: the conditional does not fit the kind of site, or there is no default.
+        ValueError: The conditional does not fit the kind of site, or there is no default.
     """
     if isinstance(conditional, Mapping):
         conditional = conditional_from(conditional)

@@ -60,7 +60,7 @@ class CachedSimulation:
             in_memory: Whether to read all configurations now; otherwise they are `Rows` on disk.
 
         Raises:
-            ValueError: the directory cannot be written or the disk is full.
+            ValueError: The directory cannot be written or the disk is full.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

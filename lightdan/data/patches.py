@@ -38,7 +38,7 @@ def split_by_image(
         seed: Random seed.
 
     Raises:
-        ValueError: there are too few textures.
+        ValueError: There are too few textures.
     """
     names = np.unique(textures)
     counts = [max(1, round(fraction * len(names))) for fraction in fractions[1:]]
@@ -61,7 +61,7 @@ def split_by_space(area: Area, fractions: Sequence[float], patch: tuple[int, ...
         patch: Shape of a patch, which every strip must hold.
 
     Raises:
-        ValueError: the images are too small.
+        ValueError: The images are too small.
     """
     sides = area.valid.shape
     axis = int(sides[1] >= sides[0])

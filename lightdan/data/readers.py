@@ -30,7 +30,7 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
         dataset: Name of the array in a file with several.
 
     Raises:
-        ValueError: the file does not exist or does not hold exactly one such array; the message names
+        ValueError: The file does not exist or does not hold exactly one such array; the message names
             the file, the place and the remedy.
     """
     file = Path(path).expanduser()
@@ -59,7 +59,7 @@ def _read(path: Path, function: Callable[[], T]) -> T:
     """Return the function's result.
 
     Raises:
-        ValueError: the file is damaged or holds pickled objects.
+        ValueError: The file is damaged or holds pickled objects.
     """
     # A library may raise any exception for damaged bytes. The ValueError is raised after the handler,
     # because the command line would show the library's exception if it were the context.

@@ -56,7 +56,7 @@ class Samples:
             seed: Random seed for the split.
 
         Raises:
-            ValueError: a fraction is out of its range, or a split would be empty.
+            ValueError: A fraction is out of its range, or a split would be empty.
         """
         parts = [
             split_rows(length, fractions, block=_block(length, tau), seed=derive_seed(seed, number))

@@ -39,7 +39,7 @@ def split_rows(
         Ascending row numbers for training, validation and test.
 
     Raises:
-        ValueError: the fractions are out of range, or a split would be empty.
+        ValueError: The fractions are out of range, or a split would be empty.
     """
     check_splits(fractions)
     num_blocks = math.ceil(num / block)

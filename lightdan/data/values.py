@@ -50,7 +50,7 @@ class ValueSummary:
             chunk: Values of consecutive rows.
 
         Raises:
-            ValueError: a value is not finite.
+            ValueError: A value is not finite.
         """
         if chunk.dtype.kind == "b":
             chunk = chunk.view(np.uint8)

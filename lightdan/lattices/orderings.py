@@ -132,7 +132,7 @@ def ordering(order: str | Sequence[int], shape: Sequence[int]) -> Ordering:
     """Return the order with this name or with these raster indices.
 
     Raises:
-        ValueError: there is no such order, or the indices are not a permutation of the sites.
+        ValueError: There is no such order, or the indices are not a permutation of the sites.
     """
     if isinstance(order, str):
         if order not in ORDERINGS:

@@ -11,7 +11,7 @@ def check_shape(shape: int | Sequence[int], name: str = "shape") -> tuple[int, .
         name: Name of the shape in the error message.
 
     Raises:
-        ValueError: there are not one or two side lengths, or one is not positive.
+        ValueError: There are not one or two side lengths, or one is not positive.
     """
     sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
     if len(sides) not in (1, 2) or min(sides) < 1:

@@ -48,7 +48,7 @@ class System(LightningDataModule, KeepsArguments):
             site. Larger data stay on disk and are read batch by batch.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: An argument is out of its range.
     """
 
     boundary: str = "periodic"

@@ -60,7 +60,7 @@ class BlockSpin(System):
         batch_size: Number of configurations in a training batch, over all devices together.
 
     Raises:
-        ValueError: the system is of another kind, or the blocks do not divide the lattice.
+        ValueError: The system is of another kind, or the blocks do not divide the lattice.
     """
 
     def __init__(

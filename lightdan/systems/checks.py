@@ -8,7 +8,7 @@ def check_temperatures(temperature: float | Sequence[float]) -> list[float]:
     """Return the temperatures as a list of positive numbers.
 
     Raises:
-        ValueError: there is none, one occurs twice, or one is not a positive finite number.
+        ValueError: There is none, one occurs twice, or one is not a positive finite number.
     """
     values = [temperature] if isinstance(temperature, (int, float)) else temperature
     temperatures = [float(value) for value in values]
@@ -23,7 +23,7 @@ def check_positive(name: str, value: int) -> int:
     """Return an integer of at least 1.
 
     Raises:
-        ValueError: it is less.
+        ValueError: The value is below 1.
     """
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}.")

@@ -61,7 +61,7 @@ class KerrImages(System):
         kwargs: Further arguments of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
     Raises:
-        ValueError: there are no images, they cannot be read, differ in size or kind, or no patch is
+        ValueError: There are no images, they cannot be read, differ in size or kind, or no patch is
             left.
     """
 
@@ -169,7 +169,7 @@ class KerrImages(System):
         """Return the patches of each split `(patches, rows, columns)`, cut from `textures`.
 
         Raises:
-            ValueError: the images are too small or too few, or no patch is free of masked sites.
+            ValueError: The images are too small or too few, or no patch is free of masked sites.
         """
         rows, columns = self.lattice_shape
         height, width = self.textures.shape[1:]

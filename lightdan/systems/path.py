@@ -252,7 +252,7 @@ def polynomial(coefficients: Sequence[float]) -> Potential:
     """Return V(x) = Σ_k c_k x^k as a function of numbers and arrays, by Horner's rule.
 
     Raises:
-        ValueError: there is no coefficient, or one is not finite.
+        ValueError: There is no coefficient, or one is not finite.
     """
     constants = tuple(float(c) for c in coefficients)
     if not constants or not all(map(math.isfinite, constants)):

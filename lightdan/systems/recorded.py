@@ -39,7 +39,7 @@ class Recorded(System):
             max_memory_gb (.npz, .csv and .txt files are read whole in any case).
 
     Raises:
-        ValueError: the file cannot be read, or its values are not configurations of the kind; the
+        ValueError: The file cannot be read, or its values are not configurations of the kind; the
             message names the file, the first bad row and value, and the remedy.
     """
 
@@ -142,7 +142,7 @@ def _num_rows(path: str, array: Rows, num: int | None) -> int:
     """Return the number of rows to take; None takes all.
 
     Raises:
-        ValueError: the array has no rows, or fewer than `num`.
+        ValueError: The array has no rows, or fewer than `num`.
     """
     if len(array.shape) < 2:
         raise ValueError(
@@ -166,7 +166,7 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
     """Return the shape of a configuration, by default that of a row.
 
     Raises:
-        ValueError: the lattice has more than two axes, or the numbers of sites and values differ.
+        ValueError: The lattice has more than two axes, or the numbers of sites and values differ.
     """
     row = tuple(int(side) for side in array.shape[1:])
     if math.prod(row) == 1:

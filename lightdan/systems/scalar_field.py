@@ -30,7 +30,7 @@ class ScalarField(System):
             max_memory_gb.
 
     Raises:
-        ValueError: the action is unbounded below.
+        ValueError: The action is unbounded below.
 
     References:
         I. Montvay and G. Münster, Quantum Fields on a Lattice (1994), section 2.
