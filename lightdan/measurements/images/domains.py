@@ -33,7 +33,7 @@ class Domains(SampledMeasurement):
         if system.site_kind not in ("spin", "level") or len(system.lattice_shape) != 2:
             raise NotMeasurable("Domains need spins or levels on a two-dimensional lattice.")
         samples = ensemble.samples(self.num_samples, self.seed).configurations
-        of_each = []
+        by_source = []
         rows = [x[: self.num_samples].cpu().numpy() for x in (samples, ensemble.configurations)]
         for configurations in rows:
             number, walls = texture.domains(configurations)
@@ -43,12 +43,12 @@ class Domains(SampledMeasurement):
                 "wall_length": mean(walls),
                 "area_fraction": mean(top.mean((1, 2))),
             }
-            of_each.append(estimates)
+            by_source.append(estimates)
         shown = {
             name: x[:: max(1, len(x) // SHOWN)][:SHOWN]
             for name, x in zip(("model", "data"), rows, strict=True)
         }
-        return Result(of_each[0], shown, self.figure(shown, system.levels), of_each[1])
+        return Result(by_source[0], shown, self.figure(shown, system.levels), by_source[1])
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], levels: tuple[int, ...]) -> Figure:

@@ -48,14 +48,14 @@ class StructureFactor(SampledMeasurement):
             )
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         arrays: dict[str, np.ndarray] = {}
-        of_each = []
+        by_source = []
         for source, configurations in (("model", samples), ("data", ensemble.configurations)):
             k, s, numbers = self.numbers(configurations[: self.num_samples])
             values, errors = np.array([mean(column) for column in s.T]).T
             arrays |= {"k": k, source: values, f"{source}_error": errors}
-            of_each.append(numbers)
-        estimates = of_each[0]
-        reference: dict[str, Reference] = {**of_each[1]}
+            by_source.append(numbers)
+        estimates = by_source[0]
+        reference: dict[str, Reference] = {**by_source[1]}
         worst = int(np.abs(arrays["model"] - arrays["data"]).argmax())
         error = math.hypot(arrays["model_error"][worst], arrays["data_error"][worst])
         highest = arrays["data"].max()
