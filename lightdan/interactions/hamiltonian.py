@@ -193,7 +193,7 @@ def _operator(entry: dict[str, Any], shape: tuple[int, ...]) -> Operator:
     """Return the operator that an entry of a file describes.
 
     Raises:
-        KeyError, TypeError, ValueError: the entry is damaged.
+        KeyError, TypeError, ValueError: The entry is damaged.
     """
     name = str(entry["name"])
     sites = _checked_sites(name, np.array(entry["sites"]), math.prod(shape))

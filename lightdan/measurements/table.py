@@ -99,11 +99,16 @@ def worst(rows: Iterable[Row]) -> list[Row]:
 
 
 def estimates(rows: Sequence[Row], heading: str) -> Table:
-    """Return the table of estimates, a section for each measurement."""
+    """Return the table of estimates, a section for each measurement.
+
+    On a narrow terminal the names are folded, so that numbers are never cut off.
+    """
     table = Table(title=heading, title_justify="left")
     labelled = any(row.label for row in rows)
-    for column in ("measurement", "estimate", *(["worst at"] if labelled else [])):
-        table.add_column(column, no_wrap=True)
+    for column in ("measurement", "estimate"):
+        table.add_column(column, overflow="fold", min_width=len(column))
+    if labelled:
+        table.add_column("worst at", no_wrap=True)
     for column in ("value", "reference", "deviation"):
         table.add_column(column, justify="right", no_wrap=True)
     last = ""

@@ -15,8 +15,8 @@ def row(value, reference=None, error=0.1, name="x", label="", measurement="m"):
     return Row(measurement, label, name, Estimate(value, error), reference)
 
 
-def text(table):
-    console = Console(width=110)
+def text(table, width=110):
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
@@ -54,6 +54,15 @@ def test_worst_temperature_is_furthest_from_the_reference():
     assert [(r.name, r.label) for r in chosen] == [("x", "T=2"), ("r2", "T=2"), ("transition", "")]
     assert "-3.0 σ" in text(estimates(chosen, "Estimates"))
     assert worst(rows[:1]) == rows[:1]
+
+
+def test_numbers_are_whole_on_a_narrow_terminal():
+    name, measurement = "pseudo_likelihood_nearest_neighbour", "importance_sampling"
+    wide = row(-1234.5, Estimate(-1230.5, 0.1), 0.1, name, "T=2.26918", measurement)
+    shown = text(estimates([wide], "Estimates"), width=80)
+    for cell in (*wide.cells(), wide.label, "measurement", "deviation", "worst at"):
+        assert cell in shown
+    assert "…" not in shown
 
 
 def test_headlines_come_in_order_from_the_first_measurement():
