@@ -64,7 +64,7 @@ def test_configurations_exist():
 def test_scans_start_fits_that_are_accepted(words, parse_only, monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(scans, "work_off", lambda runs, processes: started.extend(runs) or [])
-    monkeypatch.setattr(scans, "put_together", lambda *arguments: None)
+    monkeypatch.setattr(scans, "compare", lambda *arguments: None)
     assert main([*words, "--output", str(tmp_path)]) == 0
     assert started
     assert main(started[0].command[3:]) == 0
