@@ -62,7 +62,14 @@ def plaquettes(states):
     return corners.sum((1, 2)).numpy()
 
 
-@pytest.mark.parametrize(("temperature", "direction"), [(2.0, 1), (2.269185, 0), (2.5, -1)])
+@pytest.mark.parametrize(
+    ("temperature", "direction"),
+    [
+        pytest.param(2.0, 1, marks=pytest.mark.slow),
+        (2.269185, 0),
+        pytest.param(2.5, -1, marks=pytest.mark.slow),
+    ],
+)
 def test_couplings_run_to_order_stay_and_run_to_disorder(temperature, direction, tmp_path):
     system = Ising(
         16,

@@ -150,6 +150,7 @@ def stiffness(temperature):
 TEMPERATURES = [0.8, 0.85, 0.9, 0.93, 0.96, 1.0, 1.05, 1.1]
 
 
+@pytest.mark.slow
 def test_crossing_covers_the_true_temperature():
     rng = np.random.default_rng(0)
     t = np.array(TEMPERATURES)

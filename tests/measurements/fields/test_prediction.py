@@ -59,6 +59,7 @@ def test_exact_models_predict_the_exact_action_and_its_parts(predicted):
         torch.testing.assert_close(difference, difference[:1].expand(50), atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_ensemble_of_the_predicted_action_is_the_true_one(predicted):
     system = harmonic(THREE[2])
     result = by_algebra(predicted, system, 40, 0, harmonic)

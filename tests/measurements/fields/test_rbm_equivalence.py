@@ -94,6 +94,7 @@ def test_machines_of_the_ring_keep_3_7_and_10_modes(tmp_path):
     assert all(text in note for text, note in zip(kept, result.notes, strict=True))
 
 
+@pytest.mark.slow
 def test_errors_cover_what_is_learned_from_few_fields(system):
     """Fit 1,000 fields by maximum likelihood 60 times; two thirds of the modes are within an error."""
     shape = system.lattice_shape

@@ -12,7 +12,11 @@ from lightdan.statistics import Estimate
 
 @pytest.mark.parametrize(
     ("distortion", "hamiltonian"),
-    [(0.0, "network"), (0.3, "network"), pytest.param(0.3, "best", marks=pytest.mark.slow)],
+    [
+        pytest.param(0.0, "network", marks=pytest.mark.slow),
+        (0.3, "network"),
+        pytest.param(0.3, "best", marks=pytest.mark.slow),
+    ],
 )
 def test_phase_structure_equals_the_sum_over_states(system, distortion, hamiltonian):
     """Estimates are moments of p_θ^{T/T'}, for a right and a wrong network.
