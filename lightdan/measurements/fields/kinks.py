@@ -64,7 +64,7 @@ class Kinks(SampledMeasurement):
         for name, paths in (("model", samples.configurations), ("data", data)):
             values, num = profile(paths, width, system.minimum / 2)
             if num < 10:
-                notes.append(f"{num} kinks in the {SOURCES[name]} are too few for a profile.")
+                notes.append(f"Too few kinks in the {SOURCES[name]} for a profile: {num}.")
                 continue
             profiles[name] = arrays[f"profile_{name}"] = values
         if len(profiles) == 2:

@@ -65,7 +65,7 @@ class Vortices(SampledMeasurement):
         if len(with_vortex) and with_vortex[-1] - with_vortex[0] > len(true) // 16:
             estimates |= {f"auc_{name}": area_under_roc(x, true) for name, x in maps.items()}
         else:
-            notes.append(f"{len(with_vortex)} configurations with a vortex are too few for a ROC curve.")
+            notes.append(f"Too few configurations with a vortex for a ROC curve: {len(with_vortex)}.")
         arrays = {name: values.numpy() for name, values in maps.items()}
         arrays |= {"vorticity": winding.cpu().numpy(), "configurations": data.cpu().numpy()}
         return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
