@@ -85,7 +85,8 @@ class Summary:
         labels = {row.label for row in self.rows if row.label}
         names = list(dict.fromkeys(name for name, _ in self.notes))
         for (name, text), at in sorted(self.notes.items(), key=lambda item: names.index(item[0][0])):
-            title = name if labels <= {*at} else f"{name} at {', '.join(at)}"
+            everywhere = not any(at) or labels <= {*at}
+            title = name if everywhere else f"{name} at {', '.join(at)}"
             console.print(f"• {title}: {text}", markup=False, highlight=False)
         if self.rows:
             console.print(f"Numbers and figures: {directory}", markup=False, highlight=False)

@@ -87,9 +87,11 @@ def test_a_note_of_all_temperatures_is_printed_once(capsys):
     for label in ("T=1", "T=2"):
         summary.add("seen", Result({"x": Estimate(1.0, 0.1)}, notes=[f"only [{label}]"]), label)
         summary.note("luck", "skipped. There is none.", label)
+    summary.note("survey", "Of several temperatures.")
     summary.show("Estimates", Path("runs"))
     output = capsys.readouterr().out
     assert output.count("luck: skipped. There is none.") == 1
     assert "seen at T=1: only [T=1]" in output
+    assert "survey: Of several temperatures." in output
     assert output.index("T=2: only") < output.index("luck")
     assert "Numbers and figures: runs" in output
