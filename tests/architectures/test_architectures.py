@@ -73,7 +73,7 @@ def divergence(model, system, temperature=3.0):
     ("objective", "options"),
     [
         (MaximumLikelihood, {"augment": ["translation"], "symmetrize": ["rotation"]}),
-        (VariationalFreeEnergy, {}),
+        (VariationalFreeEnergy, {"symmetrize": ["rotation"]}),
     ],
 )
 @every_architecture
