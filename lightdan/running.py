@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightdan.data.cache import write_hdf5
 from lightdan.data.files import whole_file
@@ -83,7 +84,8 @@ class Interruption(Callback):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
         last = run_directory(trainer) / "checkpoints" / "last.ckpt"
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and last.exists():
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if stopped and trainer.is_global_zero and last.exists():
             print(
                 f"lightdan: interrupted at step {trainer.global_step}; resume by adding "
                 f"--ckpt_path {last}",

@@ -16,13 +16,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0, 2 after bad input, 130 after an interrupt.
+        Exit code: 0, 2 after bad input, 130 after an interrupt, 143 after a termination.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("--help", "-h"):
         print(usage(), end="")
         return 0 if args else 2
-    if args == ["--version"]:
+    if args[0] == "--version":
         print(f"lightdan {__version__}")
         return 0
     name = args[0]
@@ -39,6 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lightdan: interrupted.", file=sys.stderr)
         return 130
+    except errors.Terminated:  # Lightning's exception would end the process with code 0
+        print("lightdan: terminated.", file=sys.stderr)
+        return 143
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into code 1
+            return 130
+        raise
     except errors.BAD_INPUT as error:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise

@@ -6,13 +6,16 @@ import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightdan import registry
-from lightdan.data.files import whole_file, write_text
+from lightdan.data.files import check_writable, whole_file, write_text
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.figures import EXACT, MODEL
 from lightdan.measurements.report import Summary, write_result
@@ -58,7 +61,8 @@ class Run:
             ValueError: the directory holds a run with other settings.
         """
         marker = self.directory / "settings.txt"
-        if marker.exists() and marker.read_text() != self.settings:
+        started = (self.directory / "run").exists()  # bad input ends a run before it leaves any result
+        if started and marker.exists() and marker.read_text() != self.settings:
             raise ValueError(
                 f"{self.directory} holds a run with other settings: remove it or pass another --output."
             )
@@ -114,6 +118,10 @@ def scan(
     """
     if not Path(config).is_file():
         raise ValueError(f"There is no configuration at {config}.")
+    if not parameter:
+        raise ValueError("--parameter is empty: pass the name of an option of 'lightdan fit'.")
+    if not all(values):
+        raise ValueError("--values has an empty value: pass the values separated by spaces.")
     if len(set(values)) < len(values):
         raise ValueError(f"--values names a value twice: {' '.join(values)}.")
     if processes is None:
@@ -124,7 +132,7 @@ def scan(
     waiting = [run for run in runs if not run.finished]
     with ExitStack() as locks:
         for run in waiting:
-            run.directory.mkdir(parents=True, exist_ok=True)
+            check_writable(run.directory, "--output")
             try:
                 locks.enter_context(FileLock(run.directory / ".lock", timeout=0))
             except Timeout as error:
@@ -142,7 +150,12 @@ def scan(
 
 
 def work_off(waiting: list[Run], processes: int) -> list[Run]:
-    """Run all, at most ``processes`` at a time, and return the runs that failed."""
+    """Run all, at most ``processes`` at a time, and return the runs that failed.
+
+    SIGTERM ends the processes too, as Ctrl-C does.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()  # others set no handlers
+    previous = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
     total, failed = len(waiting), []
     threads = max(1, (os.cpu_count() or 1) // processes)
     active: dict[Run, subprocess.Popen[bytes]] = {}
@@ -164,7 +177,13 @@ def work_off(waiting: list[Run], processes: int) -> list[Run]:
                 process.terminate()
             for process in active.values():
                 process.wait()
+            if in_main_thread:
+                signal.signal(signal.SIGTERM, previous)
     return failed
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _run(config: str, parameter: str, value: str, options: Sequence[str], output: Path) -> Run:

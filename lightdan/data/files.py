@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and directories for them."""
 
 import os
 from collections.abc import Iterator
@@ -31,3 +31,22 @@ def write_text(path: Path, text: str) -> None:
     """Write text, in UTF-8, to a file that appears whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def check_writable(directory: Path, option: str) -> None:
+    """Make a directory for later output.
+
+    Args:
+        directory: Directory, which may exist.
+        option: Name of the option that sets another one, for the message.
+
+    Raises:
+        ValueError: the directory cannot be made or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        writable = os.access(directory, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ValueError(f"The directory {directory} cannot be written: set {option} to another one.")

@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -97,6 +98,42 @@ def test_a_failed_run_is_told_and_the_others_are_kept(in_process, here, capsys):
     assert (here / "runs" / "scan" / "temperature=1.0" / "finished").exists()
 
 
+def test_bad_input_of_a_run_can_be_corrected(here):
+    """The settings of a run matter only once it has left something."""
+    run = scans._run(str(CONFIG), "data.init_args.temperature", "2", ["--wrong"], here)
+    run.directory.mkdir()
+    (run.directory / "settings.txt").write_text(run.settings)
+    corrected = scans._run(str(CONFIG), "data.init_args.temperature", "2", [], here)
+    assert not corrected.finished
+    (run.directory / "run").mkdir()
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        corrected.finished  # noqa: B018
+
+
+def test_sigterm_ends_the_processes_too(here, monkeypatch):
+    class Endless:
+        def __init__(self, *args, **options):
+            self.ended = []
+            started.append(self)
+
+        def poll(self):
+            signal.raise_signal(signal.SIGTERM)
+
+        def terminate(self):
+            self.ended.append("terminate")
+
+        def wait(self):
+            self.ended.append("wait")
+
+    started, before = [], signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(scans.subprocess, "Popen", Endless)
+    with pytest.raises(SystemExit) as stop:
+        main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"])
+    assert stop.value.code == 143
+    assert started[0].ended == ["terminate", "wait"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
     started = []
 
@@ -132,6 +169,9 @@ def test_two_scans_do_not_share_a_run(in_process, here, capsys):
     [
         (["--config", "no.yaml", "--values", "1"], "There is no configuration at no.yaml"),
         (["--config", str(CONFIG), "--values", "1", "1"], "names a value twice"),
+        (["--config", str(CONFIG), "--values", "1", "--values", "2"], "--values is passed twice"),
+        (["--config", str(CONFIG), "--values="], "--values has an empty value"),
+        (["--config", str(CONFIG), "--values", "1", "--output=/proc/no"], "set --output to another one"),
         (
             ["--config", str(CONFIG), "--values", "1", "--processes", "0"],
             "--processes must be at least 1",
