@@ -89,6 +89,7 @@ def find(base: type[T], name: str) -> type[T]:
 def suggestion(name: str, names: list[str]) -> str:
     """Return the end of a message about an unknown name: the nearest match and all known names."""
     listed = f"known: {', '.join(sorted(names)) or 'none'}."
-    folded = {known_name.lower(): known_name for known_name in names}
-    nearest = difflib.get_close_matches(name.rpartition(".")[2].lower(), folded, n=1, cutoff=0.5)
+    folded = {known_name.lstrip("-").lower(): known_name for known_name in names}
+    word = name.lstrip("-").rpartition(".")[2].lower()
+    nearest = difflib.get_close_matches(word, folded, n=1, cutoff=0.5)
     return f"did you mean {folded[nearest[0]]!r}? {listed}" if nearest else listed

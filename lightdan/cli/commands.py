@@ -1,7 +1,10 @@
 """The commands ``lightdan list``, ``sample`` and ``simulate``."""
 
 import inspect
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +15,7 @@ from lightdan import checkpoints, registry
 from lightdan.data.cache import write_hdf5
 from lightdan.interactions.hamiltonian import SpinHamiltonian
 from lightdan.progress import progress_bar
-from lightdan.systems.checks import check_positive, check_temperatures
+from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 
 
 def show_list() -> None:
@@ -50,6 +53,7 @@ def sample(
     """
     path = Path(output)
     check_positive("--num", num)
+    check_seed("--seed", seed)
     if temperature is not None:
         (temperature,) = check_temperatures(temperature)
     check_new(path)
@@ -71,10 +75,7 @@ def sample(
         "configurations": configurations.numpy().astype(np.int8 if discrete else np.float32),
         "log_prob": torch.cat(log_prob).numpy(),
     }
-    try:
-        write_hdf5(path, arrays, {"ckpt_path": ckpt_path, "seed": seed})
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error}.") from error
+    write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed})
     print(f"{num} configurations of {model.lattice_shape}: {path}")
 
 
@@ -99,6 +100,7 @@ def simulate(
     model = SpinHamiltonian.load(hamiltonian)
     temperatures = check_temperatures(temperature or [model.temperature])
     check_positive("--num", num)
+    check_seed("--seed", seed)
     path = Path(output)
     paths = [path]
     if len(temperatures) > 1:
@@ -111,7 +113,7 @@ def simulate(
         tau = max(run.tau.values())
         arrays = {"configurations": run.configurations, "energy": model.energy(run.configurations)}
         provenance = {"hamiltonian": hamiltonian, "temperature": t, "seed": seed, "tau_int": tau.value}
-        write_hdf5(path, arrays, provenance)
+        write(path, arrays, provenance)
         print(
             f"{num} configurations of {model.lattice_shape} at T = {t:g}, "
             f"autocorrelation time {tau} rows: {path}"
@@ -119,8 +121,24 @@ def simulate(
 
 
 def check_new(path: Path) -> None:
-    """Raise ValueError if a file to be written exists, or if its directory does not."""
+    """Raise ValueError if a file to be written exists, or if its directory cannot be written."""
+    if path.is_dir():
+        raise ValueError(f"--output {path} is a directory: pass the name of a file.")
     if path.exists():
         raise ValueError(f"{path} exists already: remove it or pass another --output.")
     if not path.parent.is_dir():
         raise ValueError(f"The directory {path.parent} of --output does not exist: create it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"The directory {path.parent} cannot be written: pass another --output.")
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    """Write an HDF5 file.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    try:
+        write_hdf5(path, arrays, attributes)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written ({error}): pass another --output.") from error

@@ -30,7 +30,8 @@ def run(command: str, args: Sequence[str]) -> None:
     try:
         values = parser.parse_args(own)
     except ArgumentError as error:
-        raise ValueError(one_sentence(error, {*names, "config", "help"})) from error
+        options = {*names, *(["config"] if names else []), "help"}
+        raise ValueError(one_sentence(error, options)) from error
     function(*others, **{name: values[name] for name in names})
 
 
@@ -71,6 +72,9 @@ def split(function: Callable[..., Any], args: Sequence[str]) -> tuple[list[str],
     """Separate the options of a function from those that its ``*options`` take.
 
     Lists are written ``--values 1 2 3``; the parser gets their values as one argument.
+
+    Raises:
+        ValueError: a list is passed twice.
     """
     groups: list[list[str]] = []
     for arg in args:
@@ -81,9 +85,13 @@ def split(function: Callable[..., Any], args: Sequence[str]) -> tuple[list[str],
     names = keywords(function)
     passes_on = len(names) < len(inspect.signature(function).parameters)
     own, others = [], []
+    seen = set()
     for first, *values in groups:
         option, equals, value = first.partition("=")
         name = option.removeprefix("--")
+        if name in lists(function) and name in seen:
+            raise ValueError(f"{option} is passed twice: pass all its values after the first one.")
+        seen.add(name)
         if name in lists(function) and (equals or values):
             own.append(f"{option}={json.dumps([value, *values] if equals else values)}")
         elif passes_on and option not in ("-h", "--help", *(f"--{name}" for name in names)):

@@ -6,15 +6,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightdan import checkpoints, registry
 from lightdan.architectures.base import LINKED, Architecture
 from lightdan.cli.catalogue import COMMANDS
+from lightdan.data.files import check_writable
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
 
@@ -44,9 +48,12 @@ class CLI(LightningCLI):
         """Add the callbacks of every run, and put the loggers' files under `default_root_dir`.
 
         Raises:
-            ValueError: a command other than ``fit`` has no checkpoint.
+            ValueError: a command other than ``fit`` has no checkpoint, or a path is empty.
         """
         config = self.config[self.subcommand]
+        for option in ("ckpt_path", "start_from"):
+            if self.subcommand == "fit" and config[option] == "":
+                raise ValueError(f"The option --{option} is empty: pass a path after it.")
         if self.subcommand != "fit" and not config.ckpt_path:
             raise ValueError(f"'lightdan {self.subcommand}' needs a trained model: pass --ckpt_path.")
         config.weights_only = True
@@ -65,12 +72,30 @@ class CLI(LightningCLI):
             self.trainer_defaults["callbacks"].append(RichProgressBar(refresh_rate=10))
 
     def instantiate_classes(self) -> None:
-        """Make system, model and trainer, and refuse a checkpoint that does not fit before any work."""
+        """Make system, model and trainer, and refuse before any work what would fail after it.
+
+        Raises:
+            ValueError: a checkpoint does not fit, or the directory of the runs cannot be written.
+        """
         super().instantiate_classes()
+        for logger in self.trainer.loggers:
+            if isinstance(logger.save_dir, str | os.PathLike):
+                check_writable(Path(logger.save_dir), "--trainer.default_root_dir")
         if path := self.config[self.subcommand].ckpt_path:
             self.model.on_load_checkpoint(checkpoints.read(path))
         elif path := self.config[self.subcommand].start_from:
             checkpoints.start_from(self.model, path)
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Make the trainer.
+
+        Raises:
+            ValueError: an option has a type that Lightning does not accept.
+        """
+        try:
+            return super().instantiate_trainer(**options)
+        except TypeError as error:
+            raise ValueError(f"The trainer refuses an option: {error}") from error
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration: Lightning would silently replace it by the checkpoint's settings.
@@ -93,10 +118,30 @@ class CLI(LightningCLI):
 
 
 def import_classes(args: Sequence[str]) -> None:
-    """Import the plugins, and let classes in files beside the configuration be found."""
-    folders = [str(Path(path).resolve().parent) for path in config_paths(args)]
+    """Import the plugins, and let classes in files beside the configuration be found.
+
+    Raises:
+        ValueError: a configuration is not valid YAML or has no options.
+    """
+    paths = config_paths(args)
+    for path in filter(os.path.isfile, paths):
+        check_config(Path(path))
+    folders = [str(Path(path).resolve().parent) for path in paths]
     sys.path[:0] = [folder for folder in (*folders, str(Path.cwd())) if folder not in sys.path]
     registry.load_plugins()
+
+
+def check_config(path: Path) -> None:
+    """Raise ValueError unless a configuration is YAML with options; the parser would omit its path."""
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+        raise ValueError(f"The configuration {path} is not valid YAML: {text}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"The configuration {path} has no options: write lines like 'name: value'.")
 
 
 def config_paths(args: Sequence[str]) -> list[str]:

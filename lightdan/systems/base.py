@@ -22,7 +22,7 @@ from lightdan.lattices.angles import polarization, vorticity
 from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
-from lightdan.systems.checks import check_positive, check_temperatures
+from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 from lightdan.types import Configurations, PerConfiguration
 
 SITE_KINDS = ("spin", "level", "angle", "real")
@@ -82,7 +82,7 @@ class System(LightningDataModule, KeepsArguments):
         self.num_configurations = check_positive("num_configurations", num_configurations)
         self.batch_size = check_positive("batch_size", batch_size)
         self.splits = splits
-        self.seed = seed
+        self.seed = check_seed("seed", seed)
         self.cache_dir = Path(cache_dir) if cache_dir else user_cache_path("lightdan")
 
     # Implemented by subclasses

@@ -28,3 +28,14 @@ def check_positive(name: str, value: int) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}.")
     return value
+
+
+def check_seed(name: str, seed: int) -> int:
+    """Return a random seed of at least 0.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"{name} must be at least 0, not {seed}.")
+    return seed

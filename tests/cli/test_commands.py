@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import torch
 import yaml
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import lightdan
 from lightdan import registry
@@ -206,6 +207,7 @@ def test_help_of_a_command_starts_with_its_description(name, capsys):
 
 
 NO_COMPONENTS = "--model.init_args.conditional.init_args.components=0"
+LEARNING_RATE = "--model.init_args.optimizer.init_args.lrr=1"
 BAD = [
     (["--data=Isng"], "did you mean 'Ising'"),
     (["--model=MAD"], "did you mean 'MADE'"),
@@ -236,7 +238,25 @@ BAD = [
     ),
     (["--data=XY"], "names z2, which the system does not declare"),
     (["--data=Recorded"], "Recorded needs the option path"),
-    (["--bogus=1"], "bogus"),
+    (["--bogus=1"], "There is no option '--bogus'; known: --ckpt_path, "),
+    (["--trainer.maxepochs=1"], "The trainer has no option 'maxepochs'; did you mean 'max_epochs'?"),
+    (["--trainer=3"], "trainer cannot be '3'"),
+    (["--trainer.logger=CSVLoger"], "There is no logger 'CSVLoger'; did you mean 'CSVLogger'?"),
+    (["--trainer.devices=many"], "The trainer refuses an option: `devices`"),
+    (["--trainer.default_root_dir=/proc/nowhere"], "The directory /proc/nowhere cannot be written"),
+    (["--model.init_args.optimizer=Adan"], "There is no optimizer 'Adan'; did you mean 'Adam'?"),
+    (
+        ["--model.init_args.optimizer=Adam", LEARNING_RATE],
+        "Adam has no option 'lrr'; did you mean 'lr'?",
+    ),
+    (["--model.init_args.scheduler=StepRL"], "There is no scheduler 'StepRL'; did you mean 'StepLR'?"),
+    (["--data.init_args.seed=-1"], "seed must be at least 0"),
+    (["--data"], "The option --data needs a value"),
+    (["--data="], "data cannot be empty; expected: the name of a class, one of BlockSpin, "),
+    (["--data.help=Isng"], "There is no system 'Isng'; did you mean 'Ising'?"),
+    (["--config="], "The option --config needs a file"),
+    (["--ckpt_path="], "The option --ckpt_path is empty"),
+    (["--start_from="], "The option --start_from is empty"),
 ]
 
 
@@ -259,13 +279,17 @@ DRAW = ["--ckpt_path", "x", "--output", "y.h5"]
         ),
         (["--bogus", "fit"], "There is no command '--bogus'; known: fit, list"),
         (["fit"], "pass --data and --model, here or in a --config file"),
-        (["fit", "--modl=MADE"], "There is no option '--modl'; did you mean 'model'?"),
+        (["fit", "--modl=MADE"], "There is no option '--modl'; did you mean '--model'?"),
         (["list", "all"], "The argument 'all' belongs to no option"),
+        (["list", "--config=x"], "There is no option '--config'; known: --help."),
         (["test", "--config", MADE_CONFIG], "pass --ckpt_path"),
         (["sample", "--num", "3"], "pass --ckpt_path and --output"),
         (["sample", "--num"], "The option --num needs a value"),
         (["sample", "--num", "many", *DRAW], "num cannot be many; expected: int"),
-        (["sample", "--nmu", "3", *DRAW], "There is no option '--nmu'; did you mean 'num'?"),
+        (
+            ["sample", "--nmu", "3", *DRAW],
+            "There is no option '--nmu'; did you mean '--num'? known: --ckpt_path, ",
+        ),
         (["sample", "--num", "3", *DRAW, "--temperature", "0"], "temperature must be positive"),
         (["sample", "--num", "3", *DRAW], "There is no checkpoint at x"),
         (["sample", "--config", "nowhere.yaml"], "There is no file "),
@@ -280,12 +304,45 @@ DRAW = ["--ckpt_path", "x", "--output", "y.h5"]
         (["predict-action", "--ckpt_paths", "x"], "pass --beta"),
         (["predict-action", "--ckpt_paths", "x", "--beta=1", "--trajectories=1"], "must be at least 2"),
         (["sample", "--num", "0", *DRAW], "--num must be at least 1"),
+        (["sample", "--num", "1", *DRAW, "--seed=-1"], "--seed must be at least 0"),
+        (["sample", "--num", "1", *DRAW, "--output=."], "--output . is a directory"),
+        (["simulate", "--temperature", "--num=3"], "The option --temperature needs a value"),
         (["sample", "--num", "3", "--ckpt_path", "x", "--output", "no/y.h5"], "does not exist"),
     ],
 )
 def test_bad_commands_are_one_sentence(command, said, arguments, capsys):
     assert main(command) == 2
     assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", ["fit", "scan", "sample"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "has no options"),
+        (b"- a", "has no options"),
+        (b"\xff", "is not valid YAML: 'utf-8' codec"),
+        (b"data: [1,\nmodel: {", "is not valid YAML: while parsing a flow"),
+    ],
+)
+def test_a_bad_configuration_is_named(command, content, said, tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    assert main([command, "--config", str(tmp_path / "bad.yaml")]) == 2
+    assert f"The configuration {tmp_path / 'bad.yaml'} {said}" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("exception", "code"), [(SIGTERMException, 143), (KeyboardInterrupt, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_stopped_fit_has_the_code_of_its_signal(exception, code, monkeypatch):
+    def stop(args):
+        try:
+            raise exception
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning does
+
+    monkeypatch.setattr(lightning, "run", stop)
+    assert main(["fit"]) == code
 
 
 def test_checkpoint_of_another_system_is_refused_before_any_work(arguments, capsys):

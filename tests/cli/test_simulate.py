@@ -47,11 +47,14 @@ def test_the_temperature_is_that_of_the_hamiltonian(glass, tmp_path, capsys):
     [
         (["--hamiltonian", "no.json"], "no.json cannot be read as a Hamiltonian"),
         (["--temperature", "0"], "temperature must be positive and finite"),
+        (["--hamiltonian", "x.bin"], "x.bin cannot be read as a Hamiltonian: 'utf-8' codec"),
         (["--num", "0"], "--num must be at least 1"),
+        (["--seed", "-1"], "--seed must be at least 0"),
         (["--output", "no/x.h5"], "The directory no of --output does not exist"),
     ],
 )
-def test_bad_input(glass, capsys, wrong, said):
+def test_bad_input(glass, capsys, wrong, said, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"\xff")
     given = ["--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]
     assert main(["simulate", *given, *wrong]) == 2
     assert said in capsys.readouterr().err

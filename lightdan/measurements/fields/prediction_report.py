@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.data.files import check_writable
 from lightdan.measurements.fields.correlator import correlations, gap, two_levels_from
 from lightdan.measurements.fields.prediction import PredictedAction, Trained, predicted_action
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
@@ -19,6 +20,7 @@ from lightdan.measurements.hamiltonian import line
 from lightdan.measurements.report import Result, Summary, write_result
 from lightdan.measurements.table import Reference
 from lightdan.statistics import Bound, Estimate, jackknife, mean
+from lightdan.systems.checks import check_seed
 from lightdan.systems.path import Path
 
 HELD_OUT = 4000
@@ -51,6 +53,7 @@ def predict_action(
     """
     if trajectories < 2:
         raise ValueError(f"--trajectories must be at least 2, not {trajectories}.")
+    check_seed("--seed", seed)
     trained = [Trained.load(path) for path in ckpt_paths]
     predicted = predicted_action(trained, beta)
     network = None
@@ -62,6 +65,8 @@ def predict_action(
                 f"The model {conditioned} does not match; pass one with temperature_input and {sites} "
                 "sites."
             )
+    directory = FilePath(output)
+    check_writable(directory, "--output")
     system = trained[0].system_at(beta)
     results = {
         "predicted_action": by_algebra(predicted, system, trajectories, seed, trained[0].system_at)
@@ -69,7 +74,6 @@ def predict_action(
     if network is not None:
         results["conditioned"] = by_network(network, system, 1 / beta, seed)
     summary = Summary()
-    directory = FilePath(output)
     for name, result in results.items():
         summary.add(name, result)
         context = {"betas": predicted.betas, "beta": beta, "ckpt_paths": ckpt_paths}
