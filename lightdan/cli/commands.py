@@ -49,7 +49,7 @@ def sample(
         seed: Random seed.
 
     Raises:
-        ValueError: an argument is wrong, or the file exists already or cannot be written.
+        ValueError: An argument is wrong, or the file exists already or cannot be written.
     """
     path = Path(output)
     check_positive("--num", num)
@@ -95,7 +95,7 @@ def simulate(
         seed: Random seed.
 
     Raises:
-        ValueError: an argument is wrong, the file has no Hamiltonian, or an output exists already.
+        ValueError: An argument is wrong, the file has no Hamiltonian, or an output exists already.
     """
     model = SpinHamiltonian.load(hamiltonian)
     temperatures = check_temperatures(temperature or [model.temperature])
@@ -136,7 +136,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str,
     """Write an HDF5 file.
 
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: The file cannot be written.
     """
     try:
         write_hdf5(path, arrays, attributes)

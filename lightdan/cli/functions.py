@@ -21,7 +21,7 @@ def run(command: str, args: Sequence[str]) -> None:
         args: Arguments after the name.
 
     Raises:
-        ValueError: the options do not fit the function, or the function refuses them.
+        ValueError: The options do not fit the function, or the function refuses them.
     """
     function = registry.import_object(COMMANDS[command].function)
     names = keywords(function)
@@ -74,7 +74,7 @@ def split(function: Callable[..., Any], args: Sequence[str]) -> tuple[list[str],
     Lists are written ``--values 1 2 3``; the parser gets their values as one argument.
 
     Raises:
-        ValueError: a list is passed twice.
+        ValueError: A list is passed twice.
     """
     groups: list[list[str]] = []
     for arg in args:

@@ -48,7 +48,7 @@ class CLI(LightningCLI):
         """Add the callbacks of every run, and put the loggers' files under `default_root_dir`.
 
         Raises:
-            ValueError: a command other than ``fit`` has no checkpoint, or a path is empty.
+            ValueError: A command other than ``fit`` has no checkpoint, or a path is empty.
         """
         config = self.config[self.subcommand]
         for option in ("ckpt_path", "start_from"):
@@ -75,7 +75,7 @@ class CLI(LightningCLI):
         """Make system, model and trainer, and refuse before any work what would fail after it.
 
         Raises:
-            ValueError: a checkpoint does not fit, or the directory of the runs cannot be written.
+            ValueError: A checkpoint does not fit, or the directory of the runs cannot be written.
         """
         super().instantiate_classes()
         for logger in self.trainer.loggers:
@@ -90,7 +90,7 @@ class CLI(LightningCLI):
         """Make the trainer.
 
         Raises:
-            ValueError: an option has a type that Lightning does not accept.
+            ValueError: An option has a type that Lightning does not accept.
         """
         try:
             return super().instantiate_trainer(**options)
@@ -121,7 +121,7 @@ def import_classes(args: Sequence[str]) -> None:
     """Import the plugins, and let classes in files beside the configuration be found.
 
     Raises:
-        ValueError: a configuration is not valid YAML or has no options.
+        ValueError: A configuration is not valid YAML or has no options.
     """
     paths = config_paths(args)
     for path in filter(os.path.isfile, paths):

@@ -58,7 +58,7 @@ class Run:
         """Whether the run has reached its end.
 
         Raises:
-            ValueError: the directory holds a run with other settings.
+            ValueError: The directory holds a run with other settings.
         """
         marker = self.directory / "settings.txt"
         started = (self.directory / "run").exists()  # bad input ends a run before it leaves any result
@@ -113,7 +113,7 @@ def scan(
             processor.
 
     Raises:
-        ValueError: an argument is wrong, the directory holds other runs, another scan works on one of
+        ValueError: An argument is wrong, the directory holds other runs, another scan works on one of
             them, or a run failed.
     """
     if not Path(config).is_file():

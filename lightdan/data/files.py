@@ -41,7 +41,7 @@ def check_writable(directory: Path, option: str) -> None:
         option: Name of the option that sets another one, for the message.
 
     Raises:
-        ValueError: the directory cannot be made or written.
+        ValueError: The directory cannot be made or written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

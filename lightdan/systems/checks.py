@@ -34,7 +34,7 @@ def check_seed(name: str, seed: int) -> int:
     """Return a random seed of at least 0.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: It is negative.
     """
     if seed < 0:
         raise ValueError(f"{name} must be at least 0, not {seed}.")
