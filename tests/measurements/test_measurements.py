@@ -79,12 +79,12 @@ def test_oracle_has_the_true_hamiltonian(system):
 
 
 def test_divergence_of_a_wrong_model_against_enumeration(system):
-    ours = ensemble(system, distortion=0.3)
-    estimates = Hamiltonian().measure(ours).estimates
+    measured = ensemble(system, distortion=0.3)
+    estimates = Hamiltonian().measure(measured).estimates
     exact = system.exact(TEMPERATURE)
     with torch.no_grad():
-        states = ours.model.states
-        log_q = ours.model.log_prob(states)
+        states = measured.model.states
+        log_q = measured.model.log_prob(states)
     log_p = -system.energy(states) / TEMPERATURE - exact.log_partition
     divergence = (log_p.exp() * (log_p - log_q)).sum().item()
     within(estimates["kl"], divergence)
@@ -99,8 +99,8 @@ def test_divergence_of_a_wrong_model_against_enumeration(system):
 
 
 def test_importance_sampling_of_a_wrong_model_is_exact(system):
-    ours = ensemble(system, distortion=0.3)
-    result = ImportanceSampling(num_samples=8000).measure(ours)
+    measured = ensemble(system, distortion=0.3)
+    result = ImportanceSampling(num_samples=8000).measure(measured)
     exact = system.exact(TEMPERATURE)
     sites = system.num_sites
     for name in ("energy", "metropolis_energy"):
@@ -109,8 +109,8 @@ def test_importance_sampling_of_a_wrong_model_is_exact(system):
     within(result.estimates["specific_heat"], exact.specific_heat / sites)
     assert result.estimates["variational_free_energy"].value > exact.free_energy / sites
     with torch.no_grad():
-        log_q = ours.model.log_prob(ours.model.states)
-    w = (-system.energy(ours.model.states) / TEMPERATURE - log_q).exp()
+        log_q = measured.model.log_prob(measured.model.states)
+    w = (-system.energy(measured.model.states) / TEMPERATURE - log_q).exp()
     q = log_q.exp()
     within(result.estimates["ess"], ((q * w).sum() ** 2 / (q * w**2).sum()).item())
     assert set(result.reference) >= {"energy", "free_energy"}
@@ -122,18 +122,18 @@ def test_importance_sampling_of_a_wrong_model_is_exact(system):
 @pytest.mark.slow
 def test_intervals_cover_what_they_promise(system):
     # 68 ± 7 % of the 68 % intervals of E and F over 200 seeds.
-    ours = ensemble(system, distortion=0.4)
-    states = ours.model.states
-    log_q = ours.evaluate(ours.model.log_prob, states)
+    measured = ensemble(system, distortion=0.4)
+    states = measured.model.states
+    log_q = measured.evaluate(measured.model.log_prob, states)
     exact = system.exact(TEMPERATURE)
     truth = {"energy": exact.energy, "free_energy": exact.free_energy, "metropolis_energy": exact.energy}
     hits = dict.fromkeys(truth, 0)
     for seed in range(200):
-        drawn = np.random.default_rng([seed, 1]).choice(len(states), 1000, p=np.exp(log_q))
-        samples = Samples(ours, states[drawn])
-        samples.log_prob = log_q[drawn]
-        ours.keep(("samples", 1000, seed), lambda samples=samples: samples)
-        estimates = ImportanceSampling(num_samples=1000, seed=seed).measure(ours).estimates
+        indices = np.random.default_rng([seed, 1]).choice(len(states), 1000, p=np.exp(log_q))
+        samples = Samples(measured, states[indices])
+        samples.log_prob = log_q[indices]
+        measured.keep(("samples", 1000, seed), lambda samples=samples: samples)
+        estimates = ImportanceSampling(num_samples=1000, seed=seed).measure(measured).estimates
         for name, value in truth.items():
             estimate = estimates[name]
             hits[name] += abs(estimate.value - value / system.num_sites) < estimate.error
@@ -189,18 +189,18 @@ def test_estimates_equal_the_sum_over_all_65536_states():
     model = randomize(MADE(lattice_shape=(4, 4), width=2), scale=0.1)
     system = Ising(shape=4, temperature=temperature)
     states = all_configurations((4, 4), (-1, 1))
-    ours = Ensemble(model, system, temperature)
-    ours.configurations = states[::100]  # the data do not matter here
+    measured = Ensemble(model, system, temperature)
+    measured.configurations = states[::100]  # the data do not matter here
     with torch.no_grad():
         p = model.log_prob(states).exp()
-    found = Observables(num_samples=4000).measure(ours).estimates
+    estimates = Observables(num_samples=4000).measure(measured).estimates
     for name, function in system.observables(1.0).items():
-        within(found[name], (p * function(states)).sum().item())
+        within(estimates[name], (p * function(states)).sum().item())
     energy = system.energy(states)
     variance = (p * energy**2).sum() - (p * energy).sum() ** 2
-    within(found["specific_heat"], variance.item() / (16 * temperature**2))
+    within(estimates["specific_heat"], variance.item() / (16 * temperature**2))
     free_energy = (p * (energy + temperature * p.log())).sum().item() / 16
-    reweighted = ImportanceSampling(num_samples=4000).measure(ours).estimates
+    reweighted = ImportanceSampling(num_samples=4000).measure(measured).estimates
     within(reweighted["variational_free_energy"], free_energy)
     within(reweighted["energy"], system.exact(temperature).energy / 16)
 
@@ -221,8 +221,8 @@ def test_symmetry_of_the_oracle_and_of_a_wrong_model(system):
 
 
 def test_symmetry_says_when_it_was_given(system):
-    ours = ensemble(system, distortion=0.3, symmetrize=["z2"], augment=["translation"])
-    result = Symmetry(num_configurations=50).measure(ours)
+    measured = ensemble(system, distortion=0.3, symmetrize=["z2"], augment=["translation"])
+    result = Symmetry(num_configurations=50).measure(measured)
     assert result.estimates["z2"].value < 1e-9
     assert result.estimates["z2_bare"].value > 0.1
     assert "z2 (symmetrize)" in result.notes[0]
@@ -233,12 +233,12 @@ def test_symmetry_says_when_it_was_given(system):
 
 
 def test_bounds_are_no_references_to_scatter_about(system):
-    ours = ensemble(system, distortion=0.3)
-    learned = Hamiltonian(num_samples=500).measure(ours)
+    measured = ensemble(system, distortion=0.3)
+    learned = Hamiltonian(num_samples=500).measure(measured)
     assert learned.reference["r2"] == Bound(1.0, "≤")
     assert learned.reference["kl"] == Bound(0.0, "≥")
     assert learned.reference["slope"] == 1.0
-    weighted = ImportanceSampling(num_samples=500).measure(ours)
+    weighted = ImportanceSampling(num_samples=500).measure(measured)
     free_energy = weighted.reference["free_energy"]
     assert weighted.reference["variational_free_energy"] == Bound(free_energy, "≥")
     assert weighted.reference["ess"] == Bound(1.0, "≤")

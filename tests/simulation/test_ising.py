@@ -145,13 +145,13 @@ def test_energy_counts_the_bonds():
 
 @pytest.mark.parametrize("num", [1, 5, 16, 17, 100])
 def test_number_of_rows_and_progress(num):
-    told = []
-    run = ising.simulate((3, 5), 2.0, num, progress=told.append)
+    numbers = []
+    run = ising.simulate((3, 5), 2.0, num, progress=numbers.append)
     assert run.configurations.shape == (num, 3, 5)
     assert run.configurations.dtype == np.int8
     assert set(np.unique(run.configurations)) <= {-1, 1}
-    assert sum(told) == num
-    assert all(new > 0 for new in told)
+    assert sum(numbers) == num
+    assert all(new > 0 for new in numbers)
 
 
 def test_seed_determines_every_spin(monkeypatch):
@@ -168,10 +168,10 @@ def test_seed_determines_every_spin(monkeypatch):
 
 def test_interrupt_ends_the_run_at_the_next_call():
     """A call simulates a bounded number of sites, and the signal is heard after it."""
-    told = []
+    numbers = []
 
     def interrupt(new):
-        told.append(new)
+        numbers.append(new)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -180,8 +180,8 @@ def test_interrupt_ends_the_run_at_the_next_call():
             ising.simulate((8, 8), 2.269185, 500_000, progress=interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert len(told) == 1
-    assert told[0] <= chains.NUM_CHAINS * ising.SITES_PER_CALL // 64
+    assert len(numbers) == 1
+    assert numbers[0] <= chains.NUM_CHAINS * ising.SITES_PER_CALL // 64
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,10 @@ def test_angles_are_in_their_range_and_turn_freely():
 
 @pytest.mark.parametrize("num", [1, 17, 100])
 def test_number_of_rows_and_progress(num):
-    told = []
-    run = xy.simulate((3, 5), 2.0, num, progress=told.append)
+    numbers = []
+    run = xy.simulate((3, 5), 2.0, num, progress=numbers.append)
     assert run.configurations.shape == (num, 3, 5)
-    assert sum(told) == num
+    assert sum(numbers) == num
 
 
 def test_seed_determines_every_angle(monkeypatch):
@@ -120,10 +120,10 @@ def test_seed_determines_every_angle(monkeypatch):
 
 def test_interrupt_ends_the_run_at_the_next_call():
     """A call simulates a bounded number of sites, and the signal is heard after it."""
-    told = []
+    numbers = []
 
     def interrupt(new):
-        told.append(new)
+        numbers.append(new)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -132,8 +132,8 @@ def test_interrupt_ends_the_run_at_the_next_call():
             xy.simulate((8, 8), 0.9, 500_000, progress=interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert len(told) == 1
-    assert told[0] <= chains.NUM_CHAINS * xy.SITES_PER_CALL // 64
+    assert len(numbers) == 1
+    assert numbers[0] <= chains.NUM_CHAINS * xy.SITES_PER_CALL // 64
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,10 @@ def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system, net
     hits, wrong = [], 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        ours = Ising(SHAPE, temperature=temperature, splits=(0.4, 0.2, 0.4))
+        recorded = Ising(SHAPE, temperature=temperature, splits=(0.4, 0.2, 0.4))
         rows = states[rng.choice(len(states), 3000, p=p)].to(torch.int8)
-        ours.data = Samples.split(rows, [3000], [temperature], [0.5], ours.splits, ours.seed)
-        measured = Ensemble(network(ours, seed), ours, temperature)
+        recorded.data = Samples.split(rows, [3000], [temperature], [0.5], recorded.splits, recorded.seed)
+        measured = Ensemble(network(recorded, seed), recorded, temperature)
         result = Couplings(num_samples=500, seed=seed).measure(measured)
         for name, value in truth.items():
             estimate = result.estimates[name]

@@ -76,9 +76,9 @@ def ensemble(system, conditional=None, temperature=1.0):
         width=1,
         conditional=conditional or _Flat(),
     )
-    ours = Ensemble(model.eval(), system, temperature)
-    ours.configurations = system.rows
-    return ours
+    measured = Ensemble(model.eval(), system, temperature)
+    measured.configurations = system.rows
+    return measured
 
 
 def test_vortices_of_uniform_angles_are_a_sixth_of_each_sign():
@@ -123,10 +123,10 @@ def test_area_under_roc_is_that_of_an_independent_library(ties):
 
 def test_vortices_need_plaquettes_of_angles():
     for system in (_Angles(random_angles(5, (6,))), _Angles(random_angles(5), site_kind="real")):
-        ours = ensemble(_Angles(random_angles(5)))
-        ours.system = system
+        measured = ensemble(_Angles(random_angles(5)))
+        measured.system = system
         with pytest.raises(NotMeasurable, match="no plaquettes of angles"):
-            Vortices().measure(ours)
+            Vortices().measure(measured)
 
 
 def test_o2_table_of_a_known_model():

@@ -57,9 +57,9 @@ def with_kernel(kernel, shape, scale=1.3, location=0.2):
 
 
 def ensemble(model, system):
-    ours = Ensemble(model, system, 1.0)
-    ours.configurations = ours.configurations.double()
-    return ours
+    measured = Ensemble(model, system, 1.0)
+    measured.configurations = measured.configurations.double()
+    return measured
 
 
 def test_exact_network_has_the_exact_kernel(system):
@@ -102,9 +102,9 @@ def test_errors_cover_what_is_learned_from_few_fields(system):
     for seed in range(60):
         fields = np.concatenate([*gaussian_field.sample(shape, MASS2, 1000, seed)]).reshape(1000, -1)
         learned = np.linalg.inv(fields.T @ fields / 1000)
-        ours = ensemble(with_kernel(learned, shape), system)
-        ours.configurations = ours.configurations[:4]
-        modes, errors = modes_with_errors(curvatures(ours), shape, 1000)
+        measured = ensemble(with_kernel(learned, shape), system)
+        measured.configurations = measured.configurations[:4]
+        modes, errors = modes_with_errors(curvatures(measured), shape, 1000)
         pulls += [(modes[k] - system.spectrum[k]) / errors[k] for k in independent(shape)]
     assert 0.8 < np.std(pulls) < 1.25
     assert 0.6 < np.mean(np.abs(pulls) < 1) < 0.8
@@ -115,10 +115,10 @@ def test_curvature_is_that_of_a_network_of_any_kind(cls, tmp_path):
     """Compare with finite differences of −ln p, and check that the spread of blocks is in the error."""
     system = GaussianField(shape=(2, 2), num_configurations=200, cache_dir=str(tmp_path))
     model = randomize(cls(lattice_shape=(2, 2), site_kind="real", levels=()), scale=0.1)
-    ours = ensemble(model, system)
-    parts = curvatures(ours)
-    assert len(parts) == len(ours.configurations) == 10
-    step, fields = 1e-4 * torch.eye(4).double(), ours.configurations.flatten(1)
+    measured = ensemble(model, system)
+    parts = curvatures(measured)
+    assert len(parts) == len(measured.configurations) == 10
+    step, fields = 1e-4 * torch.eye(4).double(), measured.configurations.flatten(1)
 
     def energy(change):
         with torch.no_grad():

@@ -26,7 +26,7 @@ def test_single_site_chains_are_in_equilibrium(site):
     log_prob, acceptance, _ = torch.from_numpy(chains.run(60))
     assert 0.05 < acceptance.mean() <= 1
     for k, t in enumerate(temperatures):
-        found = log_prob[k].mean(1)
+        by_ladder = log_prob[k].mean(1)
         if model.levels:
             with torch.no_grad():
                 all_log_p = model.log_prob(all_configurations(shape, model.levels))
@@ -35,8 +35,8 @@ def test_single_site_chains_are_in_equilibrium(site):
             with torch.no_grad():
                 others = model.log_prob(model.sample(20_000, seed=2))
             expected, error = others.mean().item(), others.std().item() / 20_000**0.5
-        spread = (found.std().item() / 400**0.5) ** 2 + error**2
-        assert abs(found.mean().item() - expected) < 4 * spread**0.5
+        spread = (by_ladder.std().item() / 400**0.5) ** 2 + error**2
+        assert abs(by_ladder.mean().item() - expected) < 4 * spread**0.5
 
 
 def test_exchange_permutes_the_configurations_of_a_ladder():
