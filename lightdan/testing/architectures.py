@@ -103,9 +103,9 @@ class ArchitectureTests:
         scale = 0.2 if site["site_kind"] == "real" else 0.5  # for the grid to resolve the peaks
         model = randomize(self.make(lattice_shape=shape, **site), scale)
         if continuous:
-            states, volume = grid(site, shape, 100_000)
+            states, volume = grid(site, shape, 400_000)
             total = (probabilities_of(model, states) * volume).mean()
-            assert total.item() == pytest.approx(1, abs=1e-4)
+            assert total.item() == pytest.approx(1, abs=1e-5)
         else:
             total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()
             assert total.item() == pytest.approx(1, abs=1e-10)
