@@ -79,7 +79,8 @@ class CLI(LightningCLI):
         """
         super().instantiate_classes()
         for logger in self.trainer.loggers:
-            if isinstance(logger.save_dir, str | os.PathLike):
+            # In a dry run save_dir is a method, and it may be the address of a server.
+            if isinstance(logger.save_dir, str | os.PathLike) and "://" not in str(logger.save_dir):
                 check_writable(Path(logger.save_dir), "--trainer.default_root_dir")
         if path := self.config[self.subcommand].ckpt_path:
             self.model.on_load_checkpoint(checkpoints.read(path))

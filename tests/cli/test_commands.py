@@ -42,7 +42,7 @@ SMALL = ["--data.init_args.shape=4", *FEW]
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
-    """Of a small run, in a folder of its own."""
+    """Arguments of a small run in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return ["--config", MADE_CONFIG, *SMALL]
@@ -112,8 +112,8 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         registry.find(lightdan.Measurement, name if isinstance(name, str) else name["class_path"]).name
         for name in content["trainer"]["callbacks"]
     }
-    for found in measured.values():
-        for estimate in found.values():
+    for numbers in measured.values():
+        for estimate in numbers.values():
             assert estimate.keys() == {"value", "error"}
     several = any("@" in name for name in measured)
     run = next(Path("runs").rglob("config.yaml")).parent
@@ -399,9 +399,9 @@ def test_third_party_plugin_trains_and_a_broken_one_warns(plugin, arguments, cap
     ]
     with pytest.warns(UserWarning, match="plugin 'broken_plugin'.*left out.*does_not_exist"):
         assert main(["fit", *train]) == 0
-    found = estimates("runs")
-    assert set(found["hamiltonian"]) == {"nll"}
-    assert set(found["symmetry"]) == {"reflection", "reflection_spread"}
+    measured = estimates("runs")
+    assert set(measured["hamiltonian"]) == {"nll"}
+    assert set(measured["symmetry"]) == {"reflection", "reflection_spread"}
     capsys.readouterr()
     with pytest.warns(UserWarning, match="broken_plugin"):
         assert main(["list"]) == 0
@@ -452,9 +452,9 @@ def test_a_run_is_where_default_root_dir_or_the_logger_says(arguments, capsys):
         assert Path(run, "checkpoints", "best.ckpt").exists()
         assert Path(run, "config.yaml").exists()
         assert set(estimates(run)) == {"hamiltonian"}
-    kept = ["--config=here/ising-made/version_0/config.yaml"]
-    kept += ["--ckpt_path=here/ising-made/version_0/checkpoints/best.ckpt"]
-    assert main(["predict", *kept]) == 0
+    saved = ["--config=here/ising-made/version_0/config.yaml"]
+    saved += ["--ckpt_path=here/ising-made/version_0/checkpoints/best.ckpt"]
+    assert main(["predict", *saved]) == 0
     assert Path("here/ising-made/version_1/predictions.h5").exists()
 
 
@@ -476,7 +476,7 @@ def test_torch_keeps_to_one_thread_unless_the_environment_says_otherwise(monkeyp
 
 
 def start(folder, *arguments):
-    """The command in a process of its own, with Ctrl-C as a terminal gives it."""
+    """Start the command in a process of its own that handles Ctrl-C as in a terminal."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "lightdan", *arguments],
@@ -533,7 +533,7 @@ def test_interrupted_simulation_leaves_nothing(arguments, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(arguments, tmp_path):
-    # The same batches and steps: but for the noise of augmentation, which differs, the same result.
+    # Batches and steps are the same, so the results differ only by the noise of augmentation.
     arguments = [*arguments, "--data.init_args.num_configurations=4000", "--trainer.max_epochs=10"]
     arguments += ["--model.init_args.optimizer.init_args.lr=0.01", "--trainer.logger.init_args.name"]
     assert main(["fit", *arguments, "one"]) == 0
@@ -542,7 +542,7 @@ def test_two_processes_train_as_one(arguments, tmp_path):
     assert process.returncode == 0, output[-2000:]
     assert output.count("Measurements on the test configurations") == 1
     one, two = (estimates(f"runs/{name}/version_0") for name in ("one", "two"))
-    nll = [found["hamiltonian"]["nll"] for found in (one, two)]
+    nll = [measured["hamiltonian"]["nll"] for measured in (one, two)]
     assert nll[0]["value"] == pytest.approx(nll[1]["value"], abs=nll[0]["error"])
     with open("runs/two/version_0/metrics.csv") as file:
         rows = list(csv.DictReader(file))
@@ -586,7 +586,7 @@ def test_bad_paths_are_one_sentence(wrong, said, arguments, capsys):
 
 
 def test_a_potential_of_ones_own(arguments, tmp_path):
-    """By coefficients, and by a function in a file of the working directory."""
+    """A potential is a list of coefficients or a function in a file of the working directory."""
     (tmp_path / "own.py").write_text("def well(x):\n    return (x * x - 1) ** 2 + 0.3 * x\n")
     config = str(CONFIGS / "double_well" / "made.yaml")
     rest = ["--model.init_args.augment=[translation]", "--trainer.callbacks=[Action, Correlator]", *FEW]
@@ -597,12 +597,12 @@ def test_a_potential_of_ones_own(arguments, tmp_path):
 
 
 def test_recorded_fields(arguments, tmp_path):
-    """Reals of a user's own, anywhere on the real line."""
+    """Real fields far from zero are recognised in a file."""
     fields = np.random.default_rng(0).normal(300.0, 5.0, (400, 6))
     np.save(tmp_path / "configurations.npy", fields)
     config = str(CONFIGS / "recorded" / "made.yaml")
     few = ["--model.init_args.augment=[]", "--model.init_args.symmetrize=[]", *FEW[1:]]
     assert main(["fit", "--config", config, *few, "--trainer.max_epochs=40"]) == 0
-    found = estimates("runs")["hamiltonian"]["nll"]
+    nll = estimates("runs")["hamiltonian"]["nll"]
     entropy = 6 * (0.5 * np.log(2 * np.pi * np.e) + np.log(5.0))
-    assert abs(found["value"] - entropy) < 3 * found["error"] + 0.5
+    assert abs(nll["value"] - entropy) < 3 * nll["error"] + 0.5

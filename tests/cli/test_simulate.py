@@ -12,14 +12,14 @@ from lightdan.testing import all_configurations
 @pytest.fixture
 def glass(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = edwards_anderson((3, 3), "gaussian", temperature=2.0, seed=1)
-    (tmp_path / "glass.json").write_text(found.to_json())
-    return found
+    hamiltonian = edwards_anderson((3, 3), "gaussian", temperature=2.0, seed=1)
+    (tmp_path / "glass.json").write_text(hamiltonian.to_json())
+    return hamiltonian
 
 
 def test_files_at_several_temperatures(glass, tmp_path, capsys):
-    given = ["--hamiltonian", "glass.json", "--num", "4000", "--output", "x.h5"]
-    assert main(["simulate", *given, "--temperature", "1.5", "3"]) == 0
+    options = ["--hamiltonian", "glass.json", "--num", "4000", "--output", "x.h5"]
+    assert main(["simulate", *options, "--temperature", "1.5", "3"]) == 0
     energies = glass.energy(all_configurations((3, 3), (-1, 1)).numpy())
     for temperature in (1.5, 3.0):
         with h5py.File(tmp_path / f"x-T={temperature:g}.h5") as file:
@@ -34,11 +34,11 @@ def test_files_at_several_temperatures(glass, tmp_path, capsys):
 
 
 def test_the_temperature_is_that_of_the_hamiltonian(glass, tmp_path, capsys):
-    given = ["simulate", "--hamiltonian", "glass.json", "--num", "50", "--output", "x.h5"]
-    assert main(given) == 0
+    options = ["simulate", "--hamiltonian", "glass.json", "--num", "50", "--output", "x.h5"]
+    assert main(options) == 0
     with h5py.File(tmp_path / "x.h5") as file:
         assert file.attrs["temperature"] == 2.0
-    assert main(given) == 2
+    assert main(options) == 2
     assert "x.h5 exists already" in capsys.readouterr().err
 
 
@@ -55,6 +55,6 @@ def test_the_temperature_is_that_of_the_hamiltonian(glass, tmp_path, capsys):
 )
 def test_bad_input(glass, capsys, wrong, said, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"\xff")
-    given = ["--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]
-    assert main(["simulate", *given, *wrong]) == 2
+    options = ["--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]
+    assert main(["simulate", *options, *wrong]) == 2
     assert said in capsys.readouterr().err
