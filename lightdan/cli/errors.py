@@ -31,6 +31,8 @@ def one_sentence(error: BaseException, options: Collection[str] = OPTIONS) -> st
         error: Exception that ended the command.
         options: Names of the command's options, for suggestions.
     """
+    if match := re.search(r"^(\S+) is not in bounds, numpy accepts from 0 to (\d+)", str(error)):
+        return f"seed_everything must be an integer from 0 to {match[2]}, not {match[1]}."
     for cause in _causes(error):
         if isinstance(cause, ValueError) and not _raised_in(cause, "jsonargparse"):
             return " ".join(str(cause).split())

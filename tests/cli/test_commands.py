@@ -250,6 +250,7 @@ BAD = [
         "Adam has no option 'lrr'; did you mean 'lr'?",
     ),
     (["--model.init_args.scheduler=StepRL"], "There is no scheduler 'StepRL'; did you mean 'StepLR'?"),
+    (["--seed_everything=-1"], "seed_everything must be an integer from 0 to 4294967295, not -1"),
     (["--data.init_args.seed=-1"], "seed must be at least 0"),
     (["--data"], "The option --data needs a value"),
     (["--data="], "data cannot be empty; expected: the name of a class, one of BlockSpin, "),
