@@ -90,6 +90,7 @@ def run_python(page):
         exec(compile(block, page, "exec"), {})
 
 
+@pytest.mark.slow
 def test_commands_after_the_main_run(folder):
     """Test, predict and sample with a small fit, then load its checkpoint in Python."""
     main_run = ("lightdan", "fit", "--config", "configs/ising/made.yaml")

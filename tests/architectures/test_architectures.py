@@ -73,7 +73,8 @@ def divergence(model, system, temperature=3.0):
     ("objective", "options"),
     [
         (MaximumLikelihood, {"augment": ["translation"], "symmetrize": ["rotation"]}),
-        (VariationalFreeEnergy, {"symmetrize": ["rotation"]}),
+        (VariationalFreeEnergy, {}),
+        pytest.param(VariationalFreeEnergy, {"symmetrize": ["rotation"]}, marks=pytest.mark.slow),
     ],
 )
 @every_architecture

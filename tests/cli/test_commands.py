@@ -28,7 +28,6 @@ QUICK = [
     "double_well-transformer",
     "gaussian_field-triangular",
     "scalar_field-pixelcnn",
-    "xy-recurrent",
 ]
 """Configurations run by default, of several architectures and kinds of site; the others are slow."""
 FEW = [
@@ -427,6 +426,7 @@ def test_class_in_a_file_beside_the_config(arguments, tmp_path, monkeypatch):
     assert issubclass(registry.find(Architecture, "beside_config.Deep"), lightdan.MADE)
 
 
+@pytest.mark.slow
 def test_weights_and_biases_offline(arguments, tmp_path):
     logger = ["--trainer.logger=WandbLogger", "--trainer.logger.init_args.offline=true"]
     logger += ["--trainer.logger.init_args.project=p", f"--trainer.logger.init_args.save_dir={tmp_path}"]

@@ -51,6 +51,7 @@ def in_process(monkeypatch):
     monkeypatch.setattr(scans, "subprocess", IN_PROCESS)
 
 
+@pytest.mark.slow
 def test_scan_puts_together_and_keeps_what_is_finished(here, capsys, monkeypatch):
     """The first two values run in this process, the third in one of its own."""
     command = ["scan", "--config", str(CONFIG), "--values", "1.0", "0.7", *SMALL]

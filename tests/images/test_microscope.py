@@ -22,6 +22,7 @@ def test_dipolar_energy_is_the_direct_sum():
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.slow
 def test_dipoles_make_stripes_and_no_dipoles_ising():
     stripes = film((24, 24), 0.8, 6, dipolar=0.35).astype(float)
     along = (stripes * np.roll(stripes, 4, 1)).mean() + (stripes * np.roll(stripes, 4, 2)).mean()

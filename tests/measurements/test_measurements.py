@@ -160,6 +160,7 @@ def test_observables_of_the_oracle_agree_with_data(system):
     assert {"energy_data", "abs_magnetization", "susceptibility"} <= set(result.estimates)
 
 
+@pytest.mark.slow
 def test_fluctuations_equal_the_sum_over_all_states(system):
     """Compare Binder cumulant and susceptibility, plain and reweighted, with the sum over all states."""
     states = all_configurations(SHAPE, (-1, 1))

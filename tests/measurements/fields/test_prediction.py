@@ -140,6 +140,7 @@ def save(system, path, **options):
     trainer.save_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = {"num_slices": 6, "num_configurations": 300, "cache_dir": str(tmp_path)}

@@ -26,7 +26,8 @@ def with_couplings(monkeypatch, shape, temperature, couplings, errors):
     return Ensemble(MADE(lattice_shape=shape), system, temperature)
 
 
-@pytest.mark.parametrize("temperature", [pytest.param(2.0, marks=pytest.mark.slow), 3.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [2.0, 3.0])
 def test_critical_temperature_of_known_couplings(temperature, monkeypatch):
     """Find Onsager's temperature within the error, for couplings learned at any T."""
     known = {"nearest_neighbour": 1 / temperature}
@@ -39,6 +40,7 @@ def test_critical_temperature_of_known_couplings(temperature, monkeypatch):
     assert result.arrays["binder_16"].shape == result.arrays["temperature"].shape
 
 
+@pytest.mark.slow
 def test_critical_temperature_of_a_rectangular_patch(monkeypatch):
     """Couplings that differ along the axes keep their axes on the square lattices.
 
