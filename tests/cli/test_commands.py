@@ -84,6 +84,8 @@ def test_every_config_runs_small(config, arguments, tmp_path):
     overrides = ["--config", str(config), *size, *FEW]
     if content["data"]["class_path"] == "BlockSpin":
         inner = [option.replace("init_args", "init_args.system.init_args") for option in FEW[:1]]
+        if config.stem == "flow":
+            inner.append("--data.init_args.system.init_args.shape=8")
         overrides = ["--config", str(config), *inner, *FEW[1:]]
     if "Kerr" in content["data"]["class_path"]:
         size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
