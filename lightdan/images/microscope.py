@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lightdan.simulation import heat_bath, ising
+from lightdan.simulation import ising, terms
+from lightdan.simulation.heat_bath import sweep
 
 RANGE = 6.0
 """Range of the dipolar interaction in a film, in lattice spacings."""
@@ -63,14 +64,15 @@ def film(
     """
     if dipolar == 0:
         return ising.simulate(shape, temperature, num, seed=seed, progress=progress).configurations
-    interactions = heat_bath.gather(shape[0] * shape[1], dipolar_pairs(shape, dipolar))
+    groups = [terms.Terms(sites, (1, 1), j) for sites, j in dipolar_pairs(shape, dipolar)]
+    interactions = terms.gather("spin", shape[0] * shape[1], groups)
     rng = np.random.default_rng([seed, 1])
     spins = rng.choice(np.array([-1, 1], np.int8), (num, shape[0] * shape[1]))
     for start in range(0, num, 8):
         part = spins[start : start + 8]
         for step, factor in enumerate([*np.geomspace(2.5, 1.0, 30), *[1.0] * 20]):
             at = np.full(len(part), temperature * factor)
-            heat_bath.sweep(part, interactions, at, 20, seed * 1_000_003 + start * 100 + step)
+            sweep(part, interactions, at, 20, seed * 1_000_003 + start * 100 + step)
         if progress is not None:
             progress(len(part))
     return spins.reshape(num, *shape)

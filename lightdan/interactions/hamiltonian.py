@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.lattices.geometry import Displacement
-from lightdan.simulation import heat_bath
+from lightdan.simulation import explicit, terms
 from lightdan.simulation.simulation import Simulation
 
 FORMAT = 2
@@ -72,12 +72,13 @@ class SpinHamiltonian:
             energy -= operator.coupling * operator.value(configurations)
         return energy
 
-    def moves(self) -> "heat_bath.Interactions":
-        """Return the terms sorted by site, as the heat bath needs them."""
-        return heat_bath.gather(
-            math.prod(self.lattice_shape),
-            [(operator.sites, operator.coupling) for operator in self.operators],
-        )
+    def moves(self) -> terms.Interactions:
+        """Return the terms sorted by site, as the simulation needs them."""
+        groups = [
+            terms.Terms(operator.sites, (1,) * operator.order, operator.coupling)
+            for operator in self.operators
+        ]
+        return terms.gather("spin", math.prod(self.lattice_shape), groups)
 
     def simulate(
         self,
@@ -86,7 +87,7 @@ class SpinHamiltonian:
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> Simulation:
-        """Draw configurations from e^{−H/T'}/Z by replica exchange.
+        """Draw configurations from e^{−H/T'}/Z.
 
         Args:
             temperature: Temperature T' of the simulation.
@@ -94,7 +95,7 @@ class SpinHamiltonian:
             seed: Random seed.
             progress: Function called with the number of new configurations.
         """
-        run = heat_bath.simulate(
+        run = explicit.simulate(
             self.moves(), temperature, num_configurations, seed=seed, progress=progress
         )
         rows = run.configurations.reshape(-1, *self.lattice_shape)

@@ -24,6 +24,37 @@ Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
 
 
+def pilot(
+    num_chains: int,
+    advance: Advance,
+    observe: Observe,
+    *,
+    num_sites: int,
+    dtype: DTypeLike,
+    updates_per_call: int,
+    max_spacing: int = MAX_SPACING,
+) -> tuple[int, bool]:
+    """Bring the chains to equilibrium and find the updates that separate independent rows.
+
+    The arguments are those of `run`.
+
+    Returns:
+        The number of updates between two rows, and whether it makes them nearly independent.
+    """
+    num_rows = max(64, PILOT_ROWS // num_chains)
+    spacing = 1
+    while True:
+        chunks = _sample(num_chains, advance, num_rows, num_sites, dtype, updates_per_call, spacing)
+        series = np.concatenate([observe(chunk) for chunk in chunks], axis=2)
+        taus = [autocorrelation_time(x) for x in series[:, :, num_rows // 2 :]]
+        settled = all(tau.value + 3.0 * tau.error < 1.0 for tau in taus)
+        if settled or spacing == max_spacing:
+            return spacing, settled
+        # Raise the spacing by halves, or at once if τ is many rows, because the pilot underestimates it.
+        factor = max(1.5, max(tau.value for tau in taus) / 4.0)
+        spacing = min(max_spacing, max(spacing + 1, int(factor * spacing)))
+
+
 def run(
     num_chains: int,
     advance: Advance,
@@ -34,12 +65,13 @@ def run(
     dtype: DTypeLike,
     updates_per_call: int,
     max_spacing: int = MAX_SPACING,
+    spacing: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[Any], list[Estimate], int]:
     """Run the chains and record their rows at a spacing that makes them nearly independent.
 
     The number of updates between two rows is fixed in advance, because recording after an event of the
-    chain would favour some states. A pilot run, which is also the burn-in, raises it until τ of every
+    chain would favour some states. `pilot`, which is also the burn-in, raises it until τ of every
     observable is below one row, or until it reaches `max_spacing`.
 
     Args:
@@ -52,6 +84,7 @@ def run(
         updates_per_call: Number of updates that take about 15 ms. Threads return between calls, so that
             an interrupt is noticed.
         max_spacing: Largest number of updates between two rows.
+        spacing: Number of updates between two rows that an earlier pilot found.
         progress: Callback that receives the number of new configurations, in the calling thread.
 
     Returns:
@@ -62,17 +95,19 @@ def run(
     configurations = np.empty((num_chains, rows_per_chain, num_sites), dtype)
     series: list[NDArray[np.float64]] = []
     done = 0
-
-    def sample(num_rows: int, spacing: int) -> Iterator[NDArray[Any]]:
-        """Yield the next rows of all chains in short chunks `(chains, rows, sites)`."""
-        chunk = max(1, updates_per_call // spacing)
-        for start in range(0, num_rows, chunk):
-            rows = np.empty((num_chains, min(chunk, num_rows - start), num_sites), dtype)
-            advance(rows, spacing)
-            yield rows
-
-    spacing = _pilot(sample, observe, max(64, PILOT_ROWS // num_chains), max_spacing)
-    for rows in sample(rows_per_chain, spacing):
+    if spacing is None:
+        spacing, _ = pilot(
+            num_chains,
+            advance,
+            observe,
+            num_sites=num_sites,
+            dtype=dtype,
+            updates_per_call=updates_per_call,
+            max_spacing=max_spacing,
+        )
+    for rows in _sample(
+        num_chains, advance, rows_per_chain, num_sites, dtype, updates_per_call, spacing
+    ):
         start, done = done, done + rows.shape[1]
         configurations[:, start:done] = rows
         series.append(observe(rows))
@@ -131,19 +166,18 @@ def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
     return np.ascontiguousarray(columns.reshape(len(steps), sites.size).T)
 
 
-def _pilot(
-    sample: Callable[[int, int], Iterator[NDArray[Any]]],
-    observe: Observe,
+def _sample(
+    num_chains: int,
+    advance: Advance,
     num_rows: int,
-    max_spacing: int,
-) -> int:
-    """Bring the chains to equilibrium and return the updates that separate independent rows."""
-    spacing = 1
-    while True:
-        series = np.concatenate([observe(chunk) for chunk in sample(num_rows, spacing)], axis=2)
-        taus = [autocorrelation_time(x) for x in series[:, :, num_rows // 2 :]]
-        if all(tau.value + 3.0 * tau.error < 1.0 for tau in taus) or spacing == max_spacing:
-            return spacing
-        # Raise the spacing by halves, or at once if τ is many rows, because the pilot underestimates it.
-        factor = max(1.5, max(tau.value for tau in taus) / 4.0)
-        spacing = min(max_spacing, max(spacing + 1, int(factor * spacing)))
+    num_sites: int,
+    dtype: DTypeLike,
+    updates_per_call: int,
+    spacing: int,
+) -> Iterator[NDArray[Any]]:
+    """Yield the next rows of all chains in short chunks `(chains, rows, sites)`."""
+    chunk = max(1, updates_per_call // spacing)
+    for start in range(0, num_rows, chunk):
+        rows = np.empty((num_chains, min(chunk, num_rows - start), num_sites), dtype)
+        advance(rows, spacing)
+        yield rows

@@ -1,243 +1,316 @@
-"""Monte-Carlo simulation of any Hamiltonian of spins: fields, pairs and terms of more spins."""
+"""Sweeps of any explicit Hamiltonian by heat bath, over-relaxation, slice sampling and clusters."""
 
 import math
 import os
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import chains
-from lightdan.simulation.replica_exchange import exchange, num_pairs
-from lightdan.simulation.simulation import Simulation
+from lightdan.simulation import terms
+from lightdan.simulation.clusters import flip_cluster
+from lightdan.simulation.terms import (
+    ANGLE,
+    LEVEL,
+    REAL,
+    SPIN,
+    Interactions,
+    fields,
+    kernel,
+    potential_at,
+    power,
+)
 
-HOTTEST = 2.0
-"""Highest temperature of the ladder, in units of the mean √Σ J² over the terms of a site."""
-RATIO = 1.12
-"""Ratio of neighbouring temperatures of the ladder."""
-SITES_PER_CALL = 2**19
-
-
-class Interactions(NamedTuple):
-    """The terms of a Hamiltonian, sorted by site."""
-
-    starts: NDArray[np.intp]
-    """First entry of each site; the entries of site i are `starts[i]` to `starts[i + 1]`."""
-    couplings: NDArray[np.float64]
-    """J of each entry."""
-    ends: NDArray[np.intp]
-    """Bounds in `others`; the other sites of entry k are `ends[k]` to `ends[k + 1]`."""
-    others: NDArray[np.intp]
-    """The other sites of all terms, entry after entry."""
-    even: bool
-    """Whether all terms have an even number of spins, so that H(−s) = H(s)."""
-
-
-def gather(num_sites: int, terms: Sequence[tuple[NDArray[np.intp], float]]) -> Interactions:
-    """Sort terms by site.
-
-    Args:
-        num_sites: Number N of sites.
-        terms: Pairs of sites `(terms, order)` and their common coupling J.
-    """
-    entries: list[list[tuple[float, NDArray[np.intp]]]] = [[] for _ in range(num_sites)]
-    for sites, coupling in terms:
-        for term in sites:
-            for place, site in enumerate(term):
-                entries[site].append((coupling, np.delete(term, place)))
-    flat = [entry for of_site in entries for entry in of_site]
-    lengths = [len(others) for _, others in flat]
-    return Interactions(
-        starts=np.cumsum([0, *(len(of_site) for of_site in entries)]).astype(np.intp),
-        couplings=np.array([coupling for coupling, _ in flat], dtype=np.float64),
-        ends=np.cumsum([0, *lengths]).astype(np.intp),
-        others=np.concatenate([*(others for _, others in flat), np.empty(0)]).astype(np.intp),
-        even=all(sites.shape[1] % 2 == 0 for sites, _ in terms),
-    )
+MAX_STEPS = 64
+"""Largest number of widths by which a slice is extended."""
+OVER_RELAXATIONS = 2
+"""Number of over-relaxations of all angles in a sweep."""
 
 
 def sweep(
-    spins: NDArray[np.int8],
+    configurations: NDArray[Any],
     interactions: Interactions,
     temperatures: NDArray[np.float64],
     num_sweeps: int,
     seed: int,
+    widths: NDArray[np.float64] | None = None,
 ) -> None:
-    """Sweep chains by heat bath in place, each at its own temperature.
+    """Sweep chains in place, each at its own temperature.
+
+    Spins, levels and angles are drawn from their conditional distribution, fields by slice sampling.
+    Angles are also over-relaxed, and a cluster is flipped where most of the pairs can be satisfied. A
+    chain makes the moves in one order or in its reverse, with equal probability, which gives
+
+        p(s) P(s → s') = p(s') P(s' → s),  p ∝ e^{−H/T}.
 
     Args:
-        spins: Spins ±1 of all chains `(B, N)`.
+        configurations: Configurations of all chains `(B, N)`: spins ±1, places of levels, angles or
+            fields.
         interactions: Hamiltonian.
         temperatures: Temperature T of each chain `(B,)`.
         num_sweeps: Number of sweeps of each chain.
-        seed: Random seed; it determines every spin, on any number of processors.
-    """
-    generators = [np.random.default_rng([seed, row]) for row in range(len(spins))]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(
-            pool.map(
-                lambda row: _sweeps(
-                    spins[row], interactions, float(temperatures[row]), num_sweeps, generators[row]
-                ),
-                range(len(spins)),
-            )
-        )
-
-
-def energies(spins: NDArray[np.int8], interactions: Interactions) -> NDArray[np.float64]:
-    """Return H `(B,)` of spins `(B, N)`."""
-    values = np.empty(len(spins))
-    _energies(spins, interactions, values)
-    return values
-
-
-class _Ladder(NamedTuple):
-    """Replicas `(K, N)` at ascending temperatures, and their random generator."""
-
-    spins: NDArray[np.int8]
-    temperatures: NDArray[np.float64]
-    rng: np.random.Generator
-
-
-def simulate(
-    interactions: Interactions,
-    temperature: float,
-    num_configurations: int,
-    *,
-    seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> Simulation:
-    """Draw from e^{−H/T}/Z by heat-bath sweeps and replica exchange.
-
-    Independent ladders of replicas reach from T to temperatures at which the spins are nearly free.
-    Neighbours exchange after every sweep. `chains.run` chooses the number of updates between two
-    rows. It keeps τ below one row for H, |m| and the overlaps with four random patterns, which detect
-    the slow modes of a glass.
-
-    Args:
-        interactions: Hamiltonian.
-        temperature: Temperature T.
-        num_configurations: Number of rows.
-        seed: Random seed; it determines every spin, on any number of processors.
-        progress: Callback that receives the number of new configurations, in the calling thread.
-
-    Raises:
-        ValueError: T is not positive and finite, or ``num_configurations`` is below 1.
+        seed: Random seed; it determines every site, on any number of processors.
+        widths: Widths of the slices of fields `(B, N)`; None for those of `slice_widths`.
 
     References:
-        K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996).
+        R. Neal, Ann. Stat. 31, 705 (2003).
     """
-    num_sites = len(interactions.starts) - 1
-    chains.validate((num_sites,), temperature, num_configurations)
-    ladder = temperatures_of_ladder(interactions, temperature)
-    patterns = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (4, num_sites))
-    ladders = [
-        _Ladder(rng.choice(np.array([-1, 1], np.int8), (len(ladder), num_sites)), ladder, rng)
-        for rng in chains.generators(seed)
-    ]
+    states = terms.to_states(configurations, interactions)
+    if widths is None:
+        different, index = np.unique(temperatures, return_inverse=True)
+        widths = slice_widths(interactions, different)[index]
 
-    def observe(rows: NDArray[np.int8]) -> NDArray[np.float64]:
-        flat = rows.reshape(-1, num_sites)
-        overlaps = flat @ patterns.T / num_sites
-        if interactions.even:
-            overlaps = np.abs(overlaps)
-        columns = [energies(flat, interactions), np.abs(flat.mean(axis=1)), *overlaps.T]
-        return np.stack(columns).reshape(-1, *rows.shape[:2])
+    def move(row: int) -> None:
+        rng = np.random.default_rng([seed, row])
+        sweeps(
+            states[row],
+            interactions,
+            temperatures[row],
+            widths[row],
+            num_sweeps,
+            rng.random() < 0.5,
+            rng,
+        )
 
-    configurations, taus, spacing = chains.run(
-        chains.NUM_CHAINS,
-        chains.in_threads(
-            lambda rows, chain, spacing: _advance(rows, chain, interactions, spacing), ladders
-        ),
-        observe,
-        num_configurations,
-        num_sites,
-        dtype=np.int8,
-        updates_per_call=max(1, SITES_PER_CALL // (num_sites * len(ladder))),
-        progress=progress,
-    )
-    names = ["energy", "abs_magnetization", *(f"overlap_{k}" for k in range(len(patterns)))]
-    return Simulation(configurations, dict(zip(names, taus, strict=True)), spacing)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(move, range(len(states))))
+    terms.from_states(states, configurations, interactions)
 
 
-def temperatures_of_ladder(interactions: Interactions, temperature: float) -> NDArray[np.float64]:
-    """Return T, T r, T r², … up to `HOTTEST` times the mean over the sites of √Σ J²."""
-    sums = np.cumsum([0.0, *interactions.couplings**2])
-    squares = np.diff(sums[interactions.starts])
-    top = HOTTEST * float(np.sqrt(squares).mean())
-    rungs = max(1, math.ceil(math.log(max(top / temperature, 1.0)) / math.log(RATIO)) + 1)
-    ladder: NDArray[np.float64] = temperature * RATIO ** np.arange(rungs, dtype=np.float64)
-    return ladder
+def slice_widths(interactions: Interactions, temperatures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation of each field alone, with the others at zero `(T, N)`.
+
+    It is 1 for other kinds of sites, which do not use it.
+
+    Raises:
+        ValueError: A field alone is not bounded.
+    """
+    num_sites = interactions.num_sites
+    if interactions.kind != REAL:
+        return np.ones((len(temperatures), num_sites))
+    alone = np.zeros((num_sites, interactions.size))
+    lengths = np.diff(interactions.ends)
+    sites = np.repeat(np.arange(num_sites), np.diff(interactions.starts))
+    single = lengths == 0
+    np.add.at(alone, (sites[single], interactions.factors[single]), interactions.couplings.real[single])
+    different, index = np.unique(alone, axis=0, return_inverse=True)
+    u = np.linspace(-math.asinh(1e9), math.asinh(1e9), 4001)
+    x, measure = 1e-4 * np.sinh(u), np.cosh(u)
+    outer = np.array([potential_at(value, interactions) for value in x])
+    widths = np.empty((len(temperatures), len(different)))
+    for k, temperature in enumerate(temperatures):
+        for number, coefficients in enumerate(different):
+            exponent = (np.polynomial.polynomial.polyval(x, coefficients) - outer) / temperature
+            weights = np.exp(exponent - exponent.max()) * measure
+            weights /= weights.sum()
+            if weights[[0, -1]].max() > 1e-9:
+                site = int(np.flatnonzero(index.ravel() == number)[0])
+                raise ValueError(
+                    f"The Hamiltonian does not bound the field of site {site}: add an even power of it "
+                    "with a negative coupling, or a potential that rises on both sides."
+                )
+            mean = weights @ x
+            widths[k, number] = math.sqrt(weights @ (x - mean) ** 2)
+    return widths[:, index.ravel()]
+
+
+def random_states(
+    shape: tuple[int, int],
+    interactions: Interactions,
+    widths: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.complex128]:
+    """Draw states `(B, N)` at infinite temperature; fields are normal with the given widths."""
+    if interactions.kind == SPIN:
+        return rng.choice(np.array([-1.0, 1.0]), shape).astype(np.complex128)
+    if interactions.kind == LEVEL:
+        return rng.integers(interactions.size, size=shape).astype(np.complex128)
+    if interactions.kind == ANGLE:
+        return np.ascontiguousarray(np.exp(2j * math.pi * rng.random(shape)))
+    return (rng.normal(size=shape) * widths).astype(np.complex128)
 
 
 @numba.njit(cache=True, nogil=True)
-def _field(spins: Any, interactions: Any, site: int) -> float:
-    """Return Σ J Π s over the terms of a site, without the spin of that site."""
-    field = 0.0
-    for entry in range(interactions.starts[site], interactions.starts[site + 1]):
-        product = interactions.couplings[entry]
-        for k in range(interactions.ends[entry], interactions.ends[entry + 1]):
-            product *= spins[interactions.others[k]]
-        field += product
-    return field
-
-
-@numba.njit(cache=True, nogil=True)
-def _sweeps(spins: Any, interactions: Any, temperature: float, num: int, rng: Any) -> None:
+def sweeps(
+    state: Any,
+    interactions: Any,
+    temperature: float,
+    widths: Any,
+    num: int,
+    backward: bool,
+    rng: Any,
+) -> None:
+    """Sweep a chain in place; the moves of `backward` are the others in reverse order."""
+    beta = 1.0 / temperature
+    found = np.empty(interactions.size, np.complex128)
+    rounds = 1 + (OVER_RELAXATIONS if interactions.kind == ANGLE else 0)
     for _ in range(num):
-        for site in range(spins.size):
-            field = _field(spins, interactions, site)
-            up = rng.random() * (1.0 + math.exp(-2.0 * field / temperature)) < 1.0
-            spins[site] = 1 if up else -1
+        if backward and interactions.clusters:
+            flip_cluster(state, interactions, beta, rng)
+        for turn in range(rounds):
+            relaxed = turn < rounds - 1 if backward else turn > 0
+            _visit_all(state, interactions, beta, widths, relaxed, backward, found, rng)
+        if not backward and interactions.clusters:
+            flip_cluster(state, interactions, beta, rng)
+
+
+@kernel
+def _visit_all(
+    state: Any,
+    interactions: Any,
+    beta: float,
+    widths: Any,
+    relaxed: bool,
+    backward: bool,
+    found: Any,
+    rng: Any,
+) -> None:
+    """Move one site after another; `relaxed` stands for over-relaxation."""
+    for step in range(state.size):
+        site = state.size - 1 - step if backward else step
+        fields(state, interactions, site, found)
+        if relaxed:
+            state[site] = _reflected(state[site], found, beta, rng)
+        elif interactions.kind == SPIN:
+            up = rng.random() * (1.0 + math.exp(-2.0 * beta * found[0].real)) < 1.0
+            state[site] = 1.0 if up else -1.0
+        elif interactions.kind == LEVEL:
+            state[site] = _level(found, beta, rng)
+        elif interactions.kind == ANGLE:
+            state[site] = _phasor(state[site], found, beta, rng)
+        else:
+            state[site] = _slice(state[site].real, found, interactions, beta, widths[site], rng)
 
 
 @numba.njit(cache=True, nogil=True)
-def _energy(spins: Any, interactions: Any) -> float:
-    """Return H; a term of n spins is listed at n sites."""
-    energy = 0.0
-    for site in range(spins.size):
-        for entry in range(interactions.starts[site], interactions.starts[site + 1]):
-            product = interactions.couplings[entry] * spins[site]
-            order = 1 + interactions.ends[entry + 1] - interactions.ends[entry]
-            for k in range(interactions.ends[entry], interactions.ends[entry + 1]):
-                product *= spins[interactions.others[k]]
-            energy -= product / order
-    return energy
-
-
-@numba.njit(cache=True, nogil=True)
-def anneal(spins: Any, interactions: Any, num_steps: int, rng: Any) -> float:
+def anneal(state: Any, interactions: Any, widths: Any, num_steps: int, rng: Any) -> float:
     """Return −Σ_{k<K} H(s_k)/K of one chain; a sweep at β = (k + 1)/K leads from s_k to s_{k+1}."""
     log_weight = 0.0
     for step in range(num_steps):
-        log_weight -= _energy(spins, interactions) / num_steps
-        _sweeps(spins, interactions, num_steps / (step + 1), 1, rng)
+        log_weight -= terms.energy(state, interactions) / num_steps
+        sweeps(state, interactions, num_steps / (step + 1), widths, 1, False, rng)
     return log_weight
 
 
-@numba.njit(cache=True, nogil=True)
-def _energies(rows: Any, interactions: Any, energies: Any) -> None:
-    for index in range(len(rows)):
-        energies[index] = _energy(rows[index], interactions)
+@kernel
+def _level(found: Any, beta: float, rng: Any) -> float:
+    """Draw a level with probability ∝ e^{βA_s}."""
+    top = found[0].real
+    for value in found:
+        top = max(top, value.real)
+    total = 0.0
+    for value in found:
+        total += math.exp(beta * (value.real - top))
+    rest = rng.random() * total
+    for level in range(len(found) - 1):
+        rest -= math.exp(beta * (found[level].real - top))
+        if rest < 0.0:
+            return level
+    return len(found) - 1
 
 
-@numba.njit(cache=True, nogil=True)
-def _advance(rows: Any, ladder: Any, interactions: Any, spacing: int) -> None:
-    """Fill `rows` with the coldest replica after every `spacing` sweeps and exchanges."""
-    spins, temperatures, rng = ladder
-    num = len(temperatures)
-    betas = 1.0 / temperatures
-    energies = np.empty((1, num))
-    for row in rows:
-        for update in range(spacing):
-            for k in range(num):
-                _sweeps(spins[k], interactions, temperatures[k], 1, rng)
-                energies[0, k] = _energy(spins[k], interactions)
-            uniforms = rng.random((1, num_pairs(num, update)))
-            spins[:] = spins[exchange(energies, betas, update, uniforms)]
-        sign = -1 if interactions.even and rng.random() < 0.5 else 1
-        for site in range(row.size):
-            row[site] = sign * spins[0, site]
+@kernel
+def _strongest(found: Any) -> int:
+    """Return the harmonic n of the largest |A_n|, or 0 if all vanish."""
+    strongest, size = 0, 0.0
+    for n in range(1, len(found)):
+        if abs(found[n]) > size:
+            strongest, size = n, abs(found[n])
+    return strongest
+
+
+@kernel
+def _accepted(old: complex, new: complex, found: Any, without: int, beta: float, rng: Any) -> complex:
+    """Return the phasor that a Metropolis step with all harmonics but one leads to."""
+    gain = 0.0
+    for n in range(1, len(found)):
+        if n != without and found[n] != 0.0:
+            gain += (found[n] * (power(new, n) - power(old, n))).real
+    return new if gain >= 0.0 or rng.random() < math.exp(beta * gain) else old
+
+
+@kernel
+def _phasor(old: complex, found: Any, beta: float, rng: Any) -> complex:
+    """Draw e^{iθ} by the heat bath of the strongest harmonic, accepted with the others."""
+    n = _strongest(found)
+    kappa = beta * abs(found[n]) if n > 0 else 0.0
+    if kappa < 1e-6:  # the distribution is uniform, to rounding
+        angle = 2.0 * math.pi * rng.random()
+        return _accepted(old, complex(math.cos(angle), math.sin(angle)), found, 0, beta, rng)
+    cosine = _cosine_about_field(kappa, rng)
+    sine = math.sqrt(max(0.0, 1.0 - cosine * cosine))
+    if rng.random() < 0.5:
+        sine = -sine
+    new = complex(cosine, sine) * found[n].conjugate() / abs(found[n])
+    if n > 1:
+        angle = (math.atan2(new.imag, new.real) + 2.0 * math.pi * int(n * rng.random())) / n
+        new = complex(math.cos(angle), math.sin(angle))
+    return _accepted(old, new / abs(new), found, n, beta, rng)
+
+
+@kernel
+def _reflected(old: complex, found: Any, beta: float, rng: Any) -> complex:
+    """Return the phasor reflected about the field of the strongest harmonic, if it is accepted."""
+    n = _strongest(found)
+    if n == 0:
+        return old
+    axis = found[n].conjugate() / abs(found[n])
+    if n > 1:
+        angle = (math.atan2(axis.imag, axis.real) + 2.0 * math.pi * int(n * rng.random())) / n
+        axis = complex(math.cos(angle), math.sin(angle))
+    new = axis * axis * old.conjugate()
+    return _accepted(old, new / abs(new), found, n, beta, rng)
+
+
+@kernel
+def _cosine_about_field(kappa: float, rng: Any) -> float:
+    """Draw cos φ of an angle with density ∝ e^{κ cos φ}, by rejection from a wrapped Cauchy.
+
+    References:
+        D. Best and N. Fisher, Appl. Stat. 28, 152 (1979).
+    """
+    tau = 1.0 + math.sqrt(1.0 + 4.0 * kappa * kappa)
+    rho = (tau - math.sqrt(2.0 * tau)) / (2.0 * kappa)
+    r = (1.0 + rho * rho) / (2.0 * rho)
+    while True:
+        z = math.cos(math.pi * rng.random())
+        cosine = (1.0 + r * z) / (r + z)
+        c = kappa * (r - cosine)
+        if math.log(c / (1.0 - rng.random())) + 1.0 >= c:
+            return cosine
+
+
+@kernel
+def _log_weight(x: float, found: Any, interactions: Any, beta: float) -> float:
+    """Return −βH of a field, up to a constant."""
+    total = 0.0
+    for n in range(len(found) - 1, 0, -1):
+        total = (total + found[n].real) * x
+    return beta * (total - potential_at(x, interactions))
+
+
+@kernel
+def _slice(old: float, found: Any, interactions: Any, beta: float, width: float, rng: Any) -> float:
+    """Draw a field uniformly from the values of more than e^{−βH} times a random number."""
+    height = _log_weight(old, found, interactions, beta) + math.log(1.0 - rng.random())
+    left = old - width * rng.random()
+    right = left + width
+    steps = int(MAX_STEPS * rng.random())
+    for _ in range(steps):
+        if _log_weight(left, found, interactions, beta) <= height:
+            break
+        left -= width
+    for _ in range(MAX_STEPS - 1 - steps):
+        if _log_weight(right, found, interactions, beta) <= height:
+            break
+        right += width
+    while True:
+        new = left + (right - left) * rng.random()
+        if _log_weight(new, found, interactions, beta) > height:
+            return new
+        if new < old:
+            left = new
+        else:
+            right = new

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lightdan.images.microscope import RANGE, Microscope, dipolar_pairs, film
-from lightdan.simulation import heat_bath, ising
+from lightdan.simulation import ising, terms
 
 RNG = np.random.default_rng(0)
 
@@ -10,8 +10,9 @@ RNG = np.random.default_rng(0)
 def test_dipolar_energy_is_the_direct_sum():
     shape = (16, 18)
     spins = RNG.choice(np.array([-1, 1], np.int8), (3, *shape))
-    moves = heat_bath.gather(shape[0] * shape[1], dipolar_pairs(shape, 0.3))
-    found = heat_bath.energies(spins.reshape(3, -1), moves)
+    groups = [terms.Terms(sites, (1, 1), j) for sites, j in dipolar_pairs(shape, 0.3)]
+    moves = terms.gather("spin", shape[0] * shape[1], groups)
+    found = terms.energies(spins.reshape(3, -1), moves)
     expected = ising.energy(spins)
     for row in range(-6, 7):
         for column in range(-6, 7):

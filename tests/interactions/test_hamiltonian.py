@@ -5,8 +5,9 @@ import pytest
 
 from lightdan.interactions.hamiltonian import SpinHamiltonian
 from lightdan.interactions.operators import Operator, uniform_operators
-from lightdan.simulation import heat_bath, kaufman
+from lightdan.simulation import explicit, kaufman, terms
 from lightdan.simulation.chains import neighbours
+from lightdan.simulation.heat_bath import sweep
 from lightdan.testing import all_configurations
 
 
@@ -38,9 +39,8 @@ def test_energy_is_the_sum_over_terms():
         for term in operator.sites:
             expected -= operator.coupling * np.prod([states.reshape(512, 9)[:, i] for i in term], axis=0)
     np.testing.assert_allclose(hamiltonian.energy(states), expected)
-    energies = np.empty(512)
-    heat_bath._energies(states.reshape(512, 9).astype(np.int8), hamiltonian.moves(), energies)
-    np.testing.assert_allclose(energies, expected)
+    found = terms.energies(states.reshape(512, 9).astype(np.int8), hamiltonian.moves())
+    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize(("orders", "even"), [((1, 2, 3, 4), False), ((2, 4), True)])
@@ -48,7 +48,7 @@ def test_simulation_visits_states_by_their_weight(orders, even):
     """χ² over all 512 states, at a temperature where the ladder has several rungs."""
     hamiltonian = random_hamiltonian(orders=orders)
     assert hamiltonian.moves().even == even
-    assert len(heat_bath.temperatures_of_ladder(hamiltonian.moves(), 1.5)) > 5
+    assert len(explicit.temperatures_of_ladder(hamiltonian.moves(), 1.5)) > 5
     states = all_configurations((3, 3), (-1, 1)).numpy()
     p = np.exp(-hamiltonian.energy(states) / 1.5)
     p /= p.sum()
@@ -77,9 +77,9 @@ def test_chains_side_by_side_at_temperatures_of_their_own():
     hamiltonian = uniform(4)
     spins = np.ones((4000, 16), np.int8)
     temperatures = np.repeat([2.0, 4.0], 2000)
-    heat_bath.sweep(spins, hamiltonian.moves(), temperatures, 60, seed=3)
+    sweep(spins, hamiltonian.moves(), temperatures, 60, seed=3)
     again = np.ones((4000, 16), np.int8)
-    heat_bath.sweep(again, hamiltonian.moves(), temperatures, 60, seed=3)
+    sweep(again, hamiltonian.moves(), temperatures, 60, seed=3)
     np.testing.assert_array_equal(spins, again)
     for rows, temperature in zip(np.split(spins, 2), (2.0, 4.0), strict=True):
         energy = hamiltonian.energy(rows.reshape(-1, 4, 4))

@@ -3,9 +3,9 @@ import pytest
 
 from lightdan.interactions.hamiltonian import SpinHamiltonian
 from lightdan.interactions.operators import Operator
-from lightdan.simulation import heat_bath
 from lightdan.simulation.annealing import log_partition
 from lightdan.simulation.tempering import temper
+from lightdan.simulation.terms import energies
 from lightdan.testing import all_configurations
 
 STATES = all_configurations((3, 4), (-1, 1)).numpy().astype(np.int8)
@@ -45,7 +45,7 @@ def test_tempering_by_enumeration():
         temperatures,
         num_ladders=40,
         num_steps=100,
-        observe=lambda s: np.stack([heat_bath.energies(s, moves), s.mean(1)]),
+        observe=lambda s: np.stack([energies(s, moves), s.mean(1)]),
         sweeps=2,
     )
     assert found.shape == (2, 4, 40, 80)

@@ -119,7 +119,7 @@ def test_frustrated_lattice_ends_and_reports_its_times():
 
 @pytest.mark.parametrize("spacing", [1, 2])
 def test_both_phases_are_equally_likely_at_low_temperature(spacing, monkeypatch):
-    monkeypatch.setattr(chains, "_pilot", lambda *arguments: spacing)
+    monkeypatch.setattr(chains, "pilot", lambda *arguments, **settings: (spacing, True))
     run = ising.simulate((8, 8), 1.0, 1600)
     magnetization = per_chain(run.configurations.reshape(1600, -1).mean(axis=1))
     assert np.all(np.abs(magnetization.mean(axis=1)) < 4.0 / math.sqrt(100))

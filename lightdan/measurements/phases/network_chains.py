@@ -10,8 +10,9 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.interactions.hamiltonian import SpinHamiltonian
 from lightdan.lattices.angles import TWO_PI, wrap
-from lightdan.simulation import heat_bath
+from lightdan.simulation.heat_bath import sweep
 from lightdan.simulation.replica_exchange import ReplicaExchange
+from lightdan.simulation.terms import energies
 
 SURROGATE_SWEEPS = 20
 """Heat-bath sweeps of the surrogate in one proposal."""
@@ -134,15 +135,15 @@ class NetworkChains(ReplicaExchange):
         proposal = present.copy()
         temperatures = self.temperatures.double().cpu().numpy()
         seed = self.seed * 1_000_003 + step
-        heat_bath.sweep(proposal, self.interactions, temperatures, SURROGATE_SWEEPS, seed)
+        sweep(proposal, self.interactions, temperatures, SURROGATE_SWEEPS, seed)
         changed = torch.as_tensor(proposal).to(self.configurations).reshape(self.configurations.shape)
-        energy = heat_bath.energies(proposal, self.interactions)
+        energy = energies(proposal, self.interactions)
         if not self.corrected:
             self.configurations = changed
             self.acceptance = torch.ones_like(self.inputs)
             return torch.as_tensor(-energy / self.temperature).to(self.inputs)
         before, after = (self.log_prob(s) for s in (self.configurations, changed))
-        difference = energy - heat_bath.energies(present, self.interactions)
+        difference = energy - energies(present, self.interactions)
         gain = self.powers * (after - before)
         gain += (torch.as_tensor(difference / temperatures)).to(gain)
         where = self.uniform(len(gain)) < gain.exp()
