@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
@@ -9,6 +10,10 @@ Configurations: TypeAlias = Num[Tensor, "B *lattice"]
 """Spins ±1, integer levels, angles in [0, 2π) or real fields."""
 PerConfiguration: TypeAlias = Float[Tensor, " B"]
 """One number per configuration: ln p, energy, temperature."""
+ConfigurationsLike: TypeAlias = Tensor | np.ndarray
+"""Configurations from outside `(B, *lattice)`, whose shape and values are checked in the call."""
+TemperatureLike: TypeAlias = Tensor | np.ndarray | float
+"""One temperature from outside, or one per configuration."""
 SiteValues: TypeAlias = Num[Tensor, "*sites"]
 Parameters: TypeAlias = Float[Tensor, "*sites parameters"]
 Features: TypeAlias = Float[Tensor, "*sites features"]

@@ -217,7 +217,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             return self.bare_log_prob(self.group.act(configurations, elements), temperature)
 
         return Problem(
-            log_prob=self.log_prob,
+            log_prob=self.symmetrized_log_prob,
             log_prob_bound=one_image_log_prob,
             sample=lambda t: self.sample(len(t), generator, t, batch_size=len(t)),
             action=self.trainer.datamodule.action,

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import torch
 from lightning import LightningModule
@@ -14,7 +14,13 @@ from lightdan.conditionals import Conditional, conditional_for
 from lightdan.lattices import groups
 from lightdan.lattices.angles import TWO_PI, wrap
 from lightdan.lattices.orderings import ordering as ordering_of
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.lattices.sites import site_values, temperatures
+from lightdan.types import (
+    Configurations,
+    ConfigurationsLike,
+    PerConfiguration,
+    TemperatureLike,
+)
 
 
 class Distribution(LightningModule, ABC):
@@ -212,13 +218,56 @@ class Distribution(LightningModule, ABC):
     def bare_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """Return ln p of the network before symmetrisation `(B,)`."""
+        """Return ln p of the network before symmetrisation `(B,)`; the values are not checked."""
         return self.ordered_conditionals(self.ordering.arrange(configurations), temperature).sum(1)
 
+    @overload
+    def checked(
+        self, configurations: ConfigurationsLike, temperature: TemperatureLike
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def checked(
+        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None
+    ) -> tuple[Tensor, Tensor | None]: ...
+
+    def checked(
+        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return configurations and temperatures in the network's floating type, after a check.
+
+        Raises:
+            ValueError: The shapes do not fit, a value is none of a site, or a temperature is not
+                positive.
+        """
+        like = self._any_weight
+        s = site_values(configurations, self.lattice_shape, self.site_kind, self.levels, like)
+        return s, None if temperature is None else temperatures(temperature, len(s), like)
+
     def log_prob(
+        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None = None
+    ) -> PerConfiguration:
+        """Return ln p_θ `(B,)` of configurations `(B, *lattice)`, whose values are checked.
+
+        Angles in radians are taken modulo 2π. Any numeric type is cast to that of the network.
+
+        Args:
+            configurations: Tensor or array.
+            temperature: T, for a network with temperature input; one number, or one per configuration.
+
+        Raises:
+            ValueError: The shapes do not fit, a value is none of a site, or a temperature is not
+                positive.
+        """
+        return self.symmetrized_log_prob(*self.checked(configurations, temperature))
+
+    def symmetrized_log_prob(
         self, configurations: Configurations, temperature: PerConfiguration | None = None
     ) -> PerConfiguration:
-        """Return ln p_θ `(B,)`; averaging over the group G of `symmetrize` takes |G| passes."""
+        """Return ln p_θ `(B,)` of values that need no check, like a sample's.
+
+        Averaging over the group G of `symmetrize` takes |G| passes.
+        """
         if len(self.group) == 1:
             return self.bare_log_prob(configurations, temperature)
         elements = torch.arange(len(self.group), device=configurations.device)

@@ -7,18 +7,24 @@ from torch import Tensor
 
 from lightdan.architectures.distribution import Distribution
 from lightdan.architectures.walkers import SymmetricWalkers, Walkers
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.lattices.sites import site_values
+from lightdan.types import (
+    Configurations,
+    ConfigurationsLike,
+    PerConfiguration,
+    TemperatureLike,
+)
 
 
 class LearnedHamiltonian(Distribution):
     """H_θ(s, T) = −T ln p_θ(s), an estimate of the Hamiltonian plus the constant T ln Z."""
 
     def hamiltonian(
-        self, configurations: Configurations, temperature: PerConfiguration | float
+        self, configurations: ConfigurationsLike, temperature: TemperatureLike
     ) -> PerConfiguration:
-        """Return H_θ `(B,)` in units of T."""
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        return -temperature * self.log_prob(configurations, temperature)
+        """Return H_θ `(B,)` in units of T; the values are checked as in `log_prob`."""
+        s, t = self.checked(configurations, temperature)
+        return -t * self.symmetrized_log_prob(s, t)
 
     def bare_walkers(
         self, arranged: Configurations, temperature: PerConfiguration | None = None
@@ -41,22 +47,41 @@ class LearnedHamiltonian(Distribution):
     @torch.no_grad()
     def energy_difference(
         self,
-        configurations: Configurations,
+        configurations: ConfigurationsLike,
         site: int,
-        value: PerConfiguration | float,
-        temperature: PerConfiguration | float,
+        value: TemperatureLike,
+        temperature: TemperatureLike,
     ) -> PerConfiguration:
-        """Return H_θ(s') − H_θ(s) `(B,)`, where s' has `value` at the site of this raster index."""
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        walkers = self.walkers(configurations, temperature)
-        values = torch.as_tensor(value).to(configurations).expand(len(configurations))
-        return -temperature * (walkers.propose(site, values) - walkers.log_prob)
+        """Return H_θ(s') − H_θ(s) `(B,)`, where s' has `value` at the site of this raster index.
+
+        Args:
+            configurations: Configurations s `(B, *lattice)`, which are checked as in `log_prob`.
+            site: Raster index.
+            value: New value of the site, one for all or one for each configuration.
+            temperature: T, one for all or one for each configuration.
+
+        Raises:
+            ValueError: There is no such site, the shapes do not fit, or a value is none of a site.
+        """
+        self._check_sites([site])
+        s, t = self.checked(configurations, temperature)
+        new = torch.as_tensor(value).to(s).expand(len(s))[:, None]
+        new = site_values(new, (1,), self.site_kind, self.levels, name="new values")
+        walkers = self.walkers(s, t)
+        return -t * (walkers.propose(site, new[:, 0]) - walkers.log_prob)
+
+    def _check_sites(self, sites: Sequence[int]) -> None:
+        for site in sites:
+            if not 0 <= site < self.num_sites:
+                raise ValueError(
+                    f"There is no site {site}: pass an index from 0 to {self.num_sites - 1}."
+                )
 
     @torch.no_grad()
     def local_fields(
         self,
-        configurations: Configurations,
-        temperature: PerConfiguration | float,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike,
         sites: Sequence[int] | None = None,
     ) -> Tensor:
         """Return H_θ(s') − H_θ(s) for every level at every site `(B, sites, levels)`.
@@ -64,23 +89,25 @@ class LearnedHamiltonian(Distribution):
         The entry is 0 at the level that the site has in s.
 
         Args:
-            configurations: Configurations s `(B, *lattice)`.
-            temperature: Temperature T.
+            configurations: Configurations s `(B, *lattice)`, which are checked as in `log_prob`.
+            temperature: T, one for all or one for each configuration.
             sites: Raster indices of the sites; by default all.
 
         Raises:
-            ValueError: The sites are continuous.
+            ValueError: The sites are continuous, there is no such site, the shapes do not fit, or a
+                value is none of a site.
         """
         if not self.levels:
             raise ValueError(
                 f"local_fields needs discrete sites, not sites of kind {self.site_kind!r}: use the "
                 "gradient of the Hamiltonian."
             )
-        temperature = torch.as_tensor(temperature).to(configurations).expand(len(configurations))
-        walkers = self.walkers(configurations, temperature)
-        levels = torch.tensor(self.levels).to(configurations)
         indices = range(self.num_sites) if sites is None else sites
-        differences = configurations.new_zeros(len(indices), len(levels), len(configurations))
+        self._check_sites(indices)
+        s, t = self.checked(configurations, temperature)
+        walkers = self.walkers(s, t)
+        levels = torch.tensor(self.levels).to(s)
+        differences = s.new_zeros(len(indices), len(levels), len(s))
         for row, site in enumerate(indices):
             present = walkers.values[site]
             if len(levels) == 2:
@@ -90,4 +117,4 @@ class LearnedHamiltonian(Distribution):
             for index, level in enumerate(levels):
                 change = walkers.propose(site, level.expand_as(present)) - walkers.log_prob
                 differences[row, index] = torch.where(level == present, 0, change)
-        return -temperature[:, None, None] * differences.permute(2, 0, 1)
+        return -t[:, None, None] * differences.permute(2, 0, 1)

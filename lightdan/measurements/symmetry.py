@@ -59,7 +59,7 @@ class Symmetry(Measurement):
         if not self.operations(system):
             raise NotMeasurable(f"{type(system).__name__} declares no symmetry.")
         configurations = ensemble.configurations[: self.num_configurations]
-        functions = {"": model.log_prob}
+        functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"": model.log_prob}
         if model.symmetrize:
             functions["_bare"] = model.bare_log_prob
         arguments = symmetry_arguments(model)

@@ -19,11 +19,12 @@ from lightdan.data.rows import JoinedRows, Rows
 from lightdan.data.samples import Samples
 from lightdan.data.splits import derive_seed
 from lightdan.lattices.angles import polarization, vorticity
+from lightdan.lattices.sites import site_values
 from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.checks import check_positive, check_seed, check_temperatures
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import ConfigurationsLike, PerConfiguration
 
 SITE_KINDS = ("spin", "level", "angle", "real")
 
@@ -103,11 +104,16 @@ class System(LightningDataModule, KeepsArguments):
         """Return the numbers besides temperature, size and seed that change the simulated data."""
         return {}
 
-    def energy(self, configurations: Configurations) -> PerConfiguration:
-        """Return H(s) of each configuration: `(B, *lattice)` → `(B,)`."""
+    def energy(self, configurations: ConfigurationsLike) -> PerConfiguration:
+        """Return H(s) of each configuration: `(B, *lattice)` → `(B,)`.
+
+        An implementation begins with `checked`, so that values that are no sites are refused.
+        """
         raise NotImplementedError(f"The Hamiltonian of {type(self).__name__} is not known.")
 
-    def action(self, configurations: Configurations, temperature: PerConfiguration | float) -> Tensor:
+    def action(
+        self, configurations: ConfigurationsLike, temperature: PerConfiguration | float
+    ) -> Tensor:
         """Return S(s) = −ln p(s) − ln Z `(B,)`, which is H(s)/T unless a field defines its action."""
         return self.energy(configurations) / temperature
 
@@ -164,6 +170,14 @@ class System(LightningDataModule, KeepsArguments):
         return functions
 
     # Derived
+
+    def checked(self, configurations: ConfigurationsLike) -> Tensor:
+        """Return configurations as a floating tensor `(B, *lattice)`, with angles modulo 2π.
+
+        Raises:
+            ValueError: The shape is another one, or a value is none of a site.
+        """
+        return site_values(configurations, self.lattice_shape, self.site_kind, self.levels)
 
     @property
     def num_sites(self) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lightdan.data.samples import Samples
 from lightdan.data.splits import derive_seed
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Configurations, ConfigurationsLike, PerConfiguration
 
 ENUMERABLE = 16
 """Largest number of spins whose configurations are all enumerated, 65,536."""
@@ -175,9 +175,10 @@ class BlockSpin(System):
         return logs
 
     def action(
-        self, configurations: Configurations, temperature: PerConfiguration | float
+        self, configurations: ConfigurationsLike, temperature: PerConfiguration | float
     ) -> PerConfiguration:
         """Return −ln p(S) `(B,)`, with Z = 1, if all configurations can be enumerated."""
+        configurations = self.checked(configurations)
         temperatures = torch.as_tensor(temperature).double().expand(len(configurations)).cpu().numpy()
         _, numbers, _ = self._enumerated
         index = np.array([numbers.get(code.tobytes(), -1) for code in self._code(configurations)])

@@ -11,7 +11,7 @@ from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import gaussian_field
 from lightdan.simulation.simulation import Parts, Simulation
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import ConfigurationsLike, PerConfiguration
 
 
 class GaussianField(System):
@@ -75,9 +75,10 @@ class GaussianField(System):
         return Simulation(Parts(shape, np.dtype(np.float32), parts()))
 
     def action(
-        self, configurations: Configurations, temperature: PerConfiguration | float = 1.0
+        self, configurations: ConfigurationsLike, temperature: PerConfiguration | float = 1.0
     ) -> PerConfiguration:
         """Return S `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        configurations = self.checked(configurations)
         density = self.mass2 * configurations.square()
         for axis in range(1, configurations.ndim):
             density = density + (configurations.roll(-1, axis) - configurations).square()

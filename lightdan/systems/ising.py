@@ -9,7 +9,7 @@ from lightdan.simulation import ising, kaufman
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import ConfigurationsLike, PerConfiguration
 
 
 class Ising(System):
@@ -64,8 +64,9 @@ class Ising(System):
             progress=progress,
         )
 
-    def energy(self, configurations: Configurations) -> PerConfiguration:
+    def energy(self, configurations: ConfigurationsLike) -> PerConfiguration:
         """Return H(s) `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        configurations = self.checked(configurations)
         axes = range(1, configurations.ndim)
         neighbours = sum(
             configurations.roll(-1, axis) for axis in axes if configurations.shape[axis] > 1

@@ -14,7 +14,7 @@ from lightdan.simulation import paths
 from lightdan.simulation.simulation import Parts, Simulation
 from lightdan.simulation.transfer_matrix import TransferMatrix
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Configurations, ConfigurationsLike, PerConfiguration
 
 SAMPLERS = ("transfer_matrix", "metropolis", "hmc")
 Potential = Callable[[Any], Any]
@@ -135,9 +135,10 @@ class Path(System):
         return values.sum(1) / (temperature * self.num_sites)
 
     def action(
-        self, configurations: Configurations, temperature: PerConfiguration | float
+        self, configurations: ConfigurationsLike, temperature: PerConfiguration | float
     ) -> PerConfiguration:
         """Return S `(B,)`."""
+        configurations = self.checked(configurations)
         kinetic = self.kinetic(configurations, temperature)
         return kinetic + self.potential_action(configurations, temperature)
 

@@ -9,7 +9,7 @@ from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import scalar_field
 from lightdan.simulation.simulation import Simulation
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import ConfigurationsLike, PerConfiguration
 
 
 class ScalarField(System):
@@ -87,9 +87,10 @@ class ScalarField(System):
         )
 
     def action(
-        self, configurations: Configurations, temperature: PerConfiguration | float = 1.0
+        self, configurations: ConfigurationsLike, temperature: PerConfiguration | float = 1.0
     ) -> PerConfiguration:
         """Return S `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        configurations = self.checked(configurations)
         axes = range(1, configurations.ndim)
         ahead = sum(configurations.roll(-1, axis) for axis in axes if configurations.shape[axis] > 1)
         square = configurations.square()

@@ -12,7 +12,7 @@ from lightdan.simulation import characters, xy
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Configurations, ConfigurationsLike, PerConfiguration
 
 
 class XY(System):
@@ -67,8 +67,9 @@ class XY(System):
         axes = [axis for axis, side in enumerate(self.lattice_shape, start=1) if side > 1]
         return [configurations.roll(-1, axis) - configurations for axis in axes]
 
-    def energy(self, configurations: Configurations) -> PerConfiguration:
+    def energy(self, configurations: ConfigurationsLike) -> PerConfiguration:
         """Return H(θ) `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
+        configurations = self.checked(configurations)
         total = configurations.new_zeros(len(configurations))
         for bond in self.bonds(configurations):
             total -= self.coupling * torch.cos(bond).flatten(1).sum(1)

@@ -51,7 +51,11 @@ def test_entropy_by_enumeration(stride, entropy, states):
     for row in (0, 77, 421):
         expected = p[(every == blocks[row]).all(2).all(1)].sum().log().item()
         assert -system.action(blocks[row : row + 1], T_C).item() == pytest.approx(expected)
-    assert system.action(torch.full((1, *system.lattice_shape), 3.0), T_C).item() == 1000
+    opposite = torch.full((1, *system.lattice_shape), 4.0)
+    opposite[0, 0, 0] = -4  # possible only where blocks do not overlap
+    assert (system.action(opposite, T_C).item() == 1000) == (stride == 1)
+    with pytest.raises(ValueError, match=r"hold 3 in row 0, site \(0, 0\).*-4, -2, 0, 2 or 4"):
+        system.action(torch.full((1, *system.lattice_shape), 3.0), T_C)
 
 
 def test_levels_are_those_that_occur():
