@@ -1,4 +1,4 @@
-"""Fits of couplings to local conditionals, given by spins or by a network."""
+"""Fits of couplings to the conditionals of single sites, given by configurations or by a network."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,92 +7,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator
+from lightdan.interactions.site_models import LEAST_NODES, MOST_NODES, num_nodes, quadrature, site_model
 from lightdan.types import Configurations
 
 STEPS = 30
 """Largest number of steps of Newton's method; about five are needed."""
+TOLERANCE = 1e-5
+"""Largest last step; the error that remains is about its square."""
+PILOT = 2_000
+"""Number of configurations of a first fit, from which the fit to all of them begins."""
+QUADRATURE = 200
+"""Number of configurations that decide about the quadrature."""
 
 
 class Undetermined(ValueError):
-    """The configurations do not determine a coupling, for instance because a spin never changes."""
+    """The configurations do not determine a coupling, for instance because a spin never changes.
 
-    def __init__(self) -> None:
+    Args:
+        operators: Operators whose couplings are undetermined.
+        reason: Clause that says why.
+    """
+
+    def __init__(self, operators: Sequence[Operator] = (), reason: str = "") -> None:
+        self.operators = operators
+        names = ", ".join(operator.name for operator in operators[:5])
+        if len(operators) > 5:
+            names += f" and {len(operators) - 5} more"
+        culprit = f" ({names}: {reason})" if operators else ""
         super().__init__(
-            "The configurations leave a coupling undetermined, for instance because a spin never "
-            "changes: use more configurations or fewer operators."
+            f"The configurations leave a coupling undetermined{culprit}: use more configurations or "
+            "fewer operators."
         )
-
-
-class SiteTerms(NamedTuple):
-    """The terms of one operator that contain a given site.
-
-    Args:
-        operator: Index of the operator.
-        others: Other sites of each term `(terms, order − 1)`.
-    """
-
-    operator: int
-    others: Tensor
-
-
-class LocalFields:
-    """Local fields of operators.
-
-        x_ia = ∂O_a/∂s_i,  p(s_i | all others) = σ(2 s_i Σ_a βJ_a x_ia)
-
-    For each site only the operators that contain it are stored. A graph has one operator per bond, but
-    each site has only a few bonds.
-
-    Args:
-        operators: Operators O_a.
-        num_sites: Number of sites N.
-        device: Device of the computation.
-        sites: Sites whose conditionals are used; all by default.
-    """
-
-    def __init__(
-        self,
-        operators: Sequence[Operator],
-        num_sites: int,
-        device: torch.device | None = None,
-        sites: Sequence[int] | None = None,
-    ) -> None:
-        self.operators, self.num_sites = operators, num_sites
-        self.sites = range(num_sites) if sites is None else sites
-        self.terms: list[list[SiteTerms]] = [[] for _ in range(num_sites)]
-        for index, operator in enumerate(operators):
-            terms, order = operator.sites, operator.order
-            others = np.concatenate([np.delete(terms, place, axis=1) for place in range(order)])
-            members = terms.T.ravel()
-            sort = members.argsort(kind="stable")
-            present, starts = np.unique(members[sort], return_index=True)
-            for site, rows in zip(present, np.split(others[sort], starts[1:]), strict=True):
-                self.terms[site].append(SiteTerms(index, torch.as_tensor(rows, device=device)))
-        self.columns = [
-            torch.tensor([part.operator for part in site_terms], device=device, dtype=torch.long)
-            for site_terms in self.terms
-        ]
-        """Indices of the operators that contain each site."""
-
-    def at(self, site: int, spins: Tensor) -> Tensor:
-        """Return x at one site for the operators that contain it: `(N, M)` → `(columns, M)`."""
-        x = spins.new_empty(len(self.terms[site]), spins.shape[1], dtype=torch.float64)
-        for row, part in zip(x, self.terms[site], strict=True):
-            row.copy_(spins[part.others].prod(1, dtype=spins.dtype).sum(0, dtype=torch.float64))
-        return x
-
-    def logits(self, configurations: Configurations, couplings: np.ndarray) -> Tensor:
-        """Return ln p(s_i = 1 | all others) − ln p(s_i = −1 | all others), `(M, sites)`."""
-        spins = by_site(configurations)
-        values = torch.as_tensor(couplings, device=spins.device)
-        rows = [2 * values[self.columns[i]] @ self.at(i, spins) for i in self.sites]
-        return torch.stack(rows, dim=1)
-
-
-def by_site(configurations: Configurations) -> Tensor:
-    """Return spins `(N, M)`, one byte each, contiguous for each site."""
-    return configurations.flatten(1).to(torch.int8).T.contiguous()
 
 
 class Fit(NamedTuple):
@@ -134,6 +81,14 @@ class Fit(NamedTuple):
         return errors
 
 
+class _Pass(NamedTuple):
+    """Sums over configurations and sites at given couplings."""
+
+    log_likelihood: float
+    gradient: Tensor
+    curvature: Tensor
+
+
 def fit(
     fields: LocalFields,
     configurations: Configurations,
@@ -141,26 +96,31 @@ def fit(
     offset: Tensor | None = None,
     initial: np.ndarray | None = None,
     block_size: int = 1,
+    weights: Tensor | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Fit:
-    """Fit couplings βJ to local conditionals by Newton's method.
+    """Fit couplings βJ to the conditionals of single sites by Newton's method.
 
-        ℓ(βJ) = Σ_{s,i} [t_i ln σ(z_i) + (1 − t_i) ln σ(−z_i)],  z_i = h_i + 2 Σ_a βJ_a x_ia
+        ℓ(βJ) = Σ_{s,i} ln p(s_i | all others),  p ∝ e^{h_i(s_i) + Σ_r g_r(s_i) Σ_a βJ_a x_ira}
 
-    By default the targets are the spins, t_i = (1 + s_i)/2, and ℓ is the pseudo-likelihood. The targets
-    t_i = p_θ(s_i = 1 | all others) project a network onto the operators: they select the Hamiltonian
-    with the smallest mean divergence between the local conditionals.
+    By default ℓ is the pseudo-likelihood of the configurations. With targets, the mean of ln p over
+    p_θ(s_i | all others) takes the place of ln p(s_i | all others). This projects a network onto the
+    operators: it selects the Hamiltonian with the smallest mean divergence between the conditionals.
 
-    Undecided spins have the largest weight. In least squares on energy differences, rare and poorly
-    learned flips would dominate. Standard errors come from the sandwich estimator.
+    Undecided sites have the largest weight. In least squares on energy differences, rare and poorly
+    learned changes would dominate. The integrals over continuous sites are sums over equidistant nodes.
+    Standard errors come from the sandwich estimator.
 
     Args:
         fields: Local fields x of the operators.
         configurations: Configurations s `(M, *lattice)`.
-        targets: Probabilities t `(M, sites)`; by default the spins.
-        offset: Fixed logits h `(M, sites)`; 0 by default.
-        initial: Initial βJ `(operators,)`; 0 by default.
+        targets: Probabilities p_θ(s_i | all others): of an up spin `(M, sites)`, of every level
+            `(M, sites, levels)`; by default the configurations themselves.
+        offset: Fixed h: logits of spins `(M, sites)`, ln p of every level `(M, sites, levels)`; 0 by
+            default.
+        initial: Initial βJ `(operators,)`; 0 by default. Fields need finite conditionals there.
         block_size: Number of consecutive, correlated configurations treated as one observation.
+        weights: Weight of each configuration `(M,)`; 1 by default.
         progress: Function called with the number of sites just processed; a fit takes about five passes
             over all sites.
 
@@ -173,44 +133,175 @@ def fit(
     num, parameters = len(configurations), len(fields.operators)
     if not parameters:
         return Fit(np.zeros(0), np.zeros((num, 0)), block_size)
-    spins = by_site(configurations)
-    targets = None if targets is None else targets.T.contiguous()
-    offset = None if offset is None else offset.T.contiguous()
-    couplings = torch.zeros(parameters, dtype=torch.float64, device=spins.device)
+    couplings = torch.zeros(parameters, dtype=torch.float64, device=configurations.device)
     if initial is not None:
-        couplings += torch.as_tensor(initial, device=spins.device)
-
-    def residuals(row: int, site: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return 2x `(columns, M)`, t − p and p(1 − p) `(M,)`."""
-        x = 2 * fields.at(site, spins)
-        z = couplings[fields.columns[site]] @ x
-        p = torch.sigmoid(z if offset is None else z + offset[row])
-        t = (spins[site] > 0).double() if targets is None else targets[row]
-        return x, t - p, p * (1 - p)
-
+        couplings += torch.as_tensor(initial, device=couplings.device)
+    elif num > 4 * PILOT:
+        couplings += _pilot(fields, configurations, targets, offset, weights)
+    problem = _Problem(fields, configurations, targets, offset, weights, progress)
+    problem.choose_nodes(couplings)
+    present = problem.evaluate(couplings)
+    step = torch.full_like(couplings, torch.nan)
     for _ in range(STEPS):
-        gradient = torch.zeros_like(couplings)
-        curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=spins.device)
-        for row, site in enumerate(fields.sites):
-            columns = fields.columns[site]
-            x, residual, weight = residuals(row, site)
-            gradient[columns] += x @ residual
-            curvature[columns[:, None], columns] += (x * weight) @ x.T
-            progress(1)
         try:
-            step = torch.linalg.solve(curvature, gradient)
+            step = torch.linalg.solve(present.curvature, present.gradient)
         except RuntimeError as error:
-            raise Undetermined from error
+            raise undetermined(fields, present.curvature, step) from error
+        if step.isnan().any():
+            raise undetermined(fields, present.curvature, step)
         # Far from the maximum a full step may overshoot to couplings that make all conditionals certain.
-        couplings += step / max(1.0, 2.0 * step.abs().max().item())
-        if step.abs().max() < 1e-7:
+        limited = step / max(1.0, 2.0 * step.abs().max().item())
+        if fields.site_kind in ("angle", "real"):
+            limited = step
+        proposal = problem.evaluate(couplings + limited)
+        while not proposal.log_likelihood >= present.log_likelihood - 1e-9 * abs(present.log_likelihood):
+            limited = limited / 2
+            if limited.abs().max() < 1e-9:
+                raise undetermined(fields, present.curvature, step)
+            proposal = problem.evaluate(couplings + limited)
+        couplings, present = couplings + limited, proposal
+        if step.abs().max() < TOLERANCE:
             break
     else:
-        raise Undetermined
-    scores = torch.zeros(parameters, num, dtype=torch.float32, device=spins.device)
-    for row, site in enumerate(fields.sites):
-        columns = fields.columns[site]
-        x, residual, _ = residuals(row, site)
-        scores[columns] += (x * residual).float()
-    influence = num * torch.linalg.solve(curvature, scores.double()).T
-    return Fit(couplings.cpu().numpy(), influence.cpu().numpy(), block_size)
+        raise undetermined(fields, present.curvature, step)
+    return Fit(couplings.cpu().numpy(), problem.influence(couplings, present.curvature), block_size)
+
+
+def _pilot(
+    fields: LocalFields,
+    configurations: Configurations,
+    targets: Tensor | None,
+    offset: Tensor | None,
+    weights: Tensor | None,
+) -> Tensor:
+    """Return couplings fitted to some of the configurations, 0 if they are too few."""
+    rows = slice(None, None, len(configurations) // PILOT)
+    parts = [None if part is None else part[rows] for part in (targets, offset)]
+    chosen = None if weights is None else weights[rows]
+    try:
+        couplings = fit(fields, configurations[rows], *parts, weights=chosen).couplings
+    except Undetermined:
+        couplings = np.zeros(len(fields.operators))
+    return torch.as_tensor(couplings, device=configurations.device)
+
+
+class _Problem:
+    """Conditionals of all sites as functions of the couplings; the arguments are those of `fit`."""
+
+    def __init__(
+        self,
+        fields: LocalFields,
+        configurations: Configurations,
+        targets: Tensor | None,
+        offset: Tensor | None,
+        weights: Tensor | None,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.fields, self.configurations = fields, configurations
+        self.targets, self.offset, self.progress = targets, offset, progress
+        self.weights = None if weights is None else weights.double() / weights.double().mean()
+        low, high = 0.0, 1.0
+        if fields.site_kind == "real":
+            low, high = configurations.min().item(), configurations.max().item()
+        self.low, self.high = low, high
+        self.model = site_model(fields, low, high)
+
+    def choose_nodes(self, couplings: Tensor) -> None:
+        """Choose the number of nodes for continuous sites from the first configurations."""
+        if self.fields.site_kind not in ("angle", "real"):
+            return
+        fine = quadrature(self.fields, self.low, self.high, MOST_NODES)
+        rows = self.fields.rows(self.configurations[:QUADRATURE])
+        etas = [self.fields.natural(self.fields.at(site, rows), couplings) for site in self.fields.sites]
+        most = max([LEAST_NODES, *(num_nodes(fine, eta) for eta in etas if eta.numel())])
+        self.model = quadrature(self.fields, self.low, self.high, min(most, MOST_NODES))
+
+    def evaluate(self, couplings: Tensor) -> _Pass:
+        """Return ℓ, its gradient and the negative of its second derivatives."""
+        gradient = torch.zeros_like(couplings)
+        curvature = torch.zeros(*couplings.shape * 2, dtype=torch.float64, device=couplings.device)
+        total = 0.0
+        for chunk in self.fields.chunks(len(self.configurations)):
+            rows = self.fields.rows(self.configurations[chunk])
+            weights = None if self.weights is None else self.weights[chunk]
+            for position, site in enumerate(self.fields.sites):
+                fields = self.fields.at(site, rows)
+                if not fields:
+                    continue
+                offset = None if self.offset is None else self.offset[chunk, position]
+                eta = self.fields.natural(fields, couplings)
+                log_z, mean, covariance = self.model.moments(eta, offset)
+                target = self._target(position, site, rows.values[site], chunk)
+                log_p = (eta * target).sum(0) - log_z
+                if offset is not None and self.targets is None:
+                    log_p = log_p + self.model.log_offset(rows.values[site], offset)
+                residual = target - mean
+                if weights is not None:
+                    log_p, residual, covariance = (
+                        log_p * weights,
+                        residual * weights,
+                        covariance * weights,
+                    )
+                total += log_p.sum().item()
+                for r, columns, x in fields:
+                    gradient[columns] += x @ residual[r]
+                    for other, other_columns, other_x in fields:
+                        block = (x * covariance[r, other]) @ other_x.T
+                        curvature[columns[:, None], other_columns] += block
+                if chunk.stop == len(self.configurations):
+                    self.progress(1)
+        return _Pass(total, gradient, curvature)
+
+    def _target(self, position: int, site: int, values: Tensor, chunk: slice) -> Tensor:
+        """Return the features that the conditional of a site should have on average."""
+        if self.targets is None:
+            return self.model.features(values)
+        return self.model.target_features(self.targets[chunk, position])
+
+    def influence(self, couplings: Tensor, curvature: Tensor) -> np.ndarray:
+        """Return the influence of each configuration on the couplings `(M, operators)`."""
+        num = len(self.configurations)
+        inverse = num * torch.linalg.inv(curvature)
+        influence = np.empty((num, len(couplings)), np.float32)
+        for chunk in self.fields.chunks(num):
+            rows = self.fields.rows(self.configurations[chunk])
+            scores = torch.zeros(len(couplings), rows.values.shape[1], dtype=torch.float64)
+            scores = scores.to(couplings.device)
+            for position, site in enumerate(self.fields.sites):
+                fields = self.fields.at(site, rows)
+                if not fields:
+                    continue
+                offset = None if self.offset is None else self.offset[chunk, position]
+                mean = self.model.moments(self.fields.natural(fields, couplings), offset).mean
+                residual = self._target(position, site, rows.values[site], chunk) - mean
+                for r, columns, x in fields:
+                    scores[columns] += x * residual[r]
+            if self.weights is not None:
+                scores *= self.weights[chunk]
+            influence[chunk] = (inverse @ scores).T.float().cpu().numpy()
+        return influence
+
+
+def undetermined(fields: LocalFields, curvature: Tensor, step: Tensor) -> Undetermined:
+    """Return the error that names the operators that the configurations leave undetermined.
+
+    Args:
+        fields: Local fields of the operators.
+        curvature: Negative second derivatives of ℓ `(operators, operators)`.
+        step: Last step of Newton's method `(operators,)`.
+    """
+
+    def named(mask: Tensor) -> list[Operator]:
+        return [fields.operators[index] for index in mask.nonzero().ravel().tolist()]
+
+    diagonal = curvature.diagonal()
+    if diagonal.isnan().any():
+        return Undetermined(named(diagonal.isnan()), "a value is not a number")
+    if (silent := diagonal <= 1e-12 * diagonal.max()).any():
+        return Undetermined(named(silent), "their sites never change, or never freely")
+    scale = diagonal.rsqrt()
+    values, vectors = torch.linalg.eigh(scale[:, None] * curvature * scale)
+    if values[0] < 1e-10:
+        return Undetermined(named(vectors[:, 0].abs() > 0.1), "they are dependent on the data")
+    large = step.abs() > 0.1 * step.abs().max()
+    return Undetermined(named(large), "larger and larger couplings fit the data")

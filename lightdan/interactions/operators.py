@@ -1,24 +1,41 @@
-"""Operators, of which Hamiltonians are made: fields, pairs by displacement, plaquettes, single terms."""
+"""Operators, of which Hamiltonians are made: sums of products of functions of single sites."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lightdan.lattices.geometry import Displacement, coordinates, pairs_by_displacement, plaquettes
+from lightdan.interactions.factors import Factor, Power
+from lightdan.lattices.geometry import Displacement, coordinates
 
 Term = tuple[int, ...]
 """Ascending sites of a product of spins."""
+
+
+class Product(NamedTuple):
+    """Product w Π_k g_k(s_k) of functions of the sites of a term.
+
+    Args:
+        factors: Function g_k of each site of the term.
+        weight: Weight w; complex for angles, whose terms are the real part.
+    """
+
+    factors: tuple[Factor, ...]
+    weight: complex = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Operator:
     """An operator with its coupling J.
 
-        O(s) = Σ_t Π_{i∈t} s_i
+        O(s) = Σ_t Σ_p Re[w_p Π_k g_pk(s_{t_k})]
+
+    By default a term is the product of the values of its sites, Π_{i∈t} s_i.
 
     Args:
         name: Name of its estimates, like ``pair_1_1``.
@@ -26,6 +43,7 @@ class Operator:
         coupling: J, in units of the temperature.
         error: Standard error of J.
         displacement: Canonical displacement that all pairs share; None for any other operator.
+        products: Products p that are added in each term.
     """
 
     name: str
@@ -33,10 +51,15 @@ class Operator:
     coupling: float = 0.0
     error: float = math.nan
     displacement: Displacement | None = None
+    products: tuple[Product, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.products:
+            object.__setattr__(self, "products", (Product((Power(),) * self.order),))
 
     @property
     def order(self) -> int:
-        """Number of spins in a term: 1 for a field, 2 for pairs."""
+        """Number of sites in a term: 1 for a field, 2 for pairs."""
         return self.sites.shape[1]
 
     @property
@@ -44,31 +67,27 @@ class Operator:
         """Distance |r| of the pairs in lattice constants; NaN without a displacement."""
         return math.nan if self.displacement is None else math.hypot(*self.displacement)
 
+    @property
+    def multiplies_values(self) -> bool:
+        """Whether a term is the plain product of its values."""
+        return self.products == (Product((Power(),) * self.order),)
+
     def value(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
         """Return O of configurations: `(M, *lattice)` → `(M,)`."""
         flat = configurations.reshape(len(configurations), -1)
-        total: NDArray[np.float64] = flat[:, self.sites].prod(axis=2, dtype=np.float64).sum(axis=1)
-        return total
-
-
-def uniform_operators(
-    shape: Sequence[int], boundary: str, symmetries: Sequence[str], max_distance: float
-) -> list[Operator]:
-    """Return the operators of a uniform lattice: field, pairs by displacement, and plaquettes.
-
-    Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
-        symmetries: Names of the symmetries; those on the lattice merge classes of displacements.
-        max_distance: Largest distance of a pair, in lattice constants.
-    """
-    operators = [Operator("field", np.arange(math.prod(shape)).reshape(-1, 1))]
-    pairs = pairs_by_displacement(shape, boundary, symmetries, max_distance)
-    for displacement, sites in pairs.items():
-        operators.append(Operator(_pair_name(displacement), sites, displacement=displacement))
-    if len(corners := plaquettes(shape, boundary)):
-        operators.append(Operator("plaquette", corners))
-    return operators
+        if self.multiplies_values:
+            plain: NDArray[np.float64] = flat[:, self.sites].prod(axis=2, dtype=np.float64).sum(axis=1)
+            return plain
+        values = torch.as_tensor(np.ascontiguousarray(flat))
+        total = torch.zeros(len(values), dtype=torch.float64)
+        for factors, weight in self.products:
+            term: Tensor = torch.ones(())
+            for place, factor in enumerate(factors):
+                if factor != Power(0):
+                    column = values[:, self.sites[:, place]]
+                    term = term * factor(column if column.dtype == torch.float64 else column.double())
+            total += (weight * term).real.sum(1) if term.ndim else weight.real * len(self.sites)
+        return total.numpy()
 
 
 def nearest_neighbours(operators: Sequence[Operator]) -> Operator:
@@ -113,10 +132,3 @@ def sites_with_neighbours(
             "edge: reduce max_distance or use larger patches."
         )
     return np.flatnonzero(inside)
-
-
-def _pair_name(displacement: Displacement) -> str:
-    """Return a name made of letters, digits and underscores, with m for a minus sign."""
-    if displacement in ((1,), (1, 0)):
-        return "nearest_neighbour"
-    return "pair_" + "_".join(str(step).replace("-", "m") for step in displacement)

@@ -8,7 +8,8 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from lightdan.interactions.fit import Fit, LocalFields, fit
+from lightdan.interactions.fit import Fit, fit
+from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Term, operators_of_terms
 from lightdan.types import Configurations
 

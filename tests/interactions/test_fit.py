@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from lightdan import Ising, SpinHamiltonian
-from lightdan.interactions.fit import LocalFields, fit
-from lightdan.interactions.operators import sites_with_neighbours, uniform_operators
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.fit import fit
+from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.operators import sites_with_neighbours
 from lightdan.testing import all_configurations
 
 EVERY = ("translation", "rotation", "reflection")

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import SpinHamiltonian
-from lightdan.interactions.operators import Operator, uniform_operators
+from lightdan.interactions.operators import Operator
 from lightdan.simulation import explicit, kaufman, terms
 from lightdan.simulation.chains import neighbours
 from lightdan.simulation.heat_bath import sweep

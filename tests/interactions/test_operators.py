@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lightdan.interactions.operators import nearest_neighbours, uniform_operators
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.operators import nearest_neighbours
 
 EVERY = ("translation", "rotation", "reflection")
 

@@ -7,9 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightdan.interactions.fit import LocalFields, fit
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.fit import fit
 from lightdan.interactions.hamiltonian import SpinHamiltonian
-from lightdan.interactions.operators import Operator, nearest_neighbours, uniform_operators
+from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.operators import Operator, nearest_neighbours
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings.effective_hamiltonian import require_spins
 from lightdan.measurements.ensemble import Ensemble

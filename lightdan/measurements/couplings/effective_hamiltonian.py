@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from lightdan.data.splits import SPLITS
+from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.correction import CorrectedFit
-from lightdan.interactions.fit import LocalFields, fit
+from lightdan.interactions.fit import fit
 from lightdan.interactions.hamiltonian import SpinHamiltonian
-from lightdan.interactions.operators import Operator, sites_with_neighbours, uniform_operators
+from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.operators import Operator, sites_with_neighbours
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife

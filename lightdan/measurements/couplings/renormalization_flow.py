@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.data.splits import derive_seed
-from lightdan.interactions.fit import LocalFields, fit
-from lightdan.interactions.operators import Operator, nearest_neighbours, uniform_operators
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.fit import fit
+from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.operators import Operator, nearest_neighbours
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import SpinHamiltonian
-from lightdan.interactions.operators import Operator, uniform_operators
+from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable

@@ -6,7 +6,7 @@ import torch
 from scipy.special import logsumexp
 
 from lightdan import MADE, XY, Ising, NotMeasurable, RenormalizationFlow
-from lightdan.interactions.operators import uniform_operators
+from lightdan.interactions.catalogue import uniform_operators
 from lightdan.measurements.couplings.renormalization_flow import exponent
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.systems.block_spin import block_sums, majority

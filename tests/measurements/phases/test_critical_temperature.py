@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brentq
 
 from lightdan import MADE, CriticalTemperature, Ising, NotMeasurable
-from lightdan.interactions.operators import uniform_operators
+from lightdan.interactions.catalogue import uniform_operators
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import critical_temperature
 from lightdan.measurements.report import Result
