@@ -208,7 +208,7 @@ def field(run: Run) -> Figure:
 def glass(run: Run) -> Figure:
     """Draw the learned couplings of a glass over the true ones."""
     arrays = run.arrays("coupling_graph")
-    hamiltonian = lightdan.SpinHamiltonian.load(run.folder.parents[1] / "glass.json")
+    hamiltonian = lightdan.ExplicitHamiltonian.load(run.folder.parents[1] / "glass.json")
     true = {
         tuple(sorted(operator.sites[0].tolist())): operator.coupling / hamiltonian.temperature
         for operator in hamiltonian.operators

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         GaussianMixture,
         VonMisesMixture,
     )
-    from lightdan.interactions.hamiltonian import SpinHamiltonian, edwards_anderson
+    from lightdan.interactions.hamiltonian import ExplicitHamiltonian, edwards_anderson
     from lightdan.interactions.operators import Operator
     from lightdan.measurements.base import Measurement, SampledMeasurement
     from lightdan.measurements.couplings.baselines import Baselines
@@ -110,7 +110,7 @@ _PUBLIC = {
     "SampledMeasurement": "lightdan.measurements.base",
     "ScalarField": "lightdan.systems.scalar_field",
     "Simulation": "lightdan.simulation.simulation",
-    "SpinHamiltonian": "lightdan.interactions.hamiltonian",
+    "ExplicitHamiltonian": "lightdan.interactions.hamiltonian",
     "StructureFactor": "lightdan.measurements.images.structure_factor",
     "Symmetry": "lightdan.measurements.symmetry",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",

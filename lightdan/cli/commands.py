@@ -13,7 +13,7 @@ from rich.table import Table
 
 from lightdan import checkpoints, registry
 from lightdan.data.cache import write_hdf5
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.progress import progress_bar
 from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 
@@ -97,7 +97,7 @@ def simulate(
     Raises:
         ValueError: An argument is wrong, the file has no Hamiltonian, or an output exists already.
     """
-    model = SpinHamiltonian.load(hamiltonian)
+    model = ExplicitHamiltonian.load(hamiltonian)
     temperatures = check_temperatures(temperature or [model.temperature])
     check_positive("--num", num)
     check_seed("--seed", seed)

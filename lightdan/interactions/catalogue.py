@@ -7,8 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from lightdan.interactions.factors import Bump, Factor, Harmonic, Power, Table
 from lightdan.interactions.operators import Operator, Product
@@ -275,17 +273,3 @@ def pair_name(displacement: Displacement, label: str = "") -> str:
     if not label and displacement in ((1,), (1, 0)):
         return "nearest_neighbour"
     return "_".join([label or "pair", *(str(step).replace("-", "m") for step in displacement)])
-
-
-def potential_curve(operators: Sequence[Operator], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Re[w g(φ)] of the operators of single sites on a grid, `(operators, values)`.
-
-    Operators of more sites have zeros.
-    """
-    curve = np.zeros((len(operators), len(values)))
-    grid = torch.as_tensor(values)
-    for row, operator in zip(curve, operators, strict=True):
-        if operator.order == 1:
-            for (factor,), weight in operator.products:
-                row += (weight * factor(grid)).real.numpy()
-    return curve

@@ -154,7 +154,8 @@ def fit(
         if fields.site_kind in ("angle", "real"):
             limited = step
         proposal = problem.evaluate(couplings + limited)
-        while not proposal.log_likelihood >= present.log_likelihood - 1e-9 * abs(present.log_likelihood):
+        rounding = 1e-9 * (abs(present.log_likelihood) + num)
+        while not proposal.log_likelihood >= present.log_likelihood - rounding:
             limited = limited / 2
             if limited.abs().max() < 1e-9:
                 raise undetermined(fields, present.curvature, step)
@@ -176,10 +177,11 @@ def _pilot(
 ) -> Tensor:
     """Return couplings fitted to some of the configurations, 0 if they are too few."""
     rows = slice(None, None, len(configurations) // PILOT)
-    parts = [None if part is None else part[rows] for part in (targets, offset)]
-    chosen = None if weights is None else weights[rows]
+    targets, offset, weights = (
+        None if part is None else part[rows] for part in (targets, offset, weights)
+    )
     try:
-        couplings = fit(fields, configurations[rows], *parts, weights=chosen).couplings
+        couplings = fit(fields, configurations[rows], targets, offset, weights=weights).couplings
     except Undetermined:
         couplings = np.zeros(len(fields.operators))
     return torch.as_tensor(couplings, device=configurations.device)

@@ -1,27 +1,26 @@
-"""Explicit Hamiltonians of spins: operators, couplings and their errors."""
+"""Explicit Hamiltonians: operators, couplings and their errors, for every kind of site."""
 
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from lightdan.interactions import files
+from lightdan.interactions.factors import Bump, Factor, Harmonic, Power, Table
 from lightdan.interactions.operators import Operator, operators_of_terms
-from lightdan.lattices.geometry import Displacement
 from lightdan.simulation import explicit, terms
 from lightdan.simulation.simulation import Simulation
 
-FORMAT = 2
-"""Version of the files that `SpinHamiltonian.to_json` writes."""
-
 
 @dataclass(frozen=True, eq=False)
-class SpinHamiltonian:
-    """An explicit Hamiltonian of spins s = ±1.
+class ExplicitHamiltonian:
+    """An explicit Hamiltonian of spins, levels, angles or fields.
 
         H(s) = −Σ_a J_a O_a(s)
 
@@ -29,16 +28,22 @@ class SpinHamiltonian:
         lattice_shape: Numbers of sites along the axes.
         operators: Operators O_a with their couplings J_a.
         temperature: Temperature T at which they were learned; βJ = J/T.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
+        covariance: Covariance of the couplings J `(operators, operators)`, if known.
 
     Example:
         >>> pair = Operator("pair", np.array([[0, 1], [1, 2], [2, 0]]), coupling=1.0)
-        >>> SpinHamiltonian((3,), [pair], temperature=2.0).energy(np.array([[1, 1, -1]]))
+        >>> ExplicitHamiltonian((3,), [pair], temperature=2.0).energy(np.array([[1, 1, -1]]))
         array([1.])
     """
 
     lattice_shape: tuple[int, ...]
     operators: Sequence[Operator]
     temperature: float
+    site_kind: str = "spin"
+    levels: tuple[int, ...] = (-1, 1)
+    covariance: NDArray[np.float64] | None = None
 
     @classmethod
     def from_couplings(
@@ -48,7 +53,9 @@ class SpinHamiltonian:
         couplings: NDArray[np.float64],
         temperature: float = 1.0,
         errors: NDArray[np.float64] | None = None,
-    ) -> "SpinHamiltonian":
+        covariance: NDArray[np.float64] | None = None,
+        **site: Any,
+    ) -> "ExplicitHamiltonian":
         """Return the Hamiltonian of operators with fitted couplings.
 
         Args:
@@ -57,13 +64,22 @@ class SpinHamiltonian:
             couplings: βJ_a `(operators,)`.
             temperature: Temperature T.
             errors: Standard errors of the couplings `(operators,)`, if known.
+            covariance: Covariance of the couplings `(operators, operators)`, if known.
+            site: Kind of site and levels, as in the constructor.
         """
         errors = np.full(len(couplings), math.nan) if errors is None else errors
         scaled = [
             replace(operator, coupling=float(temperature * value), error=float(temperature * error))
             for operator, value, error in zip(operators, couplings, errors, strict=True)
         ]
-        return cls(tuple(lattice_shape), scaled, temperature)
+        if covariance is not None:
+            covariance = temperature**2 * covariance
+        return cls(tuple(lattice_shape), scaled, temperature, covariance=covariance, **site)
+
+    @property
+    def num_sites(self) -> int:
+        """Number N of sites."""
+        return math.prod(self.lattice_shape)
 
     def energy(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
         """Return H of configurations: `(M, *lattice)` → `(M,)`."""
@@ -73,12 +89,60 @@ class SpinHamiltonian:
         return energy
 
     def moves(self) -> terms.Interactions:
-        """Return the terms sorted by site, as the simulation needs them."""
-        groups = [
-            terms.Terms(operator.sites, (1,) * operator.order, operator.coupling)
-            for operator in self.operators
-        ]
-        return terms.gather("spin", math.prod(self.lattice_shape), groups)
+        """Return the terms sorted by site, as the simulation needs them.
+
+        Raises:
+            ValueError: An operator does not fit the kind of site, or splines are not uniform.
+        """
+        tables: dict[Factor, int] = {}
+        groups = []
+        for operator in self.operators:
+            for factors, weight in operator.products:
+                places = [k for k, factor in enumerate(factors) if factor != Power(0)]
+                if places and not isinstance(factors[0], Bump):
+                    codes = tuple(self._code(factors[k], tables) for k in places)
+                    sites = operator.sites[:, places]
+                    groups.append(terms.Terms(sites, codes, operator.coupling * weight))
+        table = None
+        if self.site_kind == "level":
+            rows = [list(factor.values) for factor in tables if isinstance(factor, Table)]
+            table = np.array(rows or [[1.0] * len(self.levels)])
+        kind = cast(terms.Kind, self.site_kind)
+        return terms.gather(kind, self.num_sites, groups, table, self._potential())
+
+    def _code(self, factor: Factor, tables: dict[Factor, int]) -> int:
+        """Return the number by which the simulation knows a factor; add a table of levels."""
+        if self.site_kind == "level":
+            if isinstance(factor, Power):
+                values = tuple(float(level) ** factor.exponent for level in self.levels)
+                factor = Table(self.levels, values)
+            return tables.setdefault(factor, len(tables))
+        if isinstance(factor, Harmonic):
+            return factor.order
+        if isinstance(factor, Power):
+            return factor.exponent
+        raise ValueError(f"A Hamiltonian of kind {self.site_kind!r} has no factor {factor}.")
+
+    def _potential(self) -> terms.Potential | None:
+        """Return −Σ_a J_a B_a of the splines B_a as a piecewise cubic function."""
+        splines = [o for o in self.operators if isinstance(o.products[0].factors[0], Bump)]
+        if not splines:
+            return None
+        bumps = [cast(Bump, operator.products[0].factors[0]) for operator in splines]
+        for operator in splines:
+            if operator.order != 1 or len(np.unique(operator.sites)) != self.num_sites:
+                raise ValueError(f"The spline {operator.name} must act on every site once.")
+        width, low, high = bumps[0].width, bumps[0].low, bumps[0].high
+        breaks = torch.linspace(low, high, round((high - low) / width) + 1, dtype=torch.float64)
+        value, first, second = (torch.zeros_like(breaks) for _ in range(3))
+        for operator, bump in zip(splines, bumps, strict=True):
+            slope, bend = bump.derivatives(breaks)
+            value -= operator.coupling * bump(breaks)
+            first -= operator.coupling * slope
+            second -= operator.coupling * bend
+        third = second.diff() / breaks.diff()
+        coefficients = torch.stack([third / 6, second[:-1] / 2, first[:-1], value[:-1]])
+        return terms.Potential(breaks.numpy(), coefficients.numpy())
 
     def simulate(
         self,
@@ -99,47 +163,31 @@ class SpinHamiltonian:
             self.moves(), temperature, num_configurations, seed=seed, progress=progress
         )
         rows = run.configurations.reshape(-1, *self.lattice_shape)
+        if self.site_kind == "level":
+            rows = np.array(self.levels, dtype=np.int16)[rows]
         return Simulation(rows, run.tau, run.updates_per_configuration)
 
     def to_json(self) -> str:
         """Return the content of a file that `load` reads."""
         content = {
-            "format": FORMAT,
+            "format": files.FORMAT,
             "lattice_shape": list(self.lattice_shape),
             "temperature": self.temperature,
-            "operators": [
-                {
-                    "name": operator.name,
-                    "displacement": operator.displacement and list(operator.displacement),
-                    "coupling": float(operator.coupling),
-                    "error": float(operator.error) if math.isfinite(operator.error) else None,
-                    "sites": operator.sites.tolist(),
-                }
-                for operator in self.operators
-            ],
+            "site_kind": self.site_kind,
+            "levels": list(self.levels),
+            "operators": [operator.spec() for operator in self.operators],
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
         }
         return json.dumps(content)
 
     @classmethod
-    def load(cls, path: str | Path) -> "SpinHamiltonian":
+    def load(cls, path: str | Path) -> "ExplicitHamiltonian":
         """Read a file with the content of `to_json`.
 
         Raises:
             ValueError: The file is damaged, of another format, or names sites beyond the lattice.
         """
-        try:
-            content = json.loads(Path(path).read_text())
-            if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']}, not {FORMAT}; measure it again")
-            shape = tuple(int(side) for side in content["lattice_shape"])
-            operators = [_operator(entry, shape) for entry in content["operators"]]
-            temperature = _finite("temperature", content["temperature"])
-            if temperature <= 0:
-                raise ValueError("its temperature is not positive")
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{path} cannot be read as a Hamiltonian: {reason}.") from error
-        return cls(shape, operators, temperature)
+        return cls(**files.read(path))
 
 
 def edwards_anderson(
@@ -147,7 +195,7 @@ def edwards_anderson(
     distribution: Literal["binary", "gaussian"] = "binary",
     temperature: float = 1.0,
     seed: int = 0,
-) -> SpinHamiltonian:
+) -> ExplicitHamiltonian:
     """Draw an Edwards–Anderson glass on a periodic lattice.
 
         H = −Σ_<ij> J_ij s_i s_j,  J_ij independent random numbers
@@ -187,53 +235,4 @@ def edwards_anderson(
         replace(operator, coupling=float(coupling))
         for operator, coupling in zip(operators_of_terms(bonds), couplings, strict=True)
     ]
-    return SpinHamiltonian(tuple(shape), operators, temperature)
-
-
-def _operator(entry: dict[str, Any], shape: tuple[int, ...]) -> Operator:
-    """Return the operator that an entry of a file describes.
-
-    Raises:
-        KeyError, TypeError, ValueError: The entry is damaged.
-    """
-    name = str(entry["name"])
-    sites = _checked_sites(name, np.array(entry["sites"]), math.prod(shape))
-    displacement: Displacement | None = None
-    if entry["displacement"] is not None:
-        displacement = tuple(int(step) for step in entry["displacement"])
-        if len(displacement) != len(shape) or sites.shape[1] != 2:
-            raise ValueError(f"the displacement of {name} does not fit its pairs and the lattice")
-    return Operator(
-        name,
-        sites,
-        _finite(name, entry["coupling"]),
-        math.nan if entry["error"] is None else float(entry["error"]),
-        displacement,
-    )
-
-
-def _checked_sites(name: str, sites: NDArray[Any], num_sites: int) -> NDArray[np.intp]:
-    """Return the terms of an operator.
-
-    Raises:
-        ValueError: The sites are not terms of one order, are beyond the lattice, or repeat in a term.
-    """
-    if sites.ndim != 2 or not sites.size or sites.dtype.kind != "i":
-        raise ValueError(f"the sites of {name} are not a list of terms of equal length")
-    if sites.min() < 0 or sites.max() >= num_sites:
-        raise ValueError(f"{name} names a site beyond the {num_sites} of the lattice")
-    ordered = np.sort(sites, axis=1)
-    if (ordered[:, 1:] == ordered[:, :-1]).any():
-        raise ValueError(f"{name} has a term with a site twice")
-    return sites.astype(np.intp)
-
-
-def _finite(name: str, value: Any) -> float:
-    """Return a number from a file.
-
-    Raises:
-        ValueError: The value is not finite.
-    """
-    if not math.isfinite(float(value)):
-        raise ValueError(f"{name} is not a finite number")
-    return float(value)
+    return ExplicitHamiltonian(tuple(shape), operators, temperature)

@@ -89,6 +89,24 @@ class Operator:
             total += (weight * term).real.sum(1) if term.ndim else weight.real * len(self.sites)
         return total.numpy()
 
+    def spec(self) -> dict[str, Any]:
+        """Return the entry of a file."""
+        products = [
+            {
+                "weight": [complex(weight).real, complex(weight).imag],
+                "factors": [factor.spec() for factor in factors],
+            }
+            for factors, weight in self.products
+        ]
+        return {
+            "name": self.name,
+            "displacement": self.displacement and list(self.displacement),
+            "coupling": float(self.coupling),
+            "error": float(self.error) if math.isfinite(self.error) else None,
+            "sites": self.sites.tolist(),
+            "products": None if self.multiplies_values else products,
+        }
+
 
 def nearest_neighbours(operators: Sequence[Operator]) -> Operator:
     """Return one operator with all pairs at distance 1."""

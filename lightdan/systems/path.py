@@ -147,7 +147,7 @@ class Path(System):
         return -self.num_sites / 2 * math.log(2 * math.pi / (temperature * self.num_sites))
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Return ln Z, the entropy, ⟨S⟩ and its parts, ⟨x²⟩, ⟨x⁴⟩, and the gap E_1 − E_0."""
+        """Return ln Z, the entropy, ⟨S⟩ and its parts, ⟨x²⟩, ⟨x⁴⟩, E_1 − E_0, and 1/a."""
         solution = self.solution(temperature)
         energies = solution.energies
         return {
@@ -159,6 +159,7 @@ class Path(System):
             "x2": solution.mean(np.square),
             "x4": solution.mean(lambda x: x**4),
             "gap": float(energies[1] - energies[0]),
+            "kinetic_1": self.lattice_shape[0] * temperature,
         }
 
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:

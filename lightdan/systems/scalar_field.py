@@ -71,6 +71,16 @@ class ScalarField(System):
         """Return κ and λ."""
         return {"hopping": self.hopping, "coupling": self.coupling}
 
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Return the couplings in −S, unless a side of two has each bond twice."""
+        if 2 in self.lattice_shape:
+            return {}
+        return {
+            "nearest_neighbour": 2 * self.hopping,
+            "power_2": 2 * self.coupling - 1,
+            "power_4": -self.coupling,
+        }
+
     def label(self, temperature: float) -> str:
         """Return κ as the name, because there is no temperature."""
         return f"kappa={self.hopping:g}"

@@ -99,6 +99,11 @@ class XY(System):
         except ValueError:
             return None
 
+    def exact_values(self, temperature: float) -> dict[str, float]:
+        """Return the values from `exact`, and βJ unless a side of two has each bond twice."""
+        couplings = {"nearest_neighbour": self.coupling / temperature}
+        return super().exact_values(temperature) | ({} if 2 in self.lattice_shape else couplings)
+
     def observables(self, temperature: float) -> dict[str, Callable[[Tensor], Tensor]]:
         """Return energy, |m|, vortex pairs and helicity modulus, per site."""
         functions = super().observables(temperature)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan import Ising, SpinHamiltonian
+from lightdan import ExplicitHamiltonian, Ising
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
@@ -16,7 +16,7 @@ def test_exact_conditionals_give_the_exact_couplings():
     """The targets are computed from energies of flipped spins, the fields from the operators."""
     operators = uniform_operators((3, 4), "periodic", EVERY, 1.5)
     couplings = np.random.default_rng(0).normal(size=len(operators)) / 3
-    exact = SpinHamiltonian.from_couplings((3, 4), operators, couplings)
+    exact = ExplicitHamiltonian.from_couplings((3, 4), operators, couplings)
     states = all_configurations((3, 4), (-1, 1))[::7]
     up = []
     for site in range(12):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightdan.interactions.catalogue import uniform_operators
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
 from lightdan.simulation import explicit, kaufman, terms
 from lightdan.simulation.chains import neighbours
@@ -24,12 +24,12 @@ def random_hamiltonian(shape=(3, 3), seed=0, orders=(1, 2, 3, 4)):
         for order in orders
         for k in range(2)
     ]
-    return SpinHamiltonian(shape, operators, temperature=1.5)
+    return ExplicitHamiltonian(shape, operators, temperature=1.5)
 
 
 def uniform(side, coupling=1.0):
     pairs = np.array([(i, j) for i, row in enumerate(neighbours((side, side))) for j in row if i < j])
-    return SpinHamiltonian((side, side), [Operator("nearest_neighbour", pairs, coupling)], 2.0)
+    return ExplicitHamiltonian((side, side), [Operator("nearest_neighbour", pairs, coupling)], 2.0)
 
 
 def test_energy_is_the_sum_over_terms():
@@ -91,7 +91,7 @@ def test_chains_side_by_side_at_temperatures_of_their_own():
 def test_file_gives_the_same_hamiltonian(tmp_path):
     hamiltonian = random_hamiltonian()
     (tmp_path / "h.json").write_text(hamiltonian.to_json())
-    read = SpinHamiltonian.load(tmp_path / "h.json")
+    read = ExplicitHamiltonian.load(tmp_path / "h.json")
     states = all_configurations((3, 3), (-1, 1)).numpy()
     np.testing.assert_array_equal(read.energy(states), hamiltonian.energy(states))
     assert read.temperature == 1.5
@@ -100,9 +100,9 @@ def test_file_gives_the_same_hamiltonian(tmp_path):
 
 def test_file_keeps_displacements(tmp_path):
     operators = uniform_operators((4, 5), "periodic", ("reflection",), 1.5)
-    hamiltonian = SpinHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
+    hamiltonian = ExplicitHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
     (tmp_path / "h.json").write_text(hamiltonian.to_json())
-    read = SpinHamiltonian.load(tmp_path / "h.json")
+    read = ExplicitHamiltonian.load(tmp_path / "h.json")
     for before, after in zip(hamiltonian.operators, read.operators, strict=True):
         assert (before.name, before.displacement) == (after.name, after.displacement)
         assert before.coupling == after.coupling
@@ -110,13 +110,13 @@ def test_file_keeps_displacements(tmp_path):
 
 def entry(**change):
     content = {"name": "x", "displacement": None, "coupling": 1.0, "error": None, "sites": [[1, 2]]}
-    return {"operators": [content | change]}
+    return {"operators": [content | {"products": None} | change]}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "its format is 1, not 2; measure it again"),
+        ({"format": 1}, "its format is 1, not 3; measure it again"),
         ({"temperature": 0}, "temperature is not positive"),
         ({"lattice_shape": [2, 2]}, "names a site beyond the 4"),
         (entry(sites=[[1, 1]]), "a site twice"),
@@ -125,11 +125,14 @@ def entry(**change):
         (entry(sites=[1]), "not a list of terms"),
         (entry(displacement=[1]), "displacement of x does not fit"),
         (entry(displacement=[1, 0], sites=[[1]]), "displacement of x does not fit"),
-        ({"operators": [{"name": "x", "sites": [[1]], "displacement": None}]}, "it has no 'coupling'"),
+        (
+            {"operators": [{"name": "x", "sites": [[1]], "displacement": None, "products": None}]},
+            "it has no 'coupling'",
+        ),
     ],
 )
 def test_damaged_files_are_named_with_their_fault(change, words, tmp_path):
     path = tmp_path / "h.json"
     path.write_text(json.dumps(json.loads(random_hamiltonian().to_json()) | change))
     with pytest.raises(ValueError, match=rf"h.json cannot be read as a Hamiltonian: .*{words}"):
-        SpinHamiltonian.load(path)
+        ExplicitHamiltonian.load(path)

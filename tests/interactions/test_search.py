@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import lightdan
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.interactions.search import TermSearch, l1_pairs
 from lightdan.lattices.geometry import plaquettes
@@ -15,7 +15,7 @@ def configurations(terms, shape, seed=0, num=NUM):
     """Draw configurations of the Hamiltonian with these couplings at T = 1."""
     operators = [Operator(str(t), np.array([t]), j) for t, j in terms.items()]
     return torch.as_tensor(
-        SpinHamiltonian(shape, operators, 1.0).simulate(1.0, num, seed).configurations
+        ExplicitHamiltonian(shape, operators, 1.0).simulate(1.0, num, seed).configurations
     )
 
 

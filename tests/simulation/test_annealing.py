@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
 from lightdan.simulation.annealing import log_partition
 from lightdan.simulation.tempering import temper
@@ -16,7 +16,7 @@ def hamiltonian(scale=1.0):
     rng = np.random.default_rng(0)
     terms = [rng.choice(12, order, replace=False) for order in rng.choice([1, 2, 2, 2, 3], 40)]
     operators = [Operator("", np.array([np.sort(term)]), scale * rng.normal()) for term in terms]
-    return SpinHamiltonian((3, 4), operators, 1.0)
+    return ExplicitHamiltonian((3, 4), operators, 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0])
@@ -60,7 +60,7 @@ def test_tempering_by_enumeration():
 def test_cold_chains_reach_both_signs_through_the_hot_ones():
     pairs = np.stack([np.arange(12), (np.arange(12) + 1) % 12], 1)
     bonds = Operator("", np.concatenate([pairs, (pairs * 5) % 12]), 1.0)
-    moves = SpinHamiltonian((12,), [bonds], 1.0).moves()
+    moves = ExplicitHamiltonian((12,), [bonds], 1.0).moves()
     m = temper(moves, np.geomspace(0.3, 8, 10).tolist(), 8, 400, lambda s: s.mean(1)[None], sweeps=1)
     assert np.abs(m[0, 0].mean()) < 0.35
     assert np.abs(m[0, 0]).mean() > 0.99

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.fit import fit
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, nearest_neighbours
 from lightdan.measurements.base import Measurement
@@ -105,7 +105,7 @@ class Baselines(Measurement):
         """
         shape = ensemble.system.lattice_shape
         result = fit(LocalFields(operators, math.prod(shape), train.device), train)
-        hamiltonian = SpinHamiltonian.from_couplings(shape, operators, result.couplings)
+        hamiltonian = ExplicitHamiltonian.from_couplings(shape, operators, result.couplings)
         with progress_bar("Annealing", CHAINS) as advance:
             log_z = log_partition(hamiltonian.moves(), CHAINS, seed=self.seed, progress=advance)
         rows = ensemble.configurations.cpu().numpy()

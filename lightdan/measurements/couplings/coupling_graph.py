@@ -41,7 +41,7 @@ class CouplingGraph(SampledMeasurement):
     - `rms_bond`: √⟨(βJ)²⟩ over the bonds.
     - `network_rms_deviation`: root-mean-square deviation of the network's projection from the couplings.
     - `product_<sites>` and `product_<sites>_network`: each product, like `product_35_89_180_221`.
-    - `explained_single_flip` and `explained_multi_flip`: as in `Couplings`.
+    - `explained_single_site` and `explained_multi_site`: as in `Couplings`.
 
     The Hamiltonian is written to ``coupling_graph/hamiltonian.json``. The arrays are `sites` and, with
     errors, `couplings`, `network` (the projection alone) and `pseudo_likelihood`, `(terms, 2)`.

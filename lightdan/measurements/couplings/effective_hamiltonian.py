@@ -1,5 +1,6 @@
-"""Explicit Hamiltonians of spins fitted to H_θ."""
+"""Explicit Hamiltonians fitted to H_θ."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,23 +10,29 @@ import torch
 from torch import Tensor
 
 from lightdan.data.splits import SPLITS
-from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.correction import CorrectedFit
-from lightdan.interactions.fit import fit
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.fit import Fit, fit
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, sites_with_neighbours
+from lightdan.interactions.score_matching import match_scores
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife
+
+MOST_FEATURES = 12
+"""Number of functions of a single site beyond which the quadrature of conditionals is too slow."""
+TAIL = 1e-3
+"""Share of the values on each side that is beyond the splines of a potential."""
 
 
 def require_spins(ensemble: Ensemble) -> None:
     """Raise NotMeasurable unless the sites are spins."""
     if ensemble.system.site_kind != "spin":
         raise NotMeasurable(
-            f"Couplings need spins, but the sites are of kind {ensemble.system.site_kind!r}: use "
-            "Observables and Symmetry instead."
+            f"This measurement needs spins, but the sites are of kind {ensemble.system.site_kind!r}: "
+            "use Couplings instead."
         )
 
 
@@ -38,33 +45,62 @@ def all_configurations(ensemble: Ensemble) -> Tensor:
 def local_logits(
     ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
 ) -> Tensor:
-    """Return ln p_θ(s_i = 1 | all others) − ln p_θ(s_i = −1 | all others), `(M, sites)`.
+    """Return the network's conditionals of discrete sites, given all others.
 
     Args:
         ensemble: Model and temperature.
         configurations: Configurations s `(M, *lattice)`.
         sites: Sites i; all by default.
+
+    Returns:
+        ln p_θ(1) − ln p_θ(−1) of spins `(M, sites)`, or ln p_θ of every level `(M, sites, levels)`.
     """
     model = ensemble.model
     parts = []
     with progress_bar("Local fields", len(configurations)) as advance:
         for part in configurations.split(500):
             fields = model.local_fields(part, ensemble.temperature, sites).double()
-            parts.append((fields[..., 0] - fields[..., 1]) / ensemble.temperature)
+            log_p = (-fields / ensemble.temperature).log_softmax(-1)
+            spins = model.site_kind == "spin"
+            parts.append(log_p[..., 1] - log_p[..., 0] if spins else log_p)
             advance(len(part))
     return torch.cat(parts)
 
 
+def local_scores(
+    ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
+) -> Tensor:
+    """Return the network's scores ∂ ln p_θ/∂s_i of continuous sites `(M, sites)`.
+
+    Args:
+        ensemble: Model and temperature.
+        configurations: Configurations s `(M, *lattice)`.
+        sites: Sites i; all by default.
+    """
+    parts = []
+    with torch.enable_grad(), progress_bar("Scores", len(configurations)) as advance:
+        for part in configurations.split(500):
+            values = part.detach().clone().requires_grad_()
+            temperature = part.new_full((len(part),), ensemble.temperature)
+            total = ensemble.model.log_prob(values, temperature).sum()
+            (gradient,) = torch.autograd.grad(total, values)
+            parts.append(gradient.flatten(1).double())
+            advance(len(part))
+    scores = torch.cat(parts)
+    return scores if sites is None else scores[:, list(sites)]
+
+
 @dataclass(eq=False)
 class EffectiveHamiltonian:
-    """The explicit Hamiltonian H = −Σ_a J_a O_a that explains H_θ, found by fits of local conditionals.
+    """The explicit Hamiltonian H = −Σ_a J_a O_a that explains H_θ, found by fits of conditionals.
 
     1. `network`, J⁰, projects H_θ onto the operators, on samples of the network.
     2. `missing`, δ, fits held-out configurations with H_θ as a fixed offset. It measures the network's
        error on data that the network has not seen.
     3. `pseudo`, J^PL, is the pseudo-likelihood fit to all configurations.
 
-    `CorrectedFit` combines them into couplings with errors.
+    Discrete sites are compared by their conditionals, continuous sites by the scores ∂ ln p/∂s_i.
+    `CorrectedFit` combines the fits into couplings with errors.
 
     Args:
         ensemble: Model, system and temperature.
@@ -86,7 +122,12 @@ class EffectiveHamiltonian:
     def __post_init__(self) -> None:
         system = self.ensemble.system
         self.fields = LocalFields(
-            self.operators, system.num_sites, self.ensemble.model.device, self.sites
+            self.operators,
+            system.num_sites,
+            self.ensemble.model.device,
+            self.sites,
+            system.site_kind,
+            system.levels,
         )
         self.block_size = system.block_size
         self.held_out = self.ensemble.configurations[: self.num_samples]
@@ -97,36 +138,74 @@ class EffectiveHamiltonian:
                 "site: use more data or fewer operators."
             )
 
+    @property
+    def continuous(self) -> bool:
+        """Whether the sites are angles or fields."""
+        return not self.ensemble.system.levels
+
     @cached_property
     def samples(self) -> Tensor:
         """Configurations drawn from the network `(M, *lattice)`."""
         return self.ensemble.samples(self.num_samples, self.seed).configurations
 
     @cached_property
-    def logits(self) -> Tensor:
-        """Local logits of the network on its samples `(M, sites)`."""
-        return local_logits(self.ensemble, self.samples, self.fields.sites)
+    def response(self) -> Tensor:
+        """Local logits or scores of the network on its samples."""
+        return self._response(self.samples)
+
+    def _response(self, configurations: Tensor) -> Tensor:
+        function = local_scores if self.continuous else local_logits
+        return function(self.ensemble, configurations, self.fields.sites)
+
+    def _network(self) -> tuple[Fit, Fit, Fit]:
+        """Return J⁰, δ and the fit that δ is compared with."""
+        held_out, size = self._response(self.held_out), self.block_size
+        if self.continuous:
+            return (
+                match_scores(self.fields, self.samples, self.response, project=True),
+                match_scores(self.fields, self.held_out, held_out, block_size=size),
+                match_scores(self.fields, self.held_out, block_size=size),
+            )
+        spins = self.ensemble.system.site_kind == "spin"
+        targets = self.response.sigmoid() if spins else self.response.softmax(-1)
+        return (
+            fit(self.fields, self.samples, targets),
+            fit(self.fields, self.held_out, offset=held_out, block_size=size),
+            fit(self.fields, self.held_out, block_size=size),
+        )
+
+    @cached_property
+    def score_matching(self) -> Fit | None:
+        """The fit of score matching to all configurations of continuous sites."""
+        if not self.continuous:
+            return None
+        rows = all_configurations(self.ensemble)
+        with progress_bar("Score matching", 2 * len(self.fields.sites)) as advance:
+            return match_scores(self.fields, rows, block_size=self.block_size, progress=advance)
+
+    @cached_property
+    def pseudo(self) -> Fit:
+        """The pseudo-likelihood fit to all configurations; score matching where splines are fitted."""
+        if len(self.fields.features) > MOST_FEATURES and self.score_matching is not None:
+            return self.score_matching
+        initial = None if self.score_matching is None else self.score_matching.couplings
+        with progress_bar("Pseudo-likelihood", 3 * len(self.fields.sites)) as advance:
+            return fit(
+                self.fields,
+                all_configurations(self.ensemble),
+                initial=initial,
+                block_size=self.block_size,
+                progress=advance,
+            )
 
     @cached_property
     def corrected(self) -> CorrectedFit:
-        """The four fits and their combination.
+        """The fits and their combination.
 
         Raises:
             Undetermined: The data leave a coupling undetermined.
         """
-        network = fit(self.fields, self.samples, torch.sigmoid(self.logits))
-        held_out_logits = local_logits(self.ensemble, self.held_out, self.fields.sites)
-        missing = fit(self.fields, self.held_out, offset=held_out_logits, block_size=self.block_size)
-        pseudo_held_out = fit(self.fields, self.held_out, block_size=self.block_size)
-        with progress_bar("Pseudo-likelihood", 3 * len(self.fields.sites)) as advance:
-            pseudo = fit(
-                self.fields,
-                all_configurations(self.ensemble),
-                initial=pseudo_held_out.couplings,
-                block_size=self.block_size,
-                progress=advance,
-            )
-        return CorrectedFit(network, missing, pseudo_held_out, pseudo)
+        return CorrectedFit(*self._network(), self.pseudo)
 
     @property
     def couplings(self) -> np.ndarray:
@@ -139,34 +218,71 @@ class EffectiveHamiltonian:
         return self.corrected.covariance
 
     @cached_property
-    def hamiltonian(self) -> SpinHamiltonian:
+    def hamiltonian(self) -> ExplicitHamiltonian:
         """The Hamiltonian with the couplings and their errors."""
-        return self.with_couplings(self.couplings, self.corrected.errors)
+        return self.with_couplings(self.couplings, self.corrected.errors, self.covariance)
 
-    def with_couplings(self, couplings: np.ndarray, errors: np.ndarray | None = None) -> SpinHamiltonian:
-        """Return the Hamiltonian with other βJ and errors `(operators,)`."""
-        return SpinHamiltonian.from_couplings(
+    def with_couplings(
+        self,
+        couplings: np.ndarray,
+        errors: np.ndarray | None = None,
+        covariance: np.ndarray | None = None,
+    ) -> ExplicitHamiltonian:
+        """Return the Hamiltonian with other βJ.
+
+        Args:
+            couplings: βJ `(operators,)`.
+            errors: Standard errors of the couplings `(operators,)`.
+            covariance: Covariance of the couplings `(operators, operators)`.
+        """
+        return ExplicitHamiltonian.from_couplings(
             self.ensemble.system.lattice_shape,
             self.operators,
             couplings,
             self.ensemble.temperature,
             errors,
+            covariance,
+            site_kind=self.ensemble.system.site_kind,
+            levels=self.ensemble.system.levels,
         )
+
+    def efficiency(self) -> Estimate:
+        """Return the variance of the best unbiased estimator, relative to that of the couplings.
+
+        It is [det V_CR/det V]^{1/n} for n couplings, with V_CR the inverse covariance of the operators
+        over the configurations, divided by their number.
+        """
+        rows = all_configurations(self.ensemble).cpu().numpy()
+        values = np.stack([operator.value(rows) for operator in self.operators], axis=1)
+        num = len(values) / self.block_size
+        _, bound = np.linalg.slogdet(num * np.atleast_2d(np.cov(values, rowvar=False)))
+        _, reached = np.linalg.slogdet(self.covariance)
+        value = float(np.exp(-(bound + reached) / len(self.operators)))
+        # A determinant of sample covariances has the relative variance 2n/M.
+        return Estimate(value, 2 * value * math.sqrt(1 / (len(self.operators) * num)))
 
     def explained(self) -> dict[str, Estimate]:
         """Return the shares of the variance of H_θ's differences that J⁰ explains.
 
-        The differences are caused by flips of one spin and of four random spins.
+        The differences are those of single sites, for continuous sites the scores, and those caused by
+        flips of four random spins. Other sites take their values from another sample.
         """
         samples, couplings = self.samples, self.corrected.network.couplings
-        linear = self.fields.logits(samples, couplings)
+        if self.continuous:
+            single = explained_share(self.response, self.fields.scores(samples, couplings))
+        else:
+            logits = self.fields.logits(samples, couplings)
+            response = self.response
+            if response.ndim == 3:
+                response, logits = (x - x.mean(-1, keepdim=True) for x in (response, logits))
+            single = explained_share(response.flatten(1), logits.flatten(1))
         generator = torch.Generator().manual_seed(self.seed)
         sites = torch.tensor(list(self.fields.sites), device=samples.device)
-        flipped = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
-        flipped = sites[flipped.to(samples.device)]
-        changed = samples.flatten(1).clone()
-        changed.scatter_(1, flipped, -changed.gather(1, flipped))
-        changed = changed.reshape(samples.shape)
+        chosen = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
+        chosen = sites[chosen.to(samples.device)]
+        flat = samples.flatten(1)
+        values = -flat if self.ensemble.system.site_kind == "spin" else flat.roll(1, 0)
+        changed = flat.scatter(1, chosen, values.gather(1, chosen)).reshape(samples.shape)
         projected = self.with_couplings(couplings)
         energies = [
             projected.energy(s.cpu().numpy()) / self.ensemble.temperature for s in (changed, samples)
@@ -174,37 +290,60 @@ class EffectiveHamiltonian:
         learned = [-self.ensemble.evaluate(self.ensemble.model.log_prob, s) for s in (changed, samples)]
         y = torch.as_tensor(learned[0] - learned[1])[:, None]
         x = torch.as_tensor(energies[0] - energies[1])[:, None]
-        return {
-            "explained_single_flip": explained_share(self.logits, linear),
-            "explained_multi_flip": explained_share(y, x),
-        }
+        return {"explained_single_site": single, "explained_multi_site": explained_share(y, x)}
 
 
 def uniform_hamiltonian(
-    ensemble: Ensemble, max_distance: float, num_samples: int, seed: int
+    ensemble: Ensemble,
+    max_distance: float,
+    num_samples: int,
+    seed: int,
+    names: Sequence[str] | None = None,
 ) -> EffectiveHamiltonian:
-    """Return the explicit Hamiltonian of a uniform system of spins, shared by equal calls.
+    """Return the explicit Hamiltonian of a uniform system, shared by equal calls.
 
     Args:
         ensemble: Model, system and temperature.
         max_distance: Largest distance of a pair, in lattice constants.
         num_samples: Number of network samples, and largest number of held-out configurations.
         seed: Random seed of the samples.
+        names: Operators by their names in the catalogue of the kind of site; its defaults if None.
 
     Raises:
-        NotMeasurable: The sites are not spins, or there are too few configurations or sites.
+        NotMeasurable: An operator does not fit the kind of site, or there are too few configurations or
+            sites.
     """
-    require_spins(ensemble)
     system = ensemble.system
-    operators = uniform_operators(system.lattice_shape, system.boundary, system.symmetries, max_distance)
-    try:
-        sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
-    except ValueError as reason:
-        raise NotMeasurable(str(reason)) from reason
-    return ensemble.keep(
-        ("uniform Hamiltonian", max_distance, num_samples, seed),
-        lambda: EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites),
-    )
+    key = ("uniform Hamiltonian", max_distance, num_samples, seed, None if names is None else (*names,))
+
+    def make() -> EffectiveHamiltonian:
+        low, high = (0.0, 1.0) if system.levels else field_range(ensemble.configurations)
+        lattice = UniformLattice(
+            system.lattice_shape,
+            system.boundary,
+            system.symmetries,
+            max_distance,
+            system.site_kind,
+            system.levels,
+            low,
+            high,
+        )
+        try:
+            operators = lattice.operators(names)
+            sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
+        except ValueError as reason:
+            raise NotMeasurable(str(reason)) from reason
+        return EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites)
+
+    return ensemble.keep(key, make)
+
+
+def field_range(configurations: Tensor) -> tuple[float, float]:
+    """Return the range of a field that is well covered by configurations."""
+    values = configurations.flatten().double().sort().values
+    cut = TAIL * len(values)
+    low, high = values[int(cut)], values[-1 - int(cut)]
+    return low.item(), high.item()
 
 
 def explained_share(y: Tensor, x: Tensor) -> Estimate:

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.interactions.catalogue import uniform_operators
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import require_spins, uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, legends, panels
 from lightdan.measurements.phases.ladders import (
@@ -109,6 +109,7 @@ class CriticalTemperature(Measurement):
 
     def film(self, ensemble: Ensemble) -> "Film":
         """Return the terms of even order of the Hamiltonian of `Couplings`."""
+        require_spins(ensemble)
         effective = uniform_hamiltonian(ensemble, self.max_distance, self.num_samples, self.seed)
         even = [k for k, operator in enumerate(effective.operators) if operator.order % 2 == 0]
         draws = np.random.default_rng(self.seed).multivariate_normal(
@@ -210,7 +211,7 @@ class Film:
     def simulate(self, side: int, temperatures: np.ndarray, num_ladders: int, num_steps: int) -> Ladders:
         """Simulate a periodic lattice at several T' by replica exchange."""
         operators = self.operators(side)
-        interactions = SpinHamiltonian((side, side), operators, 1.0).moves()
+        interactions = ExplicitHamiltonian((side, side), operators, 1.0).moves()
         with progress_bar(f"Couplings on {side} × {side}", num_steps) as advance:
             size, *values = temper(
                 interactions,

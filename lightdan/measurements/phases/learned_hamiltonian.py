@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases.ladders import Ladders
@@ -68,7 +68,7 @@ class LearnedHamiltonian:
             proposals `(K, ladders, steps)`.
         """
 
-        def run(surrogate: SpinHamiltonian | None) -> np.ndarray:
+        def run(surrogate: ExplicitHamiltonian | None) -> np.ndarray:
             chains = NetworkChains(
                 self.ensemble.model,
                 self.ensemble.temperature,

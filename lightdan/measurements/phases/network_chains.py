@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
-from lightdan.interactions.hamiltonian import SpinHamiltonian
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.lattices.angles import TWO_PI, wrap
 from lightdan.simulation.heat_bath import sweep
 from lightdan.simulation.replica_exchange import ReplicaExchange
@@ -51,7 +51,7 @@ class NetworkChains(ReplicaExchange):
         num_ladders: int,
         observables: Callable[[Tensor], Tensor],
         seed: int = 0,
-        surrogate: SpinHamiltonian | None = None,
+        surrogate: ExplicitHamiltonian | None = None,
         corrected: bool = True,
     ) -> None:
         super().__init__([temperature / other for other in temperatures], num_ladders)

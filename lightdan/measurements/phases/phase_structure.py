@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lightdan.interactions.fit import Undetermined
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import require_spins, uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, legends, panels
 from lightdan.measurements.phases import ladders
@@ -124,6 +124,7 @@ class PhaseStructure(Measurement):
         if ensemble.system.site_kind != "spin" and self.hamiltonian != "couplings":
             return LearnedHamiltonian(ensemble)
         try:
+            require_spins(ensemble)
             effective = uniform_hamiltonian(ensemble, MAX_DISTANCE, SAMPLES, self.seed)
             gain = nll_gain(effective)
         except (NotMeasurable, Undetermined) as reason:

@@ -7,10 +7,10 @@ from lightdan import (
     MADE,
     XY,
     CouplingGraph,
+    ExplicitHamiltonian,
     NotMeasurable,
     Operator,
     Recorded,
-    SpinHamiltonian,
     edwards_anderson,
 )
 from lightdan.measurements.ensemble import Ensemble
@@ -20,7 +20,7 @@ def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):
     """The data come from a glass with a product of distant spins; the network is exact."""
     glass = edwards_anderson((3, 4), seed=2)
     product = Operator("product", np.array([[0, 2, 7, 9]]), 1.2)
-    exact = SpinHamiltonian((3, 4), [*glass.operators, product], 2.0)
+    exact = ExplicitHamiltonian((3, 4), [*glass.operators, product], 2.0)
     np.save(tmp_path / "glass.npy", exact.simulate(2.0, 20_000, seed=1).configurations)
     system = Recorded(
         str(tmp_path / "glass.npy"), boundary="periodic", temperature=2.0, splits=(0.5, 0.1, 0.4)
@@ -42,7 +42,7 @@ def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):
     model = Exact(lattice_shape=(3, 4), width=1)
     result = CouplingGraph(num_samples=3000).measure(Ensemble(model, system, 2.0))
     (tmp_path / "h.json").write_text(result.attachments["hamiltonian.json"])
-    learned = SpinHamiltonian.load(tmp_path / "h.json")
+    learned = ExplicitHamiltonian.load(tmp_path / "h.json")
     truth = {tuple(o.sites[0]): o.coupling for o in exact.operators}
     fitted = {tuple(o.sites[0]): (o.coupling, o.error) for o in learned.operators}
     assert fitted.keys() == truth.keys()
@@ -63,5 +63,5 @@ def test_the_graph_of_noise_and_of_angles(tmp_path):
         CouplingGraph().measure(Ensemble(MADE(lattice_shape=(3, 3)), system, 1.0))
     angles = XY(shape=3, num_configurations=100, cache_dir=str(tmp_path))
     model = MADE(lattice_shape=(3, 3), site_kind="angle", levels=())
-    with pytest.raises(NotMeasurable, match="Couplings need spins, but the sites are of kind 'angle'"):
+    with pytest.raises(NotMeasurable, match="needs spins, but the sites are of kind 'angle'"):
         CouplingGraph().measure(Ensemble(model, angles, 1.0))

@@ -5,7 +5,16 @@ import pytest
 import torch
 from oracle import SHAPE, TEMPERATURE, Oracle, oracle, within
 
-from lightdan import MADE, XY, Couplings, Ising, NotMeasurable, SpinHamiltonian
+from lightdan import (
+    MADE,
+    XY,
+    Couplings,
+    DoubleWell,
+    ExplicitHamiltonian,
+    Ising,
+    NotMeasurable,
+    ScalarField,
+)
 from lightdan.data.samples import Samples
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
@@ -21,12 +30,12 @@ def test_couplings_of_the_oracle_are_the_couplings_of_the_system(system, tmp_pat
         within(estimates[name], value)
         within(estimates[f"pseudo_likelihood_{name}"], value)
         assert 0 < estimates[name].error < 0.05
-    assert estimates["explained_single_flip"].value == pytest.approx(1, abs=1e-6)
-    assert estimates["explained_multi_flip"].value == pytest.approx(1, abs=1e-6)
+    assert estimates["explained_single_site"].value == pytest.approx(1, abs=1e-6)
+    assert estimates["explained_multi_site"].value == pytest.approx(1, abs=1e-6)
     assert result.reference["nearest_neighbour"] == 1 / TEMPERATURE
     path = tmp_path / "h.json"
     path.write_text(result.attachments["hamiltonian.json"])
-    learned = SpinHamiltonian.load(path)
+    learned = ExplicitHamiltonian.load(path)
     pair = next(o for o in learned.operators if o.displacement == (1, 0))
     assert pair.coupling / TEMPERATURE == pytest.approx(estimates["nearest_neighbour"].value)
     assert json.loads(path.read_text())["lattice_shape"] == [3, 3]
@@ -79,11 +88,53 @@ def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system, net
     assert wrong > 20  # the networks alone are wrong
 
 
-def test_couplings_of_angles_are_refused(tmp_path):
+SYSTEMS = {
+    "angle": (lambda path: XY(4, temperature=1.5, **path), ["nearest_neighbour"], None),
+    "real": (
+        lambda path: ScalarField(4, hopping=0.2, coupling=0.5, **path),
+        ["nearest_neighbour", "power_2", "power_4"],
+        None,
+    ),
+    "path": (
+        lambda path: DoubleWell(beta=4.0, num_slices=16, **path),
+        ["kinetic_1"],
+        ["potential", "kinetic"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(SYSTEMS))
+def test_couplings_of_angles_and_fields_whatever_the_network(kind, tmp_path):
+    make, names, operators = SYSTEMS[kind]
+    torch.manual_seed(0)
+    system = make({"num_configurations": 3000, "splits": (0.6, 0.1, 0.3), "cache_dir": str(tmp_path)})
+    system.prepare_data()
+    system.setup()
+    model = MADE.for_system(system, width=2).eval()
+    ensemble = Ensemble(model, system, system.temperatures[0])
+    result = Couplings(1.0, operators, num_samples=500).measure(ensemble)
+    for name in names:
+        within(result.estimates[name], result.reference[name])
+        within(result.estimates[f"score_matching_{name}"], result.reference[name])
+        if kind != "path":
+            within(result.estimates[f"pseudo_likelihood_{name}"], result.reference[name])
+    (tmp_path / "h.json").write_text(result.attachments["hamiltonian.json"])
+    learned = ExplicitHamiltonian.load(tmp_path / "h.json")
+    assert learned.site_kind == system.site_kind
+    assert learned.covariance.shape == (len(learned.operators),) * 2
+    assert learned.simulate(learned.temperature, 20).configurations.shape == (20, *system.lattice_shape)
+    if kind == "path":
+        x, value, error = result.arrays["potential"].T
+        inner = np.abs(x) < 1.5
+        pull = ((value - result.arrays["true_potential"]) / error)[inner]
+        assert np.sqrt((pull**2).mean()) < 2
+
+
+def test_operators_that_do_not_fit_are_named(tmp_path):
     system = XY(shape=3, num_configurations=100, cache_dir=str(tmp_path))
-    model = MADE(lattice_shape=(3, 3), site_kind="angle", levels=())
-    with pytest.raises(NotMeasurable, match="Couplings need spins, but the sites are of kind 'angle'"):
-        Couplings().measure(Ensemble(model, system, 1.0))
+    model = MADE.for_system(system, width=2)
+    with pytest.raises(NotMeasurable, match="names 'potts', which does not fit sites of kind 'angle'"):
+        Couplings(operators=["potts"]).measure(Ensemble(model, system, 1.0))
 
 
 def test_too_few_configurations_are_refused(tmp_path):

@@ -95,7 +95,7 @@ def test_couplings_run_to_order_stay_and_run_to_disorder(temperature, direction,
 @pytest.mark.parametrize(
     ("system", "words"),
     [
-        (XY(shape=8, num_configurations=100), "Couplings need spins, but the sites are of kind 'angle'"),
+        (XY(shape=8, num_configurations=100), "needs spins, but the sites are of kind 'angle'"),
         (Ising((8, 9), temperature=2.0), "even sides of at least 8, not 8 × 9"),
         (Ising((16,), temperature=2.0), "two axes"),
     ],

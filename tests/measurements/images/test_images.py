@@ -49,8 +49,8 @@ def test_steps_of_an_image(tmp_path, measured):
 @pytest.mark.parametrize(
     ("measurement", "reason"),
     [
-        (Baselines, "Couplings need spins"),
-        (CriticalTemperature, "Couplings need spins"),
+        (Baselines, "needs spins, but"),
+        (CriticalTemperature, "needs spins, but"),
         (StructureFactor, "needs spins, levels or fields"),
         (Domains, "need spins or levels"),
         (ImageSteps, "XY has no images"),
