@@ -1,16 +1,19 @@
 """Search for the terms of a Hamiltonian: fields, pairs and products of more spins."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from lightdan.interactions.fit import Fit, fit
-from lightdan.interactions.local_fields import LocalFields
-from lightdan.interactions.operators import Term, operators_of_terms
+from lightdan.interactions.all_pairs import likely_pairs
+from lightdan.interactions.graph_fit import GraphFit, downs, fit_terms
+from lightdan.interactions.nodes import Node
+from lightdan.interactions.operators import Term
+from lightdan.interactions.undetermined import undetermined_sites
 from lightdan.types import Configurations
 
 FALSE_TERMS = 0.01
@@ -21,6 +24,15 @@ ROUNDS = 30
 """Largest number of rounds of fitting, dropping and adding; about five are needed."""
 SHORT_LIST = 200
 """Number of products tested with all configurations."""
+LARGEST = 4
+"""Number of missing terms per site that are tested exactly in a round."""
+PRUNED = 3.0
+"""βJ in standard errors that a pair needs in the fit of all pairs with which the search begins."""
+SCREEN = 0.65
+"""Share of the threshold that a quick score needs to be tested exactly.
+
+A pair that is never seen together has a score of r/√2 at least.
+"""
 
 
 def significance(num_tests: int) -> float:
@@ -33,126 +45,210 @@ class TermSearch:
 
         H = −Σ_t J_t Π_{i∈t} s_i
 
-    With the pseudo-likelihood ℓ(J) = Σ_{s,i} ln p(s_i | all others), the residual of a spin is
+    Each spin has a conditional given all others, a logistic regression on the terms that contain it. A
+    term is tested at each of its spins by the likelihood ratio, corrected for few counts, see
+    `signed_root`; z is the mean over its spins. The threshold is such that noise leads to `FALSE_TERMS`
+    terms on average.
 
-        r_i = (1 + s_i)/2 − p(s_i = 1 | all others)
-
-    and the score of a term that is not part of H is Σ_s Σ_{i∈t} r_i Π_{j∈t, j≠i} s_j. The threshold
-    for couplings and scores is such that noise leads to `FALSE_TERMS` terms on average.
+    The fields of all sites are terms from the start, significant or not. Symmetric data have none,
+    unless a field is significant: then the data are not symmetric, and all sites have one.
 
     Args:
         configurations: Configurations s `(M, *lattice)` of N sites.
         candidates: Products of more than two spins that are tested like pairs, `(terms, order)`.
+        symmetric: Whether H(−s) = H(s) is expected, so that there are no fields.
+        block_size: Number of consecutive, correlated configurations treated as one observation.
 
     References:
         E. Aurell and M. Ekeberg, Phys. Rev. Lett. 108, 090201 (2012), pseudo-likelihood.
         A. Decelle and F. Ricci-Tersenghi, Phys. Rev. Lett. 112, 070603 (2014), stepwise decimation.
     """
 
-    def __init__(self, configurations: Configurations, candidates: np.ndarray | None = None) -> None:
-        self.configurations = configurations
+    def __init__(
+        self,
+        configurations: Configurations,
+        candidates: Iterable[Sequence[int]] | NDArray[np.intp] = (),
+        symmetric: bool = False,
+        block_size: int = 1,
+    ) -> None:
         self.spins = configurations.flatten(1).float()
-        self.num_sites = self.spins.shape[1]
-        products = np.empty((0, 4), np.intp) if candidates is None else candidates
-        self.candidates = np.sort(products, axis=1)
-        self.terms: list[Term] = []
-        self.couplings: dict[Term, float] = {}
-        num_tests = self.num_sites * (self.num_sites + 1) // 2 + len(self.candidates)
-        self.threshold = significance(num_tests)
+        self.down = downs(configurations)
+        self.num_sites, self.block_size = self.spins.shape[1], block_size
+        self.left_out = undetermined_sites(self.down)
+        self.free = [site for site in range(self.num_sites) if site not in self.left_out]
+        self.candidates: list[Term] = [
+            tuple(sorted(map(int, term)))
+            for term in candidates
+            if not self.left_out.keys() & {*map(int, term)}
+        ]
+        self.symmetric, self.has_fields = symmetric, not symmetric
+        num_free = len(self.free)
+        self.threshold = significance(max(1, num_free * (num_free + 1) // 2 + len(self.candidates)))
+        self.nodes: dict[int, Node] = {}
+        self.num = len(self.spins)
+        self.adopt([])
+
+    @property
+    def terms(self) -> list[Term]:
+        """Terms of the Hamiltonian."""
+        return self._terms
+
+    def fit(self, configurations: Configurations, block_size: int = 1) -> GraphFit:
+        """Fit the couplings of the terms, and of the terms that tie the sites left out.
+
+        Args:
+            configurations: Configurations s `(M, *lattice)`.
+            block_size: Number of consecutive, correlated configurations treated as one observation.
+        """
+        fit = fit_terms(configurations, self.terms, block_size=block_size)
+        known = self.left_out.values()
+        values = np.array([[tie.coupling, np.nan] for tie in known]).reshape(-1, 2)
+        return replace(
+            fit,
+            terms=[*fit.terms, *(tie.term for tie in known)],
+            values=np.concatenate([fit.values, values]),
+        )
 
     def find(self, progress: Callable[[int], None] = lambda n: None) -> None:
         """Find fields, pairs and candidates.
 
-        The search begins with the pairs at the maximum of ℓ − λ Σ|J|. Each round fits the terms, drops
-        those that are not significant, and adds the missing terms with the largest significant scores
-        at all of their sites. Rounds end when nothing changes, with a part of the configurations first
-        and then with all of them.
+        The search begins with the pairs that are large in a fit of all pairs. Each round fits the
+        terms, drops those that are not significant, and adds the missing terms that are significant
+        and the largest at all of their sites. Rounds end when nothing changes, with a part of the
+        configurations first and then with all of them.
 
         Args:
             progress: Function called after each round.
         """
         if not self.terms:
-            self.terms = l1_pairs(self.spins[:PRELIMINARY])
+            self.start()
             progress(1)
-        for num in (PRELIMINARY, len(self.spins)):
+        for num in sorted({min(PRELIMINARY, len(self.spins)), len(self.spins)}):
+            self.adopt(self.terms, num)
             seen = {frozenset(self.terms)}
             for _ in range(ROUNDS):
-                significant = self.significant(num)
-                self.fit(significant, num)
-                missing = [term for term in self.missing(num) if term not in significant]
+                kept = [t for t in self.terms if len(t) == 1 or abs(self.evidence(t)) > self.threshold]
+                self.adopt(kept)
+                missing = self.missing()
                 progress(1)
-                terms = significant + missing
-                if frozenset(terms) in seen:
+                terms = frozenset([*kept, *missing])
+                if terms in seen:
                     break
-                seen.add(frozenset(terms))
-                self.terms = terms
-            self.terms = sorted(significant)
+                seen.add(terms)
+                self.adopt([*kept, *missing])
+            self.adopt(sorted(kept))
 
-    def fit(self, terms: Sequence[Term], num: int | None = None) -> Fit:
-        """Fit the couplings of terms by maximum pseudo-likelihood and adopt them.
+    def repeat(self, configurations: Configurations) -> "TermSearch":
+        """Return the same search with other configurations; products of far spins are kept."""
+        search = TermSearch(configurations, self.candidates, self.symmetric, self.block_size)
+        search.find()
+        known = {*search.terms, *search.candidates}
+        products = [term for term in self.terms if len(term) > 2 and term not in known]
+        search.adopt([*search.terms, *products])
+        return search
 
-        Args:
-            terms: Terms of the Hamiltonian.
-            num: Number of configurations; all by default.
+    def start(self) -> None:
+        """Adopt the fields, and the pairs whose couplings are large in a fit of all pairs."""
+        self.adopt([], PRELIMINARY)
+        fields = [(site,) for site in self.free] if self.has_fields else self.missing_fields()
+        pairs = likely_pairs(self.spins[:PRELIMINARY, self.free], PRUNED)
+        self.adopt([*fields, *((self.free[i], self.free[j]) for i, j in pairs)])
+
+    def missing_fields(self) -> list[Term]:
+        """Return the fields of all sites if there are none and one of them is significant."""
+        fields: list[Term] = [(site,) for site in self.free]
+        if self.has_fields or all(abs(self.evidence(field)) <= self.threshold for field in fields):
+            return []
+        self.has_fields = True
+        return fields
+
+    def adopt(self, terms: Sequence[Term], num: int | None = None) -> None:
+        """Adopt terms, and the first configurations, by default as many as before."""
+        self._terms = list(terms)
+        if num is not None:
+            self.num = min(num, len(self.spins))
+        by_site: dict[int, list[Term]] = {site: [] for site in self.free}
+        for term in terms:
+            for site in term:
+                by_site[site].append(term)
+        old = self.nodes
+        self.nodes = {}
+        for site, of_site in by_site.items():
+            same = site in old and old[site].terms == of_site and old[site].down.shape[1] == self.num
+            self.nodes[site] = old[site] if same else Node(site, of_site, self.down[:, : self.num])
+
+    def evidence(self, term: Term) -> float:
+        """Return z of a term: the sum of r* over its spins, divided by its standard deviation.
+
+        The r* of the spins of a term are nearly equal. Their standard deviation is at most the number of
+        spins, unless configurations are correlated. Where it does not decide, it is not computed.
         """
-        initial = np.array([self.couplings.get(term, 0.0) for term in terms])
-        self.fields = LocalFields(operators_of_terms(terms), self.num_sites, self.spins.device)
-        result = fit(self.fields, self.configurations[:num], initial=initial)
-        self.terms = list(terms)
-        self.couplings = dict(zip(terms, result.couplings.tolist(), strict=True))
-        return result
+        nodes = [self.nodes[site] for site in term]
+        z = float(np.mean([node.evidence(term) for node in nodes]))
+        decided = not len(nodes) ** -0.5 < abs(z) / self.threshold < 1
+        if self.block_size == 1 and decided:
+            return z
+        num = self.num if self.block_size > 1 else min(self.num, PRELIMINARY)
+        influence = np.sum([node.influence(term, num) for node in nodes], axis=0)
+        blocks = np.add.reduceat(influence, np.arange(0, num, min(self.block_size, max(1, num // 8))))
+        return z * len(nodes) / float(np.linalg.norm(blocks - blocks.mean()))
 
-    def significant(self, num: int | None = None) -> list[Term]:
-        """Return the terms with significant couplings."""
-        result = self.fit(self.terms, num)
-        significant = np.abs(result.couplings) > self.threshold * result.standard_errors
-        return list(itertools.compress(self.terms, significant))
-
-    def residuals(self, num: int | None = None) -> Tensor:
-        """Return the residuals r of the spins `(M, N)`."""
-        values = np.array(list(self.couplings.values()))
-        up = torch.sigmoid(self.fields.logits(self.configurations[:num], values)).float()
-        return (self.spins[:num] + 1) / 2 - up
-
-    def missing(self, num: int | None = None) -> list[Term]:
-        """Return the missing terms whose score is significant and the largest at each of their sites."""
-        spins, r = self.spins[:num], self.residuals(num)
-        variance = r.square().sum(0)
-        covariance = (r * spins).T @ (r * spins)
-        pairs = (r.T @ spins + spins.T @ r) / (variance[:, None] + variance + 2 * covariance).sqrt()
-        z = pairs.abs().fill_diagonal_(0)
-        fields = (r.sum(0) / variance.sqrt()).abs()
-        products = self.scores(self.candidates, spins, r).abs()
-        candidates = [tuple(term) for term in self.candidates.tolist()]
-        for term in self.terms:
-            if len(term) == 1:
-                fields[term] = 0
-            elif len(term) == 2:
-                z[term[0], term[1]] = z[term[1], term[0]] = 0
-        products[[term in self.couplings for term in candidates]] = 0
-        largest = torch.maximum(z.amax(1), fields)
-        for place in range(self.candidates.shape[1]):
-            sites = torch.as_tensor(self.candidates[:, place], device=z.device)
-            largest = largest.scatter_reduce(0, sites, products, "amax")
-        best = (z >= largest) & (z >= largest[:, None]) & (z > self.threshold)
-        terms: list[Term] = [(i, j) for i, j in best.triu(1).nonzero().tolist()]
-        best_fields = (fields >= largest) & (fields > self.threshold)
-        terms += [(i,) for i in best_fields.nonzero().ravel().tolist()]
-        for term, score in zip(candidates, products, strict=True):
-            if score > self.threshold and (score >= largest[list(term)]).all():
+    def missing(self) -> list[Term]:
+        """Return the missing terms that are significant, and the most so at each of their sites."""
+        if fields := self.missing_fields():
+            return fields
+        found = [(abs(self.evidence(term)), term) for term in self.screened()]
+        terms: list[Term] = []
+        taken: set[int] = set()
+        for z, term in sorted(found, reverse=True):
+            if z > self.threshold and not taken & set(term):
                 terms.append(term)
+            taken |= set(term)
         return terms
 
-    @staticmethod
-    def scores(terms: np.ndarray, spins: Tensor, r: Tensor) -> Tensor:
-        """Return the scores of terms `(terms, order)` divided by their standard deviations."""
-        scores = []
-        for term in terms.tolist():
-            product = spins[:, term].prod(1)
-            # Π_{j≠i} s_j = s_i Π_j s_j.
-            parts = (r[:, term] * spins[:, term]).sum(1) * product
-            scores.append(parts.sum() / parts.square().sum().sqrt())
-        return torch.stack(scores) if scores else spins.new_zeros(0)
+    def screened(self) -> list[Term]:
+        """Return the missing terms with large scores, at most `LARGEST` at each site.
+
+            z_i = Σ_s r_i x̃/√(Σ_s w_i x̃²),  r_i = (1 + s_i)/2 − p_i,  w_i = p_i (1 − p_i)
+
+        The product x of the other spins, without what the terms of site i explain, is x̃.
+        """
+        spins = self.spins[: self.num]
+        scores = np.zeros((self.num_sites, self.num_sites))
+        products = np.zeros(len(self.candidates))
+        others: dict[int, list[tuple[int, Term]]] = {}
+        for index, term in enumerate(self.candidates):
+            for site in term:
+                others.setdefault(site, []).append((index, term))
+        for site, node in self.nodes.items():
+            x = [spins]
+            extra = others.get(site, [])
+            if extra:
+                columns = node.columns([term for _, term in extra])
+                x.append(1 - 2 * torch.as_tensor(columns.T, device=spins.device).float())
+            z = node.scores(torch.cat(x, 1) if extra else spins)
+            scores[site] = z[: self.num_sites]
+            products[[index for index, _ in extra]] += z[self.num_sites :]
+        scores[list(self.left_out)] = scores[:, list(self.left_out)] = 0
+        pairs = np.triu(np.abs(scores + scores.T) / 2, 1)
+        for term in self.terms:
+            if len(term) == 2:
+                pairs[term] = 0
+        least = SCREEN * self.threshold
+        ranked: list[tuple[float, Term]] = [
+            (pairs[i, j], (i, j)) for i, j in np.argwhere(pairs > least).tolist()
+        ]
+        for z, term in zip(np.abs(products), self.candidates, strict=True):
+            if z / len(term) > least and term not in self.terms:
+                ranked.append((z / len(term), term))
+        number = dict.fromkeys(range(self.num_sites), 0)
+        chosen = []
+        for _, term in sorted(ranked, reverse=True):
+            if min(number[site] for site in term) < LARGEST:
+                chosen.append(term)
+            for site in term:
+                number[site] += 1
+        return chosen
 
     def find_products(
         self,
@@ -174,7 +270,9 @@ class TermSearch:
         products: list[Term] = []
         examined: set[int] = set()
         while len(examined) < max_sites:
-            sites = [site for site in unexplained(self) if site not in examined]
+            sites = [
+                site for site in unexplained(self) if site not in examined and site not in self.left_out
+            ]
             if not sites:
                 break
             examined.add(sites[0])
@@ -182,13 +280,15 @@ class TermSearch:
             progress(1)
             if term is not None:
                 products.append(term)
-                self.fit([*self.terms, term])
+                self.adopt([*self.terms, term])
         return products
 
     def product_at(self, site: int) -> Term | None:
         """Return the most significant product of three or four spins that contains a site, or None."""
-        spins, r = self.spins[:PRELIMINARY], self.residuals(PRELIMINARY)
-        r_site = r[:, site] / r[:, site].norm()
+        spins = self.spins[:PRELIMINARY]
+        spins = (spins - spins.mean(0)) / spins.std(0).clamp(min=1e-6)
+        spins[:, list(self.left_out)] = 0
+        r = self.nodes[site].residuals[: len(spins)]
         ranking: list[tuple[float, Term]] = []
 
         def rank(products: Tensor, *fixed: int) -> None:
@@ -201,56 +301,15 @@ class TermSearch:
                 others = divmod(place, self.num_sites)
                 ranking.append((value, tuple(sorted((*fixed, *others)))))
 
+        r_site = torch.as_tensor(r, device=spins.device).float()
         rank((spins * r_site[:, None]).T @ spins, site)
-        for other in range(self.num_sites):
+        for other in self.free:
             if other != site:
                 rank((spins * (r_site * spins[:, other])[:, None]).T @ spins, site, other)
-        terms = dict.fromkeys(term for _, term in sorted(ranking, reverse=True))
-        short = [t for t in terms if t not in self.couplings and len(set(t)) == len(t)][:SHORT_LIST]
-        residuals = self.residuals()
-        best, best_score = None, significance(self.num_sites**4 // 24)
-        for order in (3, 4):
-            products = np.array([term for term in short if len(term) == order])
-            scores = self.scores(products, self.spins, residuals).abs()
-            if len(scores) and scores.max() > best_score:
-                best, best_score = tuple(products[int(scores.argmax())].tolist()), float(scores.max())
-        return best
-
-
-def l1_pairs(spins: Tensor, steps: int = 300) -> list[Term]:
-    """Return the pairs with J_ij ≠ 0 at the maximum of the penalised pseudo-likelihood.
-
-        ℓ(J)/M − λ Σ_{i<j} |J_ij|,  λ = 2 √(2 ln N / M)
-
-    λ is about the largest gradient that noise causes. The maximum is found by accelerated proximal
-    gradients with restart.
-
-    Args:
-        spins: Spins s `(M, N)`.
-        steps: Largest number of steps.
-
-    References:
-        A. Beck and M. Teboulle, SIAM J. Imaging Sci. 2, 183 (2009).
-        B. O'Donoghue and E. Candès, Found. Comput. Math. 15, 715 (2015).
-    """
-    num, num_sites = spins.shape
-    penalty = 2 * (2 * np.log(max(num_sites, 2)) / num) ** 0.5
-    # −ℓ''/M is at most 4 times the largest eigenvalue of the correlations, as a pair acts on two sites.
-    rate = 1 / (4 * torch.linalg.eigvalsh(spins.T @ spins / num)[-1].item())
-    couplings = spins.new_zeros(num_sites, num_sites)
-    ahead, momentum = couplings, 1.0
-    for _ in range(steps):
-        r = (spins + 1) / 2 - torch.sigmoid(2 * spins @ ahead)
-        gradient = 2 * r.T @ spins / num
-        new = ahead + rate * (gradient + gradient.T)
-        new = torch.sign(new) * (new.abs() - rate * penalty).clamp(min=0)
-        new.fill_diagonal_(0)
-        if ((ahead - new) * (new - couplings)).sum() > 0:
-            momentum = 1.0
-        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = new + (momentum - 1) / next_momentum * (new - couplings)
-        change = (new - couplings).abs().max().item()
-        couplings, momentum = new, next_momentum
-        if change < 1e-4:
-            break
-    return [(i, j) for i, j in couplings.triu(1).nonzero().tolist()]
+        terms = dict.fromkeys(term for value, term in sorted(ranking, reverse=True) if value > 0)
+        short = [t for t in terms if t not in self.terms and len(set(t)) == len(t)][:SHORT_LIST]
+        if not short:
+            return None
+        best = max(short, key=lambda term: abs(self.nodes[site].evidence(term)))
+        enough = abs(self.evidence(best)) > significance(self.num_sites**4 // 24)
+        return best if enough else None

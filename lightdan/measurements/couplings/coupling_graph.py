@@ -1,18 +1,28 @@
 """Couplings of a learned Hamiltonian without translation symmetry, like a glass."""
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 from torch.nn import functional as F
 
-from lightdan.interactions.operators import Term, operators_of_terms
+from lightdan.data.splits import SPLITS
+from lightdan.interactions.all_pairs import WIDTHS, fit_all_pairs
+from lightdan.interactions.choice import Choice, choose
+from lightdan.interactions.graph_fit import GraphFit, fit_terms
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
+from lightdan.measurements.couplings import likelihood
 from lightdan.measurements.couplings.effective_hamiltonian import (
-    EffectiveHamiltonian,
     all_configurations,
+    explained_share,
     local_logits,
     require_spins,
 )
@@ -26,6 +36,8 @@ UNEXPLAINED = 3.0
 """Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
 EXAMINED_SITES = 16
 """Largest number of sites at which products of spins are searched."""
+NAMED = 5
+"""Largest number of terms or sites that a note names."""
 
 
 class CouplingGraph(SampledMeasurement):
@@ -33,21 +45,31 @@ class CouplingGraph(SampledMeasurement):
 
         H = −Σ_t J_t Π_{i∈t} s_i
 
-    `TermSearch` finds fields, bonds and plaquettes in all configurations by pseudo-likelihood. It then
-    searches for products of three and four spins at sites where H_θ explains held-out spins better than
-    the terms do. `EffectiveHamiltonian` determines the couplings of the terms. Couplings that noise
-    alone could cause are not found.
+    `TermSearch` finds bonds and plaquettes in all configurations, beside the fields of all sites. It
+    then searches for products of three and four spins at sites where H_θ explains held-out spins better
+    than the terms do. Couplings that noise alone could cause are not found. There are no fields if the
+    system declares the symmetry ``z2`` and no field is significant.
+
+    Many small couplings are not significant one by one. Hence all pairs with a Gaussian prior are fitted
+    as well, and chosen if their held-out pseudo-likelihood is higher by more than two errors.
 
     - `rms_bond`: √⟨(βJ)²⟩ over the bonds.
     - `network_rms_deviation`: root-mean-square deviation of the network's projection from the couplings.
     - `product_<sites>` and `product_<sites>_network`: each product, like `product_35_89_180_221`.
-    - `explained_single_site` and `explained_multi_site`: as in `Couplings`.
+    - `explained_single_flip` and `explained_multi_flip`: as in `Couplings`.
+    - `nll`: −⟨ln p⟩ of held-out configurations under these terms, with couplings fitted to the others.
+      ln Z is exact up to 20 spins, and from annealed importance sampling beyond.
+    - `nll_independent`, `nll_pseudo_likelihood`, `nll_network`: the same of independent sites, each with
+      its own rate, of all pairs, and of the network.
 
-    The Hamiltonian is written to ``coupling_graph/hamiltonian.json``. The arrays are `sites` and, with
-    errors, `couplings`, `network` (the projection alone) and `pseudo_likelihood`, `(terms, 2)`.
+    The couplings come from the pseudo-likelihood of all configurations, see `fit_terms`. The Hamiltonian
+    is written to ``coupling_graph/hamiltonian.json``. The arrays are `sites` and, with errors,
+    `couplings` and `network`, the projection of H_θ alone, `(terms, 2)`. An error is NaN where the
+    configurations give only a bound.
 
     Args:
-        num_samples: Number of network samples, and largest number of held-out configurations.
+        num_samples: Number of network samples, and largest number of held-out configurations that H_θ
+            explains.
         kwargs: Arguments of `SampledMeasurement`: seed, every_n_epochs.
     """
 
@@ -60,70 +82,149 @@ class CouplingGraph(SampledMeasurement):
         """Find the terms, measure their couplings and write the Hamiltonian."""
         require_spins(ensemble)
         system = ensemble.system
-        terms, num_unexplained = self.find_terms(ensemble)
-        effective = EffectiveHamiltonian(
-            ensemble, operators_of_terms(terms), self.num_samples, self.seed
-        )
-        corrected, operators = effective.corrected, effective.operators
-        orders = np.array([operator.order for operator in operators])
-        bonds = orders == 2
+        rows = all_configurations(ensemble)
+        search, num_unexplained = self.find_terms(ensemble, rows)
+        choice = choose(search, rows)
+        if choice.all_pairs:
+            fit = fit_all_pairs(rows, choice.width, system.block_size)
+        elif search.terms:
+            fit = search.fit(rows, system.block_size)
+        else:
+            raise NotMeasurable("No field, bond or product of spins is significant.")
+        network, explained = self.project(ensemble, fit, choice)
+        orders = np.array([len(term) for term in fit.terms])
         arrays = {
-            "sites": np.array([[*term, *[-1] * (orders.max() - len(term))] for term in terms]),
-            "couplings": np.stack([corrected.couplings, corrected.errors], 1),
-            "network": np.stack([corrected.network.couplings, corrected.network_errors], 1),
-            "pseudo_likelihood": np.stack(
-                [corrected.pseudo.couplings, corrected.pseudo.standard_errors], 1
-            ),
+            "sites": np.array([[*term, *[-1] * (orders.max() - len(term))] for term in fit.terms]),
+            "couplings": fit.values,
+            "network": network,
         }
+        bonds = orders == 2
         estimates: dict[str, Estimate] = {}
         if bonds.any():
-            estimates |= bond_estimates(arrays["couplings"][bonds], arrays["network"][bonds, 0])
-        for operator, coupling, network in zip(
-            operators, arrays["couplings"], arrays["network"], strict=True
-        ):
+            estimates |= bond_estimates(fit.values[bonds], network[bonds, 0])
+        operators = operators_of_terms(fit.terms)
+        for operator, coupling, projected in zip(operators, fit.values, network, strict=True):
             if operator.order > 2:
                 estimates[operator.name] = Estimate(*coupling)
-                estimates[f"{operator.name}_network"] = Estimate(*network)
+                estimates[f"{operator.name}_network"] = Estimate(*projected)
         fields, products = (orders == 1).sum(), (orders > 2).sum()
-        notes = [f"Terms found: {fields} of one spin, {bonds.sum()} of two and {products} of more."]
-        if num_unexplained:
+        notes = [
+            f"Terms found: {fields} of one spin, {bonds.sum()} of two and {products} of more.",
+            str(choice),
+            *notes_on_bounds(search, fit),
+        ]
+        if num_unexplained and not choice.all_pairs:
             notes.append(
                 f"H_θ explains {num_unexplained} of {system.num_sites} sites better than these terms do."
             )
+        likelihoods, losses = self.likelihoods(ensemble, search, choice)
+        notes += losses
+        hamiltonian = ExplicitHamiltonian.from_couplings(
+            system.lattice_shape, operators, fit.values[:, 0], ensemble.temperature, fit.values[:, 1]
+        )
         return Result(
-            estimates | effective.explained(),
+            estimates | explained | likelihoods,
             arrays,
             self.figure(arrays, system.lattice_shape),
             notes=notes,
-            attachments={"hamiltonian.json": effective.hamiltonian.to_json()},
+            attachments={"hamiltonian.json": hamiltonian.to_json()},
         )
 
-    def find_terms(self, ensemble: Ensemble) -> tuple[list[Term], int]:
-        """Return the significant terms, and the number of sites that they leave unexplained.
+    def find_terms(self, ensemble: Ensemble, rows: Tensor) -> tuple[TermSearch, int]:
+        """Search for the terms, and count the sites that they leave unexplained.
 
         Raises:
-            NotMeasurable: No term is significant.
+            NotMeasurable: No spin changes.
         """
-        corners = plaquettes(ensemble.system.lattice_shape, ensemble.system.boundary)
-        search = TermSearch(all_configurations(ensemble), corners)
+        system = ensemble.system
+        search = TermSearch(
+            rows,
+            plaquettes(system.lattice_shape, system.boundary),
+            "z2" in system.symmetries,
+            system.block_size,
+        )
+        if not search.free:
+            raise NotMeasurable(f"No spin changes in any of the {len(rows)} configurations.")
         held_out = ensemble.configurations[: self.num_samples]
         spins = held_out.flatten(1).double()
         learned = F.logsigmoid(spins * local_logits(ensemble, held_out))
 
         def unexplained(search: TermSearch) -> list[int]:
             """Return the sites that H_θ explains significantly better than the terms, worst first."""
-            couplings = np.array(list(search.couplings.values()))
-            gain = learned - F.logsigmoid(spins * search.fields.logits(held_out, couplings))
-            z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5)
+            explicit = search.fit(rows, system.block_size).logits(held_out)
+            gain = learned - F.logsigmoid(spins * explicit)
+            z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5).clamp(min=1e-12)
             return [site for site in z.argsort(descending=True).tolist() if z[site] > UNEXPLAINED]
 
         with progress_bar("Searching for couplings", None) as advance:
             search.find(advance)
             if search.find_products(unexplained, EXAMINED_SITES, advance):
                 search.find(advance)
-        if not search.terms:
-            raise NotMeasurable("No field, bond or product of spins is significant.")
-        return search.terms, len(unexplained(search))
+        return search, len(unexplained(search))
+
+    def project(
+        self, ensemble: Ensemble, fit: GraphFit, choice: Choice
+    ) -> tuple[np.ndarray, dict[str, Estimate]]:
+        """Project H_θ onto the terms, on samples of the network.
+
+        Returns:
+            βJ of the projection with sampling errors `(terms, 2)`, and the shares of the variance of
+            H_θ's differences that it explains, as in `Couplings`.
+        """
+        samples = ensemble.samples(self.num_samples, self.seed).configurations
+        logits = local_logits(ensemble, samples)
+        targets = torch.sigmoid(logits)
+        if choice.all_pairs:
+            projection = fit_all_pairs(samples, WIDTHS[-1], targets=targets)
+        else:
+            projection = fit_terms(samples, fit.terms, targets)
+        generator = torch.Generator().manual_seed(self.seed)
+        flipped = torch.rand(*logits.shape, generator=generator).argsort(1)[:, :4].to(samples.device)
+        changed = samples.flatten(1).clone()
+        changed.scatter_(1, flipped, -changed.gather(1, flipped))
+        pair = (changed.reshape(samples.shape), samples)
+        hamiltonian = ExplicitHamiltonian.from_couplings(
+            ensemble.system.lattice_shape, operators_of_terms(fit.terms), projection.values[:, 0]
+        )
+        energies = [hamiltonian.energy(s.cpu().numpy()) for s in pair]
+        learned = [-ensemble.evaluate(ensemble.model.log_prob, s) for s in pair]
+        return projection.values, {
+            "explained_single_flip": explained_share(logits, projection.logits(samples)),
+            "explained_multi_flip": explained_share(
+                torch.as_tensor(learned[0] - learned[1])[:, None],
+                torch.as_tensor(energies[0] - energies[1])[:, None],
+            ),
+        }
+
+    def likelihoods(
+        self, ensemble: Ensemble, search: TermSearch, choice: Choice
+    ) -> tuple[dict[str, Estimate], list[str]]:
+        """Return −⟨ln p⟩ of held-out configurations, and a sentence if a simpler model is better."""
+        shape, held_out = ensemble.system.lattice_shape, ensemble.configurations
+        names = [name for name in SPLITS if name != ensemble.split]
+        train = torch.cat([ensemble.system.data.rows(name, ensemble.temperature) for name in names])
+        train = train.to(held_out.device)
+
+        def of(fit: GraphFit) -> likelihood.Likelihood:
+            hamiltonian = ExplicitHamiltonian.from_couplings(
+                shape, operators_of_terms(fit.terms), fit.values[:, 0]
+            )
+            return likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
+
+        all_pairs = of(fit_all_pairs(train, choice.width, errors=False))
+        own = all_pairs if choice.all_pairs else of(search.fit(train))
+        others = {
+            "independent": likelihood.of_independent_sites(train, held_out),
+            "pseudo_likelihood": all_pairs,
+            "network": (-ensemble.log_prob, 0.0),
+        }
+        estimates = {"nll": likelihood.nll(own)}
+        estimates |= {f"nll_{name}": likelihood.nll(other) for name, other in others.items()}
+        losses = likelihood.losses(own, others)
+        note = (
+            f"This Hamiltonian loses to {losses} on held-out configurations: something is missing in it."
+        )
+        return estimates, [note] if losses else []
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], lattice_shape: tuple[int, ...]) -> Figure:
@@ -157,6 +258,24 @@ class CouplingGraph(SampledMeasurement):
         return figure
 
 
+def notes_on_bounds(search: TermSearch, fit: GraphFit) -> list[str]:
+    """Return sentences on the terms that the configurations do not determine."""
+    notes = []
+    if reasons := [tie.reason for tie in search.left_out.values()]:
+        notes.append(f"Couplings are undetermined and only bounded: {listed(reasons, '; ')}.")
+    if bounded := [operator.name for operator in operators_of_terms(fit.bounded)]:
+        notes.append(
+            f"Only a bound is known of {listed(bounded)}: one combination of the spins is never seen."
+        )
+    return notes
+
+
+def listed(words: Sequence[str], separator: str = ", ") -> str:
+    """Return the first words and the number of the others."""
+    more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+    return separator.join(itertools.islice(words, NAMED)) + more
+
+
 def bond_estimates(couplings: np.ndarray, network: np.ndarray) -> dict[str, Estimate]:
     """Return the size of the bonds' couplings and the network's deviation from them.
 
@@ -164,7 +283,11 @@ def bond_estimates(couplings: np.ndarray, network: np.ndarray) -> dict[str, Esti
         couplings: βJ with errors `(bonds, 2)`.
         network: βJ of the network alone `(bonds,)`.
     """
-    values, errors = couplings.T
+    known = np.isfinite(couplings[:, 1])
+    if not known.any():
+        return {}
+    values, errors = couplings[known].T
+    network = network[known]
     square = max(0.0, float((values**2 - errors**2).mean()))
     error = float(np.sqrt((values**2 * errors**2).sum())) / len(values)
     deviation = float(np.sqrt(((network - values) ** 2).mean()))

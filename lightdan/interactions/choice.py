@@ -1,0 +1,56 @@
+"""Choice between a sparse graph and all pairs of spins."""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from lightdan.interactions.all_pairs import FEW, choose_width, fit_all_pairs, folds
+from lightdan.interactions.search import TermSearch
+from lightdan.statistics import Estimate, mean
+
+
+class Choice(NamedTuple):
+    """The choice between a sparse graph and all pairs.
+
+    Args:
+        width: Width of the prior with which all pairs are most likely.
+        gain: Advantage of all pairs in the held-out pseudo-likelihood, in nats per configuration.
+    """
+
+    width: float
+    gain: Estimate
+
+    @property
+    def all_pairs(self) -> bool:
+        """Whether all pairs are better by more than two errors."""
+        return self.gain.value > 2 * self.gain.error
+
+    def __str__(self) -> str:
+        """Return the choice and its reason."""
+        size = Estimate(abs(self.gain.value), self.gain.error)
+        sign = "higher" if self.gain.value > 0 else "lower"
+        chosen = "All pairs are chosen" if self.all_pairs else "A sparse graph is chosen"
+        return (
+            f"{chosen}: with a Gaussian prior of width {self.width:g}, all pairs have a held-out "
+            f"pseudo-likelihood that is {sign} by {size} nats per configuration than the sparse graph's."
+        )
+
+
+def choose(search: TermSearch, rows: Tensor) -> Choice:
+    """Compare all pairs with the terms of a search by the pseudo-likelihood of held-out configurations.
+
+    If there are few configurations, the search is repeated without those held out.
+
+    Args:
+        search: Finished search.
+        rows: Configurations s `(M, *lattice)`.
+    """
+    width = choose_width(rows)
+    differences = []
+    for held_out, train in folds(rows):
+        repeated = search if len(rows) >= FEW else search.repeat(train)
+        sparse = repeated.fit(train).log_likelihood(held_out)
+        dense = fit_all_pairs(train, width, errors=False).log_likelihood(held_out)
+        differences.append(dense - sparse)
+    return Choice(width, mean(np.concatenate(differences)))
