@@ -12,6 +12,7 @@ from lightdan.simulation.terms import (
     REAL,
     SPIN,
     entry_value,
+    inlined,
     kernel,
     pair_value,
     potential_at,
@@ -70,11 +71,14 @@ def _flip(
         old = state[site]
         new = _image(kind, old, first, second, axis)
         image[site] = new
-        for k in range(interactions.pair_starts[site], interactions.pair_starts[site + 1]):
+        for k in range(interactions.pair_starts[site], interactions.pair_bonds[site]):
             other = interactions.pair_others[k]
             if members[other]:
                 continue
-            gain = beta * _bond(k, old, new, state[other], interactions, first, second, axis)
+            if kind == SPIN:
+                gain = 2.0 * beta * interactions.pair_couplings[k].real * old.real * state[other].real
+            else:
+                gain = beta * _bond(k, old, new, state[other], interactions, first, second, axis)
             if gain > 0.0 and rng.random() < -math.expm1(-gain):
                 members[other] = True
                 queue[size] = other
@@ -87,7 +91,7 @@ def _flip(
             state[queue[place]] = image[queue[place]]
 
 
-@kernel
+@inlined
 def _image(kind: int, value: complex, first: int, second: int, axis: complex) -> complex:
     """Return the reflected value of a site; `first` is −1 if the order of the levels is reversed."""
     if kind == ANGLE:
@@ -100,7 +104,7 @@ def _image(kind: int, value: complex, first: int, second: int, axis: complex) ->
     return complex(second if level == first else first if level == second else level)
 
 
-@kernel
+@inlined
 def _bond(
     k: int,
     old: complex,
@@ -111,9 +115,7 @@ def _bond(
     second: int,
     axis: complex,
 ) -> float:
-    """Return Δ of pair k."""
-    if interactions.kind == SPIN:
-        return 2.0 * interactions.pair_couplings[k].real * old.real * other.real
+    """Return Δ of pair k of sites that are no spins."""
     if interactions.kind == REAL:
         odd = interactions.pair_factors[k, 0] % 2 == 1 and interactions.pair_factors[k, 1] % 2 == 1
         return 2.0 * pair_value(k, old, other, interactions) if odd else 0.0
@@ -123,7 +125,7 @@ def _bond(
     return (same - mixed) / 2.0
 
 
-@kernel
+@inlined
 def _rest(
     site: int,
     state: Any,
@@ -137,15 +139,21 @@ def _rest(
     """Return the change of −H by a site of the cluster, without the parts of pairs that bind."""
     old, new = state[site], image[site]
     change = 0.0
-    if interactions.kind != SPIN:
-        for k in range(interactions.pair_starts[site], interactions.pair_starts[site + 1]):
-            other = interactions.pair_others[k]
-            if members[other]:
-                after = pair_value(k, new, image[other], interactions)
-                change += (after - pair_value(k, old, state[other], interactions)) / 2.0
-                continue
-            change += pair_value(k, new, state[other], interactions)
-            change -= pair_value(k, old, state[other], interactions)
+    strong = interactions.pair_bonds[site]
+    start = strong if interactions.kind == SPIN else interactions.pair_starts[site]
+    for k in range(start, interactions.pair_starts[site + 1]):
+        other = interactions.pair_others[k]
+        if interactions.kind == SPIN:
+            if not members[other]:
+                change -= 2.0 * interactions.pair_couplings[k].real * old.real * state[other].real
+            continue
+        if members[other]:
+            after = pair_value(k, new, image[other], interactions)
+            change += (after - pair_value(k, old, state[other], interactions)) / 2.0
+            continue
+        change += pair_value(k, new, state[other], interactions)
+        change -= pair_value(k, old, state[other], interactions)
+        if k < strong:
             change += _bond(k, old, new, state[other], interactions, first, second, axis)
     for k in range(interactions.starts[site], interactions.starts[site + 1]):
         common = 1

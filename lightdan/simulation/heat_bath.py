@@ -18,6 +18,7 @@ from lightdan.simulation.terms import (
     SPIN,
     Interactions,
     fields,
+    inlined,
     kernel,
     potential_at,
     power,
@@ -216,9 +217,17 @@ def _strongest(found: Any) -> int:
     """Return the harmonic n of the largest |A_n|, or 0 if all vanish."""
     strongest, size = 0, 0.0
     for n in range(1, len(found)):
-        if abs(found[n]) > size:
-            strongest, size = n, abs(found[n])
+        square = found[n].real ** 2 + found[n].imag ** 2
+        if square > size:
+            strongest, size = n, square
     return strongest
+
+
+@kernel
+def _unit(value: complex) -> complex:
+    """Return value/|value|."""
+    scale = 1.0 / math.sqrt(value.real * value.real + value.imag * value.imag)
+    return complex(value.real * scale, value.imag * scale)
 
 
 @kernel
@@ -243,11 +252,11 @@ def _phasor(old: complex, found: Any, beta: float, rng: Any) -> complex:
     sine = math.sqrt(max(0.0, 1.0 - cosine * cosine))
     if rng.random() < 0.5:
         sine = -sine
-    new = complex(cosine, sine) * found[n].conjugate() / abs(found[n])
+    new = complex(cosine, sine) * _unit(found[n].conjugate())
     if n > 1:
         angle = (math.atan2(new.imag, new.real) + 2.0 * math.pi * int(n * rng.random())) / n
         new = complex(math.cos(angle), math.sin(angle))
-    return _accepted(old, new / abs(new), found, n, beta, rng)
+    return _accepted(old, _unit(new), found, n, beta, rng)
 
 
 @kernel
@@ -256,12 +265,12 @@ def _reflected(old: complex, found: Any, beta: float, rng: Any) -> complex:
     n = _strongest(found)
     if n == 0:
         return old
-    axis = found[n].conjugate() / abs(found[n])
+    axis = _unit(found[n].conjugate())
     if n > 1:
         angle = (math.atan2(axis.imag, axis.real) + 2.0 * math.pi * int(n * rng.random())) / n
         axis = complex(math.cos(angle), math.sin(angle))
     new = axis * axis * old.conjugate()
-    return _accepted(old, new / abs(new), found, n, beta, rng)
+    return _accepted(old, _unit(new), found, n, beta, rng)
 
 
 @kernel
@@ -282,7 +291,7 @@ def _cosine_about_field(kappa: float, rng: Any) -> float:
             return cosine
 
 
-@kernel
+@inlined
 def _log_weight(x: float, found: Any, interactions: Any, beta: float) -> float:
     """Return −βH of a field, up to a constant."""
     total = 0.0

@@ -13,11 +13,16 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 Kind = Literal["spin", "level", "angle", "real"]
 KINDS: tuple[Kind, ...] = ("spin", "level", "angle", "real")
 SPIN, LEVEL, ANGLE, REAL = range(4)
-kernel = cast(Any, numba.njit)(cache=True, nogil=True, forceinline=True, _nrt=False)
+_options = {"cache": True, "nogil": True, "_nrt": False}
+kernel = cast(Any, numba.njit)(**_options)
 """Compile a function that allocates nothing.
 
 Counting the references to its arrays would cost more than its arithmetic.
 """
+inlined = cast(Any, numba.njit)(**_options, forceinline=True)
+"""Compile a kernel into its callers, because passing all interactions costs as much as a site."""
+STRONG = 0.95
+"""Share of Σ|J| that the strongest pairs carry, of which clusters are made."""
 FRUSTRATION = 0.2
 """Largest share of frustrated pairs, by |J|, with which cluster moves are made."""
 ROWS_PER_CALL = 4096
@@ -61,6 +66,8 @@ class Interactions(NamedTuple):
     """Number of local fields that `fields` finds at a site."""
     pair_starts: NDArray[np.intp]
     """First pair of each site; the pairs of site i are `pair_starts[i]` to `pair_starts[i + 1]`."""
+    pair_bonds: NDArray[np.intp]
+    """End of the strong pairs of each site, which come first."""
     pair_others: NDArray[np.intp]
     """Other site of each pair."""
     pair_factors: NDArray[np.intp]
@@ -141,6 +148,7 @@ def gather(
         _validate(group, kind, num_sites, len(functions))
     columns = _columns([group for group in terms if group.coupling != 0 and group.sites.size])
     pairs, matrices = _pairs(code, columns.get(2), functions)
+    pairs, strong = _strongest_first(code, pairs, matrices)
     entries = _entries(code, [part for order, part in columns.items() if order != 2])
     own = np.concatenate([np.empty(0, np.intp), *(sites[:, 0] for sites, _, _ in entries)])
     own_factors = np.concatenate([np.empty(0, np.intp), *(factors[:, 0] for _, factors, _ in entries)])
@@ -160,6 +168,8 @@ def gather(
         kind=code,
         size=1 if kind == "spin" else functions.shape[1] if kind == "level" else highest + 1,
         pair_starts=_starts(pairs.sites[:, 0], num_sites),
+        pair_bonds=_starts(pairs.sites[:, 0], num_sites)[:-1]
+        + np.bincount(pairs.sites[strong, 0], minlength=num_sites),
         pair_others=np.ascontiguousarray(pairs.sites[:, 1]),
         pair_factors=pairs.factors,
         pair_couplings=pairs.couplings,
@@ -207,7 +217,7 @@ def from_states(states: NDArray[np.complex128], out: NDArray[Any], interactions:
     out[out >= np.asarray(2 * math.pi, out.dtype)] = 0
 
 
-@kernel
+@inlined
 def power(value: complex, exponent: int) -> complex:
     """Return value^exponent; a negative exponent stands for the conjugate of a phasor's power."""
     result = value
@@ -216,7 +226,7 @@ def power(value: complex, exponent: int) -> complex:
     return result.conjugate() if exponent < 0 else result
 
 
-@kernel
+@inlined
 def factor(value: complex, index: int, interactions: Any) -> complex:
     """Return g of the value of a site."""
     if interactions.kind == SPIN:
@@ -246,7 +256,7 @@ def potential_at(x: float, interactions: Any) -> float:
     return value + (x - breaks[low] - inside) * ((3 * a * inside + 2 * b) * inside + c)
 
 
-@kernel
+@inlined
 def pair_value(k: int, own: complex, other: complex, interactions: Any) -> float:
     """Return −H of pair k."""
     if interactions.kind == LEVEL:
@@ -256,7 +266,7 @@ def pair_value(k: int, own: complex, other: complex, interactions: Any) -> float
     return (product * factor(other, interactions.pair_factors[k, 1], interactions)).real
 
 
-@kernel
+@inlined
 def entry_value(k: int, own: complex, state: Any, interactions: Any) -> float:
     """Return −H of entry k, with the value `own` at its site."""
     product = interactions.couplings[k] * factor(own, interactions.factors[k], interactions)
@@ -282,7 +292,7 @@ def energy(state: Any, interactions: Any) -> float:
     return total
 
 
-@kernel
+@inlined
 def fields(state: Any, interactions: Any, site: int, found: Any) -> None:
     """Find the local fields A of a site from its neighbours.
 
@@ -291,11 +301,16 @@ def fields(state: Any, interactions: Any, site: int, found: Any) -> None:
     """
     found[:] = 0.0
     kind = interactions.kind
-    for k in range(interactions.pair_starts[site], interactions.pair_starts[site + 1]):
+    first, last = interactions.pair_starts[site], interactions.pair_starts[site + 1]
+    if kind == SPIN:
+        total = 0.0
+        for k in range(first, last):
+            total += interactions.pair_couplings[k].real * state[interactions.pair_others[k]].real
+        found[0] = total
+        last = first
+    for k in range(first, last):
         other = state[interactions.pair_others[k]]
-        if kind == SPIN:
-            found[0] += interactions.pair_couplings[k].real * other.real
-        elif kind == LEVEL:
+        if kind == LEVEL:
             matrix, level = interactions.pair_factors[k, 0], int(other.real)
             for a in range(len(found)):
                 found[a] += interactions.matrices[matrix, a, level]
@@ -402,6 +417,20 @@ def _pairs(
         _Columns(keys[:, :2].copy(), keys[:, 2:].copy(), total),
         np.empty((0, q, q)),
     )
+
+
+def _strongest_first(
+    code: int, pairs: _Columns, matrices: NDArray[np.float64]
+) -> tuple[_Columns, NDArray[np.bool_]]:
+    """Order the pairs of each site by |J| and tell which of them are strong."""
+    sizes = np.abs(pairs.couplings)
+    if code == LEVEL:
+        sizes = matrices.std(axis=(1, 2))[pairs.factors[:, 0]]
+    order = np.lexsort((-sizes, pairs.sites[:, 0]))
+    sizes, pairs = sizes[order], _Columns(*(column[order] for column in pairs))
+    falling = np.sort(sizes)[::-1]
+    needed = np.searchsorted(np.cumsum(falling), STRONG * falling.sum() * (1 - 1e-12))
+    return pairs, sizes >= (falling[needed] if len(falling) else 0.0) * (1 - 1e-12)
 
 
 def _starts(sites: NDArray[np.intp], num_sites: int) -> NDArray[np.intp]:

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from lightdan.simulation import explicit, kaufman
+from lightdan.simulation import explicit, kaufman, xy
 from lightdan.simulation.annealing import log_partition
 from lightdan.simulation.chains import neighbours
 from lightdan.simulation.heat_bath import slice_widths, sweep
 from lightdan.simulation.tempering import temper
 from lightdan.simulation.terms import Potential, Terms, energies, gather
+from lightdan.simulation.transfer_matrix import TransferMatrix
 from lightdan.statistics import mean
 
 RNG = np.random.default_rng(5)
@@ -217,12 +218,12 @@ def test_ln_z_of_every_kind(name):
 @pytest.mark.parametrize("name", ["levels", "angles", "wells"])
 def test_tempering_of_every_kind(name):
     m = model(name)
-    temperatures = [0.5, 0.8, 1.3]
-    found = temper(m.interactions, temperatures, 30, 100, m.observables)
+    temperatures = [0.6, 1.0, 1.6]
+    found = temper(m.interactions, temperatures, 60, 60, m.observables, sweeps=5)
     for k, temperature in enumerate(temperatures):
         exact = m.observables(m.states) @ m.probabilities(temperature)
         ladders = found[:, k].mean(2)
-        z = (ladders.mean(1) - exact) / (ladders.std(1, ddof=1) / 30**0.5)
+        z = (ladders.mean(1) - exact) / (ladders.std(1, ddof=1) / 60**0.5)
         assert np.abs(z).max() < 4
 
 
@@ -258,6 +259,96 @@ def test_potts_model_at_its_critical_temperature():
     reduced = gather("level", 16, [Terms(bonds, (a, a), 1 / temperature) for a in range(3)], np.eye(3))
     found = log_partition(reduced, 400, 100)
     assert abs(found.value - 34.1726081) < 3 * found.error < 0.15
+
+
+def squares(side):
+    sites = np.arange(side**2).reshape(side, side)
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    return np.stack([np.roll(sites, shift, (0, 1)).ravel() for shift in corners], 1)
+
+
+@pytest.mark.parametrize("temperature", [1.8, 2.269185])
+def test_clusters_with_weak_terms_have_the_exact_energy(temperature):
+    """Field, diagonal pairs of the other sign and plaquettes on 4 × 4 spins, by enumeration."""
+    plaquettes = squares(4)
+    terms = [
+        Terms(square(4), (1, 1), 1.0),
+        Terms(plaquettes[:, [0, 3]], (1, 1), -0.03),
+        Terms(plaquettes, (1, 1, 1, 1), 0.05),
+        Terms(np.arange(16)[:, None], (1,), 0.02),
+    ]
+    interactions = gather("spin", 16, terms)
+    assert interactions.clusters
+    assert (interactions.pair_bonds - interactions.pair_starts[:-1] == 4).all()
+    run = explicit.simulate(interactions, temperature, 16_000, seed=3)
+    states = (1 - 2 * (np.arange(2**16)[:, None] >> np.arange(16) & 1)).astype(np.int8)
+    h = energies(states, interactions)
+    p = np.exp(-(h - h.min()) / temperature)
+    p /= p.sum()
+    m, rows = states.mean(1), run.configurations
+    found = [energies(rows, interactions), rows.mean(1), rows.mean(1) ** 2]
+    z = scores(np.reshape(found, (3, 16, -1)), [p @ h, p @ m, p @ m**2])
+    assert np.abs(z).max() < 4
+
+
+def test_ring_of_fields_is_a_path():
+    """φ⁴ on a ring against the transfer matrix; a potential in place of the powers gives the same."""
+    hopping, coupling, sites = 0.4, 0.6, 10
+    solved = TransferMatrix(
+        lambda x: 2 * hopping * ((1 - 2 * hopping) * x**2 + coupling * (x**2 - 1) ** 2),
+        sites / (2 * hopping),
+        sites,
+    )
+    i = np.arange(sites)
+    bonds = Terms(np.stack([i, (i + 1) % sites], 1), (1, 1), 2 * hopping)
+    powers = [Terms(i[:, None], (2,), 2 * coupling - 1), Terms(i[:, None], (4,), -coupling)]
+    knots = np.linspace(-3, 3, 121)
+    spline = CubicSpline(knots, (1 - 2 * coupling) * knots**2 + coupling * knots**4)
+    for interactions in (
+        gather("real", sites, [bonds, *powers]),
+        gather("real", sites, [bonds], potential=Potential(spline.x, spline.c)),
+    ):
+        assert interactions.even
+        rows = explicit.simulate(interactions, 1.0, 12_800, seed=2).configurations.astype(float)
+        found = [(rows**2).mean(1), (rows * np.roll(rows, 3, 1)).mean(1), rows.mean(1)]
+        exact = [solved.mean(np.square), solved.correlator()[3], 0.0]
+        assert np.abs(scores(np.reshape(found, (3, 16, -1)), exact)).max() < 4
+
+
+@pytest.mark.slow
+def test_paths_in_a_double_well_have_the_exact_width():
+    """⟨x²⟩ and ⟨x⁴⟩ of 128 slices at β = 20 against the transfer matrix."""
+    step, sites = 20 / 128, np.arange(128)
+    terms = [
+        Terms(np.stack([sites, (sites + 1) % 128], 1), (1, 1), 1 / step),
+        Terms(sites[:, None], (2,), -1 / step + 2 * 1.96 * step),
+        Terms(sites[:, None], (4,), -step),
+    ]
+    run = explicit.simulate(gather("real", 128, terms), 1.0, 8000, seed=1)
+    assert run.updates_per_configuration < 30
+    solved = TransferMatrix(lambda x: (x**2 - 1.96) ** 2, 20.0, 128)
+    rows = run.configurations.astype(float)
+    found = np.reshape([(rows**2).mean(1), (rows**4).mean(1)], (2, 16, -1))
+    exact = [solved.mean(np.square), solved.mean(lambda x: x**4)]
+    assert exact[0] == pytest.approx(1.60558, abs=1e-5)
+    assert np.abs(scores(found, exact)).max() < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [(1.0, (-1.3359, 0.4926, 0.6390)), (0.8929, (-1.4503, 0.6482, 0.7191))],
+)
+def test_angles_are_those_of_longer_runs(temperature, expected):
+    """E/N, helicity modulus and |m| of the XY model on 16 × 16 sites."""
+    interactions = gather("angle", 256, [Terms(square(16), (1, -1), 1.0)])
+    run = explicit.simulate(interactions, temperature, 9600, seed=1)
+    rows = run.configurations.reshape(-1, 16, 16)
+    order = np.abs(np.exp(1j * run.configurations).mean(1))
+    found = [xy.energy(rows) / 256, xy.helicity_modulus(rows, temperature), order]
+    for values, value, sigma in zip(found, expected, (0.0003, 0.0010, 0.0004), strict=True):
+        estimate = mean(values.reshape(16, -1))
+        assert abs(estimate.value - value) < 3 * math.hypot(estimate.error, sigma)
 
 
 def test_ising_model_at_its_critical_temperature():
