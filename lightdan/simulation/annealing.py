@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lightdan.simulation.heat_bath import anneal, random_states
-from lightdan.simulation.terms import LEVEL, REAL, SPIN, Interactions
+from lightdan.simulation.local import LEVEL, REAL, SPIN
+from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate, log_mean_exp
 
 

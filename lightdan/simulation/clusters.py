@@ -6,7 +6,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from lightdan.simulation.terms import (
+from lightdan.simulation.local import (
     ANGLE,
     LEVEL,
     REAL,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from lightdan.simulation import chains, terms
 from lightdan.simulation.heat_bath import random_states, slice_widths, sweeps
+from lightdan.simulation.local import ANGLE, LEVEL, REAL, SPIN, energy
 from lightdan.simulation.replica_exchange import exchange, num_pairs
 from lightdan.simulation.simulation import Simulation
-from lightdan.simulation.terms import ANGLE, LEVEL, REAL, SPIN, Interactions
+from lightdan.simulation.terms import Interactions
 
 HOTTEST = 2.0
 """Highest temperature of the ladder, in units of the mean √Σ J²⟨g²⟩ over the terms of a site."""
@@ -141,13 +142,11 @@ class _Observables:
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return the observables `(observables, chains, rows)` of rows `(chains, rows, N)`."""
         flat = rows.reshape(-1, rows.shape[2])
-        energy = terms.energies(flat, self.interactions)
-        if not np.isfinite(energy).all():
+        total = terms.energies(flat, self.interactions)
+        if not np.isfinite(total).all():
             raise ValueError("The fields grow without bound: the Hamiltonian has no lower bound.")
-        columns = [
-            energy,
-            *(self._levels(flat) if self.interactions.kind == LEVEL else self._means(flat)),
-        ]
+        others = self._levels(flat) if self.interactions.kind == LEVEL else self._means(flat)
+        columns = [total, *others]
         return np.stack(columns).reshape(len(columns), *rows.shape[:2])
 
     def _levels(self, rows: NDArray[Any]) -> list[NDArray[np.float64]]:
@@ -206,7 +205,7 @@ def _advance(rows: Any, ladder: Any, interactions: Any, spacing: int) -> None:
             for k in range(num):
                 sweeps(states[k], interactions, temperatures[k], widths[k], 1, False, rng)
                 if num > 1:
-                    energies[0, k] = terms.energy(states[k], interactions)
+                    energies[0, k] = energy(states[k], interactions)
             if num > 1:
                 uniforms = rng.random((1, num_pairs(num, update)))
                 states[:] = states[exchange(energies, betas, update, uniforms)]

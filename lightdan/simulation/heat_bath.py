@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from lightdan.simulation import terms
 from lightdan.simulation.clusters import flip_cluster
-from lightdan.simulation.terms import (
+from lightdan.simulation.local import (
     ANGLE,
     LEVEL,
     REAL,
     SPIN,
-    Interactions,
+    energy,
     fields,
     inlined,
     kernel,
     potential_at,
     power,
 )
+from lightdan.simulation.terms import Interactions
 
 MAX_STEPS = 64
 """Largest number of widths by which a slice is extended."""
@@ -190,7 +191,7 @@ def anneal(state: Any, interactions: Any, widths: Any, num_steps: int, rng: Any)
     """Return −Σ_{k<K} H(s_k)/K of one chain; a sweep at β = (k + 1)/K leads from s_k to s_{k+1}."""
     log_weight = 0.0
     for step in range(num_steps):
-        log_weight -= terms.energy(state, interactions) / num_steps
+        log_weight -= energy(state, interactions) / num_steps
         sweeps(state, interactions, num_steps / (step + 1), widths, 1, False, rng)
     return log_weight
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from lightdan.simulation import annealing
-from lightdan.simulation.terms import SPIN, Interactions
+from lightdan.simulation.local import SPIN
+from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate
 
 ENUMERATED = 20

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lightdan.simulation import terms
 from lightdan.simulation.heat_bath import random_states, slice_widths, sweep
+from lightdan.simulation.local import LEVEL, SPIN
 from lightdan.simulation.replica_exchange import ReplicaExchange
 
 
@@ -60,7 +61,7 @@ class _Ladders(ReplicaExchange):
         self.widths = slice_widths(interactions, 1 / betas)[index]
         shape = len(self.temperatures), interactions.num_sites
         states = random_states(shape, interactions, self.widths, self.rng)
-        discrete = interactions.kind in (terms.SPIN, terms.LEVEL)
+        discrete = interactions.kind in (SPIN, LEVEL)
         self.configurations = np.empty(shape, np.int8 if discrete else np.float64)
         terms.from_states(states, self.configurations, interactions)
 

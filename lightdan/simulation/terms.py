@@ -2,25 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
+from lightdan.simulation.local import ANGLE, LEVEL, energies_of_states
+
 Kind = Literal["spin", "level", "angle", "real"]
 KINDS: tuple[Kind, ...] = ("spin", "level", "angle", "real")
-SPIN, LEVEL, ANGLE, REAL = range(4)
-_options = {"cache": True, "nogil": True, "_nrt": False}
-kernel = cast(Any, numba.njit)(**_options)
-"""Compile a function that allocates nothing.
-
-Counting the references to its arrays would cost more than its arithmetic.
-"""
-inlined = cast(Any, numba.njit)(**_options, forceinline=True)
-"""Compile a kernel into its callers, because passing all interactions costs as much as a site."""
 STRONG = 0.95
 """Share of Σ|J| that the strongest pairs carry, of which clusters are made."""
 FRUSTRATION = 0.2
@@ -197,7 +189,7 @@ def energies(configurations: NDArray[Any], interactions: Interactions) -> NDArra
     values = np.empty(len(configurations))
     for start in range(0, len(configurations), ROWS_PER_CALL):
         part = slice(start, start + ROWS_PER_CALL)
-        _energies(to_states(configurations[part], interactions), interactions, values[part])
+        energies_of_states(to_states(configurations[part], interactions), interactions, values[part])
     return values
 
 
@@ -215,127 +207,6 @@ def from_states(states: NDArray[np.complex128], out: NDArray[Any], interactions:
         return
     out[...] = np.angle(states) % (2 * math.pi)
     out[out >= np.asarray(2 * math.pi, out.dtype)] = 0
-
-
-@inlined
-def power(value: complex, exponent: int) -> complex:
-    """Return value^exponent; a negative exponent stands for the conjugate of a phasor's power."""
-    result = value
-    for _ in range(abs(exponent) - 1):
-        result *= value
-    return result.conjugate() if exponent < 0 else result
-
-
-@inlined
-def factor(value: complex, index: int, interactions: Any) -> complex:
-    """Return g of the value of a site."""
-    if interactions.kind == SPIN:
-        return value
-    if interactions.kind == LEVEL:
-        return complex(interactions.table[index, int(value.real)])
-    return power(value, index)
-
-
-@kernel
-def potential_at(x: float, interactions: Any) -> float:
-    """Return U(x), linear beyond the ends."""
-    breaks, coefficients = interactions.breaks, interactions.coefficients
-    if len(breaks) == 0:
-        return 0.0
-    last = len(breaks) - 2
-    low, high = 0, last
-    while low < high:
-        middle = (low + high + 1) // 2
-        if x >= breaks[middle]:
-            low = middle
-        else:
-            high = middle - 1
-    inside = min(max(x, breaks[0]), breaks[last + 1]) - breaks[low]
-    a, b, c = coefficients[0, low], coefficients[1, low], coefficients[2, low]
-    value = ((a * inside + b) * inside + c) * inside + coefficients[3, low]
-    return value + (x - breaks[low] - inside) * ((3 * a * inside + 2 * b) * inside + c)
-
-
-@inlined
-def pair_value(k: int, own: complex, other: complex, interactions: Any) -> float:
-    """Return −H of pair k."""
-    if interactions.kind == LEVEL:
-        matrix = interactions.pair_factors[k, 0]
-        return interactions.matrices[matrix, int(own.real), int(other.real)]
-    product = interactions.pair_couplings[k] * factor(own, interactions.pair_factors[k, 0], interactions)
-    return (product * factor(other, interactions.pair_factors[k, 1], interactions)).real
-
-
-@inlined
-def entry_value(k: int, own: complex, state: Any, interactions: Any) -> float:
-    """Return −H of entry k, with the value `own` at its site."""
-    product = interactions.couplings[k] * factor(own, interactions.factors[k], interactions)
-    for place in range(interactions.ends[k], interactions.ends[k + 1]):
-        other = state[interactions.others[place]]
-        product *= factor(other, interactions.other_factors[place], interactions)
-    return product.real
-
-
-@kernel
-def energy(state: Any, interactions: Any) -> float:
-    """Return H; a term of n sites is listed at n sites."""
-    total = 0.0
-    for site in range(state.size):
-        for k in range(interactions.pair_starts[site], interactions.pair_starts[site + 1]):
-            other = interactions.pair_others[k]
-            if other > site:
-                total -= pair_value(k, state[site], state[other], interactions)
-        for k in range(interactions.starts[site], interactions.starts[site + 1]):
-            order = 1 + interactions.ends[k + 1] - interactions.ends[k]
-            total -= entry_value(k, state[site], state, interactions) / order
-        total += potential_at(state[site].real, interactions)
-    return total
-
-
-@inlined
-def fields(state: Any, interactions: Any, site: int, found: Any) -> None:
-    """Find the local fields A of a site from its neighbours.
-
-    The energy of the site is −A_0 s for a spin, −A_s for a level, −Re Σ_n A_n e^{inθ} for an angle,
-    and U(φ) − Σ_n A_n φ^n for a field.
-    """
-    found[:] = 0.0
-    kind = interactions.kind
-    first, last = interactions.pair_starts[site], interactions.pair_starts[site + 1]
-    if kind == SPIN:
-        total = 0.0
-        for k in range(first, last):
-            total += interactions.pair_couplings[k].real * state[interactions.pair_others[k]].real
-        found[0] = total
-        last = first
-    for k in range(first, last):
-        other = state[interactions.pair_others[k]]
-        if kind == LEVEL:
-            matrix, level = interactions.pair_factors[k, 0], int(other.real)
-            for a in range(len(found)):
-                found[a] += interactions.matrices[matrix, a, level]
-        else:
-            own = interactions.pair_factors[k, 0]
-            found[own] += interactions.pair_couplings[k] * power(other, interactions.pair_factors[k, 1])
-    for k in range(interactions.starts[site], interactions.starts[site + 1]):
-        product = interactions.couplings[k]
-        for place in range(interactions.ends[k], interactions.ends[k + 1]):
-            other = state[interactions.others[place]]
-            product *= factor(other, interactions.other_factors[place], interactions)
-        own = interactions.factors[k]
-        if kind == SPIN:
-            found[0] += product
-        elif kind == LEVEL:
-            for a in range(len(found)):
-                found[a] += product * interactions.table[own, a]
-        else:
-            found[own] += product
-
-
-@numba.njit(cache=True, nogil=True)
-def _energies(states: Any, interactions: Any, values: Any) -> None:
-    for index in range(len(states)):
-        values[index] = energy(states[index], interactions)
 
 
 def _validate(group: Terms, kind: Kind, num_sites: int, num_functions: int) -> None:
@@ -427,7 +298,10 @@ def _strongest_first(
     if code == LEVEL:
         sizes = matrices.std(axis=(1, 2))[pairs.factors[:, 0]]
     order = np.lexsort((-sizes, pairs.sites[:, 0]))
-    sizes, pairs = sizes[order], _Columns(*(column[order] for column in pairs))
+    sizes, pairs = (
+        sizes[order],
+        _Columns(pairs.sites[order], pairs.factors[order], pairs.couplings[order]),
+    )
     falling = np.sort(sizes)[::-1]
     needed = np.searchsorted(np.cumsum(falling), STRONG * falling.sum() * (1 - 1e-12))
     return pairs, sizes >= (falling[needed] if len(falling) else 0.0) * (1 - 1e-12)
