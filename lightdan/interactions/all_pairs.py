@@ -13,15 +13,15 @@ from lightdan.interactions.operators import Term
 from lightdan.types import Configurations
 
 STEPS = 60
-"""Largest number of approximate steps; about ten are needed."""
+"""Largest number of steps of conjugate gradients; about ten are needed."""
 ROUGH = 20
-"""Largest number of approximate steps where the couplings are not reported."""
+"""Largest number of steps where the couplings are not reported."""
 TOLERANCE = 1e-3
-"""Distance from the maximum, in squared standard errors per site, at which approximate steps end."""
+"""Distance from the maximum, in squared standard errors per site, at which the steps end."""
 BLOCKS = 1_000
 """Largest number of blocks of configurations from which errors are estimated, to 2 %."""
-HALVINGS = 20
-"""Largest number of times that a step is halved."""
+SHORTENINGS = 5
+"""Largest number of times that a step is shortened because it went too far."""
 CHUNK = 32
 """Number of blocks whose influence is computed at a time."""
 WIDTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
@@ -37,10 +37,7 @@ FOLDS = 4
 class _Nodes:
     """One logistic regression per site on all other sites, at their common maximum.
 
-        ℓ_i = Σ_s ln σ(2 s_i (h_i + Σ_j B_ji (s_j − m_j))) − Σ_j B_ji²/(2 width²)
-
-    Approximate Newton steps, with the mean weight of each site in place of all its weights, need one
-    factorisation for all sites.
+    ℓ_i = Σ_s ln σ(2 s_i (h_i + Σ_j B_ji (s_j − m_j))) − Σ_j B_ji²/(2 width²)
     """
 
     def __init__(
@@ -65,12 +62,9 @@ class _Nodes:
             self.values = start.clone()
         self._converge(steps)
 
-    def evaluate(self) -> tuple[Tensor, Tensor]:
-        """Return −ℓ of each site `(N,)` and the residuals (1 + s)/2 − p `(M, N)`."""
-        z = 2 * self.x @ self.values
-        # −ln p = ln(1 + e^z) − z t
-        loss = (torch.nn.functional.softplus(z) - z * self.up).sum(0)
-        return loss + (self.precision * self.values**2).sum(0) / 2, self.up - torch.sigmoid(z)
+    def residuals(self) -> Tensor:
+        """Return the residuals (1 + s)/2 − p `(M, N)`."""
+        return self.up - torch.sigmoid(2 * self.x @ self.values)
 
     def gradient(self, residuals: Tensor) -> Tensor:
         """Return ∂ℓ_i/∂B `(N + 1, N)`; there is no coupling of a site to itself."""
@@ -79,37 +73,56 @@ class _Nodes:
         return gradient
 
     def _converge(self, steps: int) -> None:
+        """Maximise ℓ_i of all sites by conjugate gradients of Polak and Ribière.
+
+        They are preconditioned by the curvature with the mean weight of each site in place of all its
+        weights, so that one factorisation serves all sites.
+        """
         squares, vectors = torch.linalg.eigh(self.x.T[:-1] @ self.x[:, :-1])
         squares = squares.clamp(min=0)[:, None]
-        loss, residuals = self.evaluate()
-        size = torch.ones_like(loss)
-        for _ in range(steps):
-            p = self.up - residuals
-            weights = 4 * (p * (1 - p)).mean(0).clamp(min=1e-6)
-            gradient = self.gradient(residuals)
-            scales = 1 / (weights * squares + self.precision[0])
-            self.variances = vectors**2 @ scales
+        z = 2 * self.x @ self.values
+        p = torch.sigmoid(z)
+        weights = 4 * (p * (1 - p)).mean(0).clamp(min=1e-6)
+        scales = 1 / (weights * squares + self.precision[0])
+        self.variances = vectors**2 @ scales
+
+        def precondition(gradient: Tensor) -> Tensor:
             step = vectors @ (scales * (vectors.T @ gradient[:-1]))
             # A Lagrange multiplier keeps B_ii = 0.
             multiplier = torch.diag(-step.diagonal() / self.variances.diagonal())
             step = step + vectors @ (scales * (vectors.T @ multiplier))
             last = gradient[-1:] / (weights * self.num + PRIOR)
-            step = torch.cat([step.fill_diagonal_(0), last])
-            if (step * gradient).sum() < TOLERANCE * self.num_sites:
+            return torch.cat([step.fill_diagonal_(0), last])
+
+        direction, old, old_size = torch.zeros_like(self.values), torch.zeros_like(self.values), None
+        for _ in range(steps):
+            gradient = self.gradient(self.up - p)
+            step = precondition(gradient)
+            size = (step * gradient).sum(0)
+            if size.sum() < TOLERANCE * self.num_sites:
                 break
-            old, old_loss = self.values, loss
-            size = (2 * size).clamp(max=1.0)
-            for _ in range(HALVINGS):
-                self.values = old + size * step
-                loss, residuals = self.evaluate()
-                worse = loss > old_loss * (1 + 1e-6)
-                if not worse.any():
+            if old_size is not None:
+                change = size - (step * old).sum(0)
+                step = step + (change / old_size.clamp(min=1e-30)).clamp(min=0) * direction
+            direction, old, old_size = step, gradient, size
+            along = 2 * self.x @ direction
+            slope = (gradient * direction).sum(0)
+            prior = (self.precision * direction**2).sum(0)
+            length = slope / ((p * (1 - p) * along**2).sum(0) + prior).clamp(min=1e-30)
+            for _ in range(SHORTENINGS):
+                p = torch.sigmoid(z + length * along)
+                new = ((self.up - p) * along).sum(0) - length * prior
+                new -= (self.precision * self.values * direction).sum(0)
+                far = new < -slope / 2
+                if not far.any():
                     break
-                size = torch.where(worse, size / 2, size)
+                length = torch.where(far, length * slope / (slope - new), length)
+            self.values += length * direction
+            z += length * along
 
     def polish(self) -> Tensor:
         """Take one exact step of Newton's method; return the inverse curvatures `(N, N + 1, N + 1)`."""
-        _, residuals = self.evaluate()
+        residuals = self.residuals()
         gradient = self.gradient(residuals)
         p = self.up - residuals
         weights = 4 * p * (1 - p)
@@ -175,7 +188,7 @@ def _graph(fields: Tensor, couplings: Tensor) -> GraphFit:
 
 def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
     inverses = nodes.polish()
-    _, residuals = nodes.evaluate()
+    residuals = nodes.residuals()
     variances = inverses.diagonal(dim1=1, dim2=2)[:, :-1].T.clamp(min=1e-12)  # [j, i] of site i
     share = variances.T / (variances + variances.T)
     values = share * nodes.values[:-1]
