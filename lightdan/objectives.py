@@ -24,7 +24,8 @@ class Problem:
         action: Function of configurations and temperatures that returns H(s)/T, or the action of a
             field, `(B,)`.
         weights: Function that returns the trainable weights.
-        num_configurations: Number M of configurations in the training set.
+        num_configurations: Number M of configurations in the training set; with weights, the number of
+            independent ones of equal weight that they are worth.
         step: Number of optimisation steps so far.
     """
 
@@ -33,7 +34,7 @@ class Problem:
     sample: Callable[[Tensor], Tensor]
     action: Callable[[Tensor, Tensor], Tensor]
     weights: Callable[[], Iterable[Tensor]]
-    num_configurations: int
+    num_configurations: float
     step: int
 
 
@@ -51,7 +52,7 @@ class Objective(ABC):
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
         """Return the validation loss per configuration `(B,)`, in nats.
 
-        The best checkpoint minimises its mean.
+        The best checkpoint minimises its mean, weighted by the rows.
         """
 
 
@@ -82,7 +83,7 @@ class MaximumLikelihood(Objective):
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
         """Return the mean of −ln p_θ over the batch, plus −ln π/M."""
-        loss = -problem.log_prob_bound(*batch).mean()
+        loss = -problem.log_prob_bound(batch.configurations, batch.temperature).mean()
         if self.prior == "laplace":
             penalty = sum(weight.abs().sum() for weight in problem.weights()) / self.prior_width
         elif self.prior == "gaussian":
@@ -94,7 +95,7 @@ class MaximumLikelihood(Objective):
 
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
         """Return −ln p_θ of each configuration."""
-        return -problem.log_prob(*batch)
+        return -problem.log_prob(batch.configurations, batch.temperature)
 
 
 class VariationalFreeEnergy(Objective):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,20 +81,30 @@ def autocorrelation_time(x: ArrayLike) -> Estimate:
     return _gamma_method(_chains(x))[0]
 
 
-def mean(x: ArrayLike) -> Estimate:
+def mean(x: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     """Return the mean of a stationary, correlated series, with the error √(2τ Γ(0)/N).
 
     Γ is corrected for the bias of the subtracted mean. For independent samples the error is s/√N.
 
+    With weights the value is Σ w x/Σ w. Integers are counts: a sample with a count of n is n independent
+    ones. For real weights Γ is that of w (x − x̄)/⟨w⟩; the error of independent samples is then
+    √(Σ w² (x − x̄)²)/Σ w.
+
     Args:
         x: Series of shape ``(steps,)`` or ``(chains, steps)``.
+        weights: Counts (integers) or real weights of shape ``(steps,)``; by default all are equal.
 
     Returns:
         The mean in the units of ``x``; the error of a single number is infinite.
 
+    Raises:
+        ValueError: x and weights differ in shape.
+
     References:
         U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
     """
+    if weights is not None:
+        return _mean_with_weights(np.asarray(x, dtype=np.float64), np.asarray(weights))
     series = _chains(x)
     if series.size == 1:
         return Estimate(float(series[0, 0]), math.inf)
@@ -102,7 +112,41 @@ def mean(x: ArrayLike) -> Estimate:
     return Estimate(float(series.mean()), math.sqrt(2.0 * tau.value * variance / series.size))
 
 
-def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 32) -> Estimate:
+def _mean_with_weights(x: NDArray[np.float64], weights: NDArray[Any]) -> Estimate:
+    if x.shape != weights.shape:
+        raise ValueError(f"x has the shape {x.shape} but weights {weights.shape}: pass one for each.")
+    value = float(np.average(x, weights=weights))
+    if not _are_counts(weights):
+        return Estimate(value, mean(weights * (x - value) / weights.mean()).error)
+    num = int(weights.sum())
+    if num < 2:
+        return Estimate(value, math.inf)
+    variance = float(weights @ (x - value) ** 2) / (num - 1)
+    return Estimate(value, math.sqrt(variance / num))
+
+
+def effective_number(weights: ArrayLike) -> float:
+    """Return the number of independent samples of equal weight that weighted ones are worth.
+
+    It is the sum of counts (integers), or (Σ w)²/Σ w² for real weights.
+
+    Args:
+        weights: Counts or real weights of shape ``(samples,)``.
+    """
+    w = np.asarray(weights)
+    return float(w.sum()) if _are_counts(w) else float(w.sum() ** 2 / (w**2).sum())
+
+
+def _are_counts(weights: NDArray[Any]) -> bool:
+    return weights.dtype.kind in "iu"
+
+
+def jackknife(
+    function: Callable[..., float],
+    *arrays: ArrayLike,
+    blocks: int = 32,
+    weights: ArrayLike | None = None,
+) -> Estimate:
     """Estimate a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
 
     Let f be the function of all M samples, f_k the function without the m_k samples of block k, and
@@ -118,6 +162,8 @@ def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 
         function: Function from one mean per array to a number.
         *arrays: Samples along the first axis, equally many in all; shape ``(samples, ...)``.
         blocks: Number n of consecutive blocks; each should last many autocorrelation times.
+        weights: Weights of the samples, as in `mean`, with which all means are taken. With counts each
+            block is one independent sample, whatever ``blocks`` is.
 
     Raises:
         ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
@@ -130,12 +176,17 @@ def jackknife(function: Callable[..., float], *arrays: ArrayLike, blocks: int = 
         >>> print(jackknife(lambda first, second: second - first**2, x, x**2))
         0.996(14)
     """
-    (estimate,) = jackknife_each(lambda *means: [function(*means)], *arrays, blocks=blocks)
+    (estimate,) = jackknife_each(
+        lambda *means: [function(*means)], *arrays, blocks=blocks, weights=weights
+    )
     return estimate
 
 
 def jackknife_each(
-    function: Callable[..., ArrayLike], *arrays: ArrayLike, blocks: int = 32
+    function: Callable[..., ArrayLike],
+    *arrays: ArrayLike,
+    blocks: int = 32,
+    weights: ArrayLike | None = None,
 ) -> list[Estimate]:
     """Estimate several functions of the same means by the blocked jackknife.
 
@@ -143,10 +194,19 @@ def jackknife_each(
         function: Function from one mean per array to a list of numbers.
         *arrays: Samples as in `jackknife`.
         blocks: Number of consecutive blocks.
+        weights: Weights of the samples, as in `jackknife`.
 
     Raises:
         ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
     """
+    if weights is not None:
+        w = np.asarray(weights)
+        if _are_counts(w):
+            return _jackknife_of_counts(function, [np.asarray(a, np.float64) for a in arrays], w)
+        products = [(np.asarray(array, np.float64).T * w).T for array in arrays]
+        return jackknife_each(
+            lambda total, *sums: function(*(part / total for part in sums)), w, *products, blocks=blocks
+        )
     samples = [np.asarray(array, dtype=np.float64) for array in arrays]
     length = len(samples[0])
     if any(len(sample) != length for sample in samples) or min(length, blocks) < 2:
@@ -161,6 +221,25 @@ def jackknife_each(
     without = np.array([function(*means) for means in zip(*replicas, strict=True)])
     full = np.array(function(*(sample.mean(axis=0) for sample in samples)))
     return [_pseudo_values(*each, length / sizes) for each in zip(full, without.T.copy(), strict=True)]
+
+
+def _jackknife_of_counts(
+    function: Callable[..., ArrayLike], arrays: list[NDArray[np.float64]], counts: NDArray[Any]
+) -> list[Estimate]:
+    """Leave out one sample at a time; equal ones, of one row, are computed once."""
+    arrays, counts = [array[counts > 0] for array in arrays], counts[counts > 0]
+    num = int(counts.sum())
+    if any(len(array) != len(counts) for array in arrays) or num < 2:
+        raise ValueError("Pass arrays and weights of equal length, with at least 2 samples.")
+    means = [np.average(array, axis=0, weights=counts) for array in arrays]
+    others = [mean + (mean - array) / (num - 1) for mean, array in zip(means, arrays, strict=True)]
+    without = np.array([function(*replica) for replica in zip(*others, strict=True)])
+    change = np.array(function(*means)) - without
+    bias = (num - 1) * np.average(change, axis=0, weights=counts)
+    spread = change - np.average(change, axis=0, weights=counts)
+    variances = (num - 1) * np.average(spread**2, axis=0, weights=counts)
+    values = np.array(function(*means)) + bias
+    return [Estimate(float(v), math.sqrt(s)) for v, s in zip(values, variances, strict=True)]
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Estimate:
@@ -229,7 +308,9 @@ def log_mean_exp(log_weights: ArrayLike) -> Estimate:
     return Estimate(log_mean, _standard_error(weights))
 
 
-def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate:
+def bennett(
+    log_ratio_first: ArrayLike, log_ratio_second: ArrayLike, weights: NDArray[Any] | None = None
+) -> Estimate:
     """Return ln(Z_1/Z_2) from samples of both distributions, by Bennett's acceptance ratio.
 
     Let f_1, f_2 be the unnormalised densities, u = ln(f_1/f_2) and M = ln(n_1/n_2). Then
@@ -243,6 +324,7 @@ def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate
     Args:
         log_ratio_first: Log ratio u of samples of the first distribution; shape ``(n_1,)``.
         log_ratio_second: Log ratio u of samples of the second; shape ``(n_2,)``.
+        weights: Weights of the samples of the first, as in `mean`; n_1 is then their `effective_number`.
 
     Raises:
         ValueError: One of the numbers is not finite.
@@ -253,19 +335,22 @@ def bennett(log_ratio_first: ArrayLike, log_ratio_second: ArrayLike) -> Estimate
     first, second = (np.asarray(u, dtype=np.float64) for u in (log_ratio_first, log_ratio_second))
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("log_ratio_first and log_ratio_second must hold finite numbers.")
-    shift = math.log(len(first) / len(second))
+    num = len(first) if weights is None else effective_number(weights)
+    shift = math.log(num / len(second))
 
     def acceptances(c: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return expit(c - first - shift), expit(second - c + shift)
 
     def excess(c: float) -> float:
         of_first, of_second = acceptances(c)
-        return float(of_first.sum() - of_second.sum())
+        total = of_first.sum() if weights is None else num * np.average(of_first, weights=weights)
+        return float(total - of_second.sum())
 
     everything = np.concatenate([first, second])
     reach = abs(shift) + 1.0
     value = brentq(excess, everything.min() - reach, everything.max() + reach, xtol=1e-12)
-    means = [mean(a) for a in acceptances(value)]
+    of_first, of_second = acceptances(value)
+    means = [mean(of_first, weights), mean(of_second)]
     variance = sum((a.error / a.value) ** 2 if a.value > 0 else math.inf for a in means)
     return Estimate(float(value), math.sqrt(variance))
 

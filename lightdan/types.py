@@ -22,7 +22,16 @@ Index: TypeAlias = Int[Tensor, "*shape"]
 
 
 class Batch(NamedTuple):
-    """Configurations `(B, *lattice)` and their temperatures `(B,)`."""
+    """Configurations `(B, *lattice)`, their temperatures `(B,)` and weights `(B,)`.
+
+    Weights have the mean 1 over the split; None stands for equal ones. Training batches have none,
+    because rows with weights are drawn in proportion to them.
+    """
 
     configurations: Tensor
     temperature: Tensor
+    weight: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the weighted mean of one value per configuration `(B,)`."""
+        return values.mean() if self.weight is None else (self.weight * values).mean()

@@ -10,6 +10,7 @@ from lightdan.statistics import (
     Estimate,
     autocorrelation_time,
     bennett,
+    effective_number,
     effective_sample_size,
     jackknife,
     log_mean_exp,
@@ -240,3 +241,66 @@ def test_bennett_without_overlap_is_of_infinite_error():
     rng = np.random.default_rng(0)
     ratio = bennett(rng.normal(5000, 1, 100), rng.normal(-5000, 1, 100))
     assert ratio.error == math.inf
+
+
+def test_counts_are_repeated_samples():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(2, 40))
+    counts = random.integers(0, 6, 40)
+    counts[0] = 1
+    many = np.repeat(x, counts)
+    found = mean(x, counts)
+    assert found.value == pytest.approx(many.mean())
+    assert found.error == pytest.approx(many.std(ddof=1) / math.sqrt(len(many)))
+    assert effective_number(counts) == len(many)
+
+    def function(a, aa, b):
+        return (aa - a**2) / (1 + b)
+
+    arrays = (x, x**2, y)
+    weighted = jackknife(function, *arrays, weights=counts)
+    one_by_one = jackknife(function, *(np.repeat(a, counts) for a in arrays), blocks=len(many))
+    assert weighted == pytest.approx(one_by_one, rel=1e-9)
+    u = random.normal(size=50)
+    separate, together = bennett(random.permutation(many), u), bennett(x, u, counts)
+    assert together.value == pytest.approx(separate.value, abs=1e-9)
+    assert 0.7 < together.error / separate.error < 1.4
+
+
+def test_real_weights_weight_single_samples():
+    random = np.random.default_rng(1)
+    x, w = random.normal(size=(2, 20_000)) + 2
+    w = np.exp(w)
+    found, independent = mean(x, w), weighted_mean(x, np.log(w))
+    assert found.value == pytest.approx(independent.value)
+    assert found.error == pytest.approx(independent.error, rel=0.1)
+    assert effective_number(w) == pytest.approx(20_000 * effective_sample_size(np.log(w)).value)
+    assert mean(x, 7.0 * w) == pytest.approx(found)
+    ones = np.ones(20_000)
+    assert mean(x, ones) == pytest.approx(mean(x))
+    assert jackknife(lambda a, b: b - a**2, x, x**2, weights=ones) == pytest.approx(
+        jackknife(lambda a, b: b - a**2, x, x**2)
+    )
+    with pytest.raises(ValueError, match=r"x has the shape \(20000,\) but weights \(3,\)"):
+        mean(x, w[:3])
+
+
+def test_errors_of_weighted_correlated_series_cover():
+    pulls = []
+    for x in autoregressive(0.8, (300, 2000), np.random.default_rng(2)):
+        # Weighted by e^{x/2}, a unit normal variable has the mean 1/2.
+        found = mean(x, np.exp(x / 2))
+        pulls.append((found.value - 0.5) / found.error)
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
+
+
+def test_ln_z_from_weighted_samples():
+    """Samples of N(0, 1) stand for N(1/2, 1) by their weights; the ratio to N(0, 4) is exact."""
+    random = np.random.default_rng(3)
+    pulls = []
+    for _ in range(200):
+        x, y = random.normal(size=1000), 2 * random.normal(size=1000)
+        u, v = (-((z - 0.5) ** 2) / 2 + z**2 / 8 for z in (x, y))
+        found = bennett(u, v, np.exp(x / 2))
+        pulls.append((found.value + math.log(2)) / found.error)
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2

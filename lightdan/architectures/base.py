@@ -166,7 +166,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """Log the validation loss."""
         problem = self.problem(self._step_generator(1 + batch_index))
         merit = self.objective.figure_of_merit(problem, batch)
-        self.log("val_loss", merit.mean(), prog_bar=True, batch_size=len(merit), sync_dist=True)
+        self.log("val_loss", batch.mean(merit), prog_bar=True, batch_size=len(merit), sync_dist=True)
 
     def on_test_start(self) -> None:
         """Discard the results of an earlier test."""
@@ -174,13 +174,13 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
 
     def test_step(self, batch: Batch) -> None:
         """Log −⟨ln p_θ⟩ and keep ln p_θ of each configuration for the measurements."""
-        log_prob = self.log_prob(*batch)
+        log_prob = self.log_prob(batch.configurations, batch.temperature)
         self.test_log_prob.append(log_prob)
-        self.log("test_nll", -log_prob.mean(), batch_size=len(log_prob), sync_dist=True)
+        self.log("test_nll", -batch.mean(log_prob), batch_size=len(log_prob), sync_dist=True)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return ln p_θ and H_θ of each configuration `(B,)`."""
-        log_prob = self.log_prob(*batch)
+        log_prob = self.log_prob(batch.configurations, batch.temperature)
         return {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
 
     def configure_optimizers(self) -> Any:
@@ -222,7 +222,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             sample=lambda t: self.sample(len(t), generator, t, batch_size=len(t)),
             action=self.trainer.datamodule.action,
             weights=self.parameters,
-            num_configurations=self.trainer.datamodule.data.num_in("train"),
+            num_configurations=self.trainer.datamodule.data.observations_in("train"),
             step=self.global_step,
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightdan.data.rows import Rows
 from lightdan.data.splits import derive_seed
+from lightdan.data.weights import draw_rows, num_drawn
 from lightdan.types import Batch
 
 
@@ -26,6 +27,8 @@ class BatchLoader:
         batch_size: Number of configurations in a batch, over all processes.
         seed: Random seed for shuffling. None serves all rows in order, in batches as equal as possible,
             so that every process gets a part of each batch.
+        weights: Count or weight of each row to serve, aligned with ``indices``. Shuffled rows are drawn
+            in proportion to it; rows in order come with weights of mean 1.
         epoch: Function that returns the number of the epoch when one begins.
         rank: Number of this process.
         world_size: Number of processes.
@@ -39,6 +42,7 @@ class BatchLoader:
         batch_size: int,
         *,
         seed: int | None = None,
+        weights: Tensor | None = None,
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
@@ -46,7 +50,9 @@ class BatchLoader:
         self.configurations = configurations
         self.temperature = temperature
         self.indices = indices
-        self.batch_size = min(batch_size, len(indices))
+        self.weights = weights
+        self.num = len(indices) if weights is None or seed is None else num_drawn(weights)
+        self.batch_size = min(batch_size, self.num)
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -55,21 +61,34 @@ class BatchLoader:
 
     def __len__(self) -> int:
         if self.seed is None:
-            return math.ceil(len(self.indices) / self.batch_size)
-        return len(self.indices) // self.batch_size
+            return math.ceil(self.num / self.batch_size)
+        return self.num // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.indices
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch()))
-            order = order[torch.randperm(len(order), generator=generator)]
         whole = self.seed is None
-        batches = order.tensor_split(len(self)) if whole else order.split(self.batch_size)
+        num = len(self)
+        batches = self.indices.tensor_split(num) if whole else self._shuffled().split(self.batch_size)
+        weights = None
+        if whole and self.weights is not None:
+            weights = (self.weights.double() / self.weights.double().mean()).tensor_split(num)
         for index in range(self.served, len(self)):
             rows = batches[index].tensor_split(self.world_size)[self.rank]
             # Counted before the yield, because the generator is not resumed after the last batch.
             self.served = (index + 1) % len(self)
-            yield self.take(rows)
+            batch = self.take(rows)
+            if weights is not None:
+                part = weights[index].tensor_split(self.world_size)[self.rank]
+                batch = batch._replace(weight=part.to(batch.temperature))
+            yield batch
+
+    def _shuffled(self) -> Tensor:
+        """Return the rows of an epoch in random order."""
+        assert self.seed is not None
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch()))
+        order = self.indices
+        if self.weights is not None:
+            order = order[draw_rows(self.weights, generator)]
+        return order[torch.randperm(len(order), generator=generator)]
 
     def take(self, rows: Tensor) -> Batch:
         """Return the batch of some rows, in the floating type of the temperatures."""
@@ -77,12 +96,10 @@ class BatchLoader:
         if isinstance(self.configurations, Tensor):
             rows = rows.to(self.configurations.device)
             return Batch(self.configurations[rows].to(dtype), self.temperature[rows])
-        ascending, inverse = rows.sort()
+        ascending, inverse = rows.unique(return_inverse=True)
         configurations = torch.from_numpy(np.asarray(self.configurations[ascending.numpy()]))
         device = self.temperature.device
-        return Batch(
-            configurations[inverse.argsort()].to(device, dtype), self.temperature[rows.to(device)]
-        )
+        return Batch(configurations[inverse].to(device, dtype), self.temperature[rows.to(device)])
 
     def state_dict(self) -> dict[str, int]:
         """Return the position in the epoch, which Lightning keeps in the checkpoint."""

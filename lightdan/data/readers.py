@@ -19,7 +19,7 @@ from lightdan.data.rows import Hdf5Rows, Rows
 T = TypeVar("T")
 
 
-def open_array(path: str | Path, dataset: str | None = None) -> Rows:
+def open_array(path: str | Path, dataset: str | None = None, besides: str | None = None) -> Rows:
     """Open the numeric array in a file; .npy, .h5 and .pt files stay on disk until rows are read.
 
     A text file has one row per line, with numbers separated by commas, semicolons, tabs or blanks. A
@@ -28,6 +28,7 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
     Args:
         path: File that ends in .npy, .npz, .h5, .hdf5, .csv, .txt or .pt.
         dataset: Name of the array in a file with several.
+        besides: Name of an array in the file that is not meant.
 
     Raises:
         ValueError: The file does not exist or does not hold exactly one such array; the message names
@@ -46,7 +47,7 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
         raise ValueError(f"The file {path} may not be read by this user: allow it (chmod u+r).")
     if file.stat().st_size == 0:
         raise ValueError(f"The file {path} is empty (0 bytes): write the configurations again.")
-    array = READERS[file.suffix.lower()](file, dataset)
+    array = READERS[file.suffix.lower()](file, dataset, besides)
     if array.dtype.kind not in "biuf":
         raise ValueError(
             f"The file {path} holds values of type {array.dtype}, not real numbers: save them as "
@@ -85,12 +86,12 @@ def _read(path: Path, function: Callable[[], T]) -> T:
     )
 
 
-def _npy(path: Path, dataset: str | None) -> Rows:
+def _npy(path: Path, dataset: str | None, besides: str | None) -> Rows:
     _refuse_name(path, dataset)
     return _read(path, lambda: np.lib.format.open_memmap(path, mode="r"))
 
 
-def _npz(path: Path, dataset: str | None) -> Rows:
+def _npz(path: Path, dataset: str | None, besides: str | None) -> Rows:
     def names() -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -99,11 +100,11 @@ def _npz(path: Path, dataset: str | None) -> Rows:
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[name])
 
-    name = _choose(path, dict.fromkeys(_read(path, names), ""), dataset)
+    name = _choose(path, dict.fromkeys(_read(path, names), ""), dataset, besides)
     return _read(path, load)
 
 
-def _hdf5(path: Path, dataset: str | None) -> Rows:
+def _hdf5(path: Path, dataset: str | None, besides: str | None) -> Rows:
     datasets: dict[str, Hdf5Rows] = {}
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -116,10 +117,12 @@ def _hdf5(path: Path, dataset: str | None) -> Rows:
 
     _read(path, visit)
     shapes = {name: f" {rows.shape}" for name, rows in datasets.items()}
-    return datasets[_choose(path, shapes, dataset and dataset.strip("/"))]
+    return datasets[
+        _choose(path, shapes, dataset and dataset.strip("/"), besides and besides.strip("/"))
+    ]
 
 
-def _pt(path: Path, dataset: str | None) -> Rows:
+def _pt(path: Path, dataset: str | None, besides: str | None) -> Rows:
     def load() -> Any:
         mapped = zipfile.is_zipfile(path)  # because the format before torch 1.6 cannot be mapped
         with warnings.catch_warnings():
@@ -135,7 +138,7 @@ def _pt(path: Path, dataset: str | None) -> Rows:
         content = {}
     tensors = {str(k): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     shapes = {name: f" {tuple(tensor.shape)}" for name, tensor in tensors.items()}
-    tensor = tensors[_choose(path, shapes, dataset)]
+    tensor = tensors[_choose(path, shapes, dataset, besides)]
     return _read(path, (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy)
 
 
@@ -146,8 +149,9 @@ def _refuse_name(path: Path, dataset: str | None) -> None:
         )
 
 
-def _choose(path: Path, shapes: Mapping[str, str], dataset: str | None) -> str:
+def _choose(path: Path, shapes: Mapping[str, str], dataset: str | None, besides: str | None) -> str:
     """Return the name of the array to read, from names with their descriptions."""
+    shapes = {name: shape for name, shape in shapes.items() if name != besides}
     listed = ", ".join(f"{name!r}{shape}" for name, shape in shapes.items())
     if not shapes:
         raise ValueError(f"The file {path} holds no array: save the configurations as one.")
@@ -158,7 +162,7 @@ def _choose(path: Path, shapes: Mapping[str, str], dataset: str | None) -> str:
     return next(iter(shapes)) if dataset is None else dataset
 
 
-def _text(path: Path, dataset: str | None) -> Rows:
+def _text(path: Path, dataset: str | None, besides: str | None) -> Rows:
     _refuse_name(path, dataset)
 
     def head() -> list[tuple[int, str]]:
@@ -189,6 +193,32 @@ def _text(path: Path, dataset: str | None) -> Rows:
     if columns > 1 and len(table) > 9 and (np.diff(table[:, 0]) == 1).all():
         raise ValueError(f"The file {path} has row numbers in its first column: {WITHOUT_NUMBERS}.")
     return table
+
+
+def column_of(path: Path, name: int | str, columns: int) -> int:
+    """Return the index of a column of a text file, given by its name or its number.
+
+    Args:
+        path: Text file.
+        name: Name in the first line, or number from 0; negative numbers count from the end.
+        columns: Number of columns.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        names = _fields(next(iter(_written(file)))[1])
+    if any(map(_is_number, names)):
+        names = []
+    if isinstance(name, str) and name in names:
+        return names.index(name)
+    if isinstance(name, int) and -columns <= name < columns:
+        return name % columns
+    listed = f"one of {', '.join(map(repr, names))} or " if names else ""
+    raise ValueError(
+        f"The file {path} has no column {name!r}: set weights to {listed}a number from 0 to "
+        f"{columns - 1}, or -1 for the last."
+    )
 
 
 def _text_fault(path: Path, first: int, columns: int) -> str:
@@ -245,7 +275,7 @@ WITHOUT_NUMBERS = "write the configurations alone (in pandas with index=False)"
 MAPPED = (".npy", ".h5", ".hdf5", ".pt")
 """Formats whose rows are read from disk when they are needed."""
 
-READERS: dict[str, Callable[[Path, str | None], Rows]] = {
+READERS: dict[str, Callable[[Path, str | None, str | None], Rows]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".h5": _hdf5,

@@ -12,6 +12,8 @@ from torch import Tensor
 from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import Rows
 from lightdan.data.splits import SPLITS, derive_seed, split_rows
+from lightdan.data.weights import split_counts
+from lightdan.statistics import effective_number
 
 TIMES_PER_BLOCK = 20
 """Autocorrelation times that a block of the split lasts."""
@@ -26,14 +28,18 @@ class Samples:
     Args:
         configurations: All configurations `(M, *lattice)`: a tensor, or rows that stay on disk.
         temperature: Temperature of each configuration `(M,)`.
-        indices: Ascending row numbers of each split by name: ``train``, ``validation`` and ``test``.
+        indices: Row numbers of each split by name: ``train``, ``validation`` and ``test``. They ascend,
+            except that rows with counts are in random order.
         tau_int: Integrated autocorrelation time at each temperature, in rows; 0.5 is independent.
+        row_weights: Weights of the rows of each split by name, aligned with ``indices``. Integers are
+            counts: a count of n is n independent observations. Floats weight single observations.
     """
 
     configurations: Tensor | Rows
     temperature: Tensor
     indices: dict[str, Tensor]
     tau_int: Sequence[float]
+    row_weights: dict[str, Tensor] | None = None
 
     @classmethod
     def split(
@@ -71,17 +77,84 @@ class Samples:
         temperature = torch.repeat_interleave(values, torch.tensor(lengths))
         return cls(configurations, temperature, indices, tau_int)
 
+    @classmethod
+    def weighted(
+        cls,
+        configurations: Tensor | Rows,
+        weights: Tensor,
+        temperature: float,
+        tau_int: float,
+        fractions: Sequence[float],
+        seed: int,
+    ) -> "Samples":
+        """Split configurations with weights at one temperature.
+
+        With counts, every single observation is assigned at random, so a row can be in several splits.
+        With real weights, rows are assigned as by `split`. Rows of weight 0 are left out.
+
+        Args:
+            configurations: All configurations `(M, *lattice)`.
+            weights: Counts (integers) or real weights `(M,)`.
+            temperature: Temperature T.
+            tau_int: Integrated autocorrelation time in rows, which only real weights need.
+            fractions: Fractions of the configurations for training, validation and test.
+            seed: Random seed for the split.
+
+        Raises:
+            ValueError: A fraction is out of its range, or a split would be empty.
+        """
+        value = torch.tensor(temperature, dtype=torch.get_default_dtype()).expand(len(weights))
+        if weights.is_floating_point():
+            plain = cls.split(configurations, [len(weights)], [temperature], [tau_int], fractions, seed)
+            kept = {name: rows[weights[rows] > 0] for name, rows in plain.indices.items()}
+            parts = [weights[rows] for rows in kept.values()]
+        else:
+            tau_int = 0.5
+            drawn = split_counts(weights, fractions, derive_seed(seed, 0))
+            kept = {name: rows for name, (rows, _) in zip(SPLITS, drawn, strict=True)}
+            parts = [counts for _, counts in drawn]
+        for name, rows in kept.items():
+            if not len(rows):
+                raise ValueError(
+                    f"All weights in the {name} split are 0: use more configurations of positive weight."
+                )
+        return cls(configurations, value, kept, [tau_int], dict(zip(SPLITS, parts, strict=True)))
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether the rows have weights that are counts."""
+        return self.row_weights is not None and not self.row_weights["train"].is_floating_point()
+
     def num_in(self, split: str) -> int:
-        """Return the number of configurations in ``train``, ``validation`` or ``test``."""
+        """Return the number of rows in ``train``, ``validation`` or ``test``."""
         return len(self.indices[split])
+
+    def observations_in(self, split: str) -> float:
+        """Return the number of independent rows of equal weight that a split is worth."""
+        weights = self._weights_of(split)
+        return self.num_in(split) if weights is None else effective_number(weights)
 
     def rows(self, split: str, temperature: float, device: torch.device | None = None) -> Tensor:
         """Return all configurations `(M, *lattice)` of a split at one temperature."""
-        indices = self.indices[split]
-        value = torch.tensor(temperature, dtype=self.temperature.dtype)
-        selected = indices[self.temperature.cpu()[indices] == value]
+        selected = self.indices[split][self._at(split, temperature)]
         loader = BatchLoader(self.configurations, self.temperature, selected, len(selected))
         return loader.take(selected).configurations.to(device)
+
+    def weights(self, split: str, temperature: float) -> Tensor | None:
+        """Return the weights `(M,)` of `rows`, or None if the rows have none.
+
+        Integers are counts, and floats weight single observations.
+        """
+        weights = self._weights_of(split)
+        return None if weights is None else weights[self._at(split, temperature)]
+
+    def _weights_of(self, split: str) -> Tensor | None:
+        return None if self.row_weights is None else self.row_weights[split]
+
+    def _at(self, split: str, temperature: float) -> Tensor:
+        """Return which rows of a split have a temperature."""
+        value = torch.tensor(temperature, dtype=self.temperature.dtype)
+        return self.temperature.cpu()[self.indices[split]] == value
 
     def moments(self) -> tuple[float, float, float, float]:
         """Return mean, standard deviation, minimum and maximum of the training values.
@@ -89,11 +162,14 @@ class Samples:
         Every process reads the whole training set, so that they agree.
         """
         count, total, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
-        for configurations, _ in self.loader("train", 10_000):
-            values = configurations.double()
+        for batch in self.loader("train", 10_000):
+            values = batch.configurations.double()
+            weights: Tensor | float = 1.0
+            if batch.weight is not None:
+                weights = batch.weight.double().reshape(-1, *[1] * (values.ndim - 1))
             count += values.numel()
-            total += values.sum().item()
-            squares += values.square().sum().item()
+            total += (weights * values).sum().item()
+            squares += (weights * values.square()).sum().item()
             low, high = min(low, values.min().item()), max(high, values.max().item())
         mean = total / count
         return mean, math.sqrt(max(squares / count - mean**2, 0.0)), low, high
@@ -120,9 +196,15 @@ class Samples:
             seed: Random seed for shuffling; None keeps the order.
             trainer: Trainer that asks for the batches; None stands for a single process.
         """
+        weights = self._weights_of(split)
         if trainer is None:
             return BatchLoader(
-                self.configurations, self.temperature, self.indices[split], batch_size, seed=seed
+                self.configurations,
+                self.temperature,
+                self.indices[split],
+                batch_size,
+                seed=seed,
+                weights=weights,
             )
         self._move(trainer.strategy.root_device)
         return BatchLoader(
@@ -131,6 +213,7 @@ class Samples:
             self.indices[split],
             batch_size,
             seed=seed,
+            weights=weights,
             epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank,
             world_size=trainer.world_size,

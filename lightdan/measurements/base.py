@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from lightning import LightningModule, Trainer
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
-from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Report, Result, seconds
 from lightdan.statistics import Estimate
 from lightdan.systems.base import System
@@ -32,6 +33,8 @@ class Measurement(Callback, ABC):
 
     name: str
     """Name in tables and of files."""
+    takes_weights: ClassVar[bool] = False
+    """Whether it uses `Ensemble.weights`; otherwise it is skipped if the rows have weights."""
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
         self.every_n_epochs = every_n_epochs
@@ -45,6 +48,20 @@ class Measurement(Callback, ABC):
         Raises:
             NotMeasurable: The system lacks what the measurement needs.
         """
+
+    def on_rows(self, ensemble: Ensemble) -> Result:
+        """Measure, unless the rows have weights that the measurement would ignore.
+
+        Raises:
+            NotMeasurable: The rows have weights and the measurement does not take them, or the system
+                lacks what it needs.
+        """
+        if ensemble.weights is not None and not self.takes_weights:
+            raise NotMeasurable(
+                f"{type(self).__name__} ignores the weights of the configurations: write every row as "
+                "often as it counts, without weights."
+            )
+        return self.measure(ensemble)
 
     def compare(
         self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
@@ -112,7 +129,7 @@ class Measurement(Callback, ABC):
             for ensemble in ensembles:
                 temperature = ensemble.temperature
                 for measurement in measurements:
-                    measure = partial(measurement.measure, ensemble)
+                    measure = partial(measurement.on_rows, ensemble)
                     result = report.add(measurement.name, measure, temperature)
                     if result is not None:
                         estimates[measurement][temperature] = result.estimates

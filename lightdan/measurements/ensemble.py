@@ -56,6 +56,12 @@ class Ensemble:
         return self.system.data.rows(self.split, self.temperature, self.model.device)
 
     @cached_property
+    def weights(self) -> np.ndarray | None:
+        """Weights of the held-out configurations `(M,)`, or None; integers are counts."""
+        weights = self.system.data.weights(self.split, self.temperature)
+        return None if weights is None else weights.cpu().numpy()
+
+    @cached_property
     def log_prob(self) -> np.ndarray:
         """ln p_θ of the held-out configurations `(M,)`."""
         return self.evaluate(self.model.log_prob, self.configurations)

@@ -35,24 +35,26 @@ class Hamiltonian(SampledMeasurement):
     """
 
     name = "hamiltonian"
+    takes_weights = True
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure slope, intercept, R², ln Z, KL and NLL."""
-        nll = -ensemble.log_prob
+        nll, weights = -ensemble.log_prob, ensemble.weights
+        arrays = {"nll": nll} if weights is None else {"nll": nll, "weights": weights}
         if not ensemble.system.has_action:
             name = type(ensemble.system).__name__
             note = f"The Hamiltonian of {name} is not known, so NLL is the only estimate."
-            return Result({"nll": mean(nll)}, {"nll": nll}, notes=[note])
+            return Result({"nll": mean(nll, weights)}, arrays, notes=[note])
         action = ensemble.action
         samples = ensemble.samples(self.num_samples, self.seed)
-        log_z = bennett(nll - action, samples.log_weights)
+        log_z = bennett(nll - action, samples.log_weights, weights)
         exact = ensemble.exact.get("ln_z")
         constant = log_z if exact is None else Estimate(exact, 0.0)
         estimates = {
-            **line(action, nll),
+            **line(action, nll, weights),
             "ln_z": log_z,
-            "nll": mean(nll),
-            "kl": minus(mean(nll - action), constant),
+            "nll": mean(nll, weights),
+            "kl": minus(mean(nll - action, weights), constant),
         }
         reference: dict[str, Reference] = {"slope": 1.0, "r2": Bound(1.0, "≤"), "kl": Bound(0.0, "≥")}
         notes = []
@@ -64,12 +66,12 @@ class Hamiltonian(SampledMeasurement):
             reference["nll"] = Bound(ensemble.exact["nll"], "≥")
         if ensemble.model.symmetrize:
             bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
-            estimates["nll_bare"] = mean(bare)
-            estimates["kl_bare"] = minus(mean(bare - action), constant)
+            estimates["nll_bare"] = mean(bare, weights)
+            estimates["kl_bare"] = minus(mean(bare - action, weights), constant)
             reference |= {f"{name}_bare": reference[name] for name in ("nll", "kl") if name in reference}
         return Result(
             estimates,
-            {"action": action, "nll": nll},
+            {"action": action, **arrays},
             self.figure(action, nll - constant.value, estimates),
             reference,
             notes=notes,
@@ -100,7 +102,7 @@ def minus(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(first.value - second.value, math.hypot(first.error, second.error))
 
 
-def line(x: np.ndarray, y: np.ndarray) -> dict[str, Estimate]:
+def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Estimate]:
     """Fit y against x by least squares; return slope, intercept and R² with jackknife errors."""
     x0, y0 = x.mean(), y.mean()
     u, v = x - x0, y - y0
@@ -115,4 +117,4 @@ def line(x: np.ndarray, y: np.ndarray) -> dict[str, Estimate]:
     def r2(u: float, v: float, uu: float, uv: float, vv: float) -> float:
         return (uv - u * v) ** 2 / ((uu - u * u) * (vv - v * v))
 
-    return {f.__name__: jackknife(f, *moments) for f in (slope, intercept, r2)}
+    return {f.__name__: jackknife(f, *moments, weights=weights) for f in (slope, intercept, r2)}

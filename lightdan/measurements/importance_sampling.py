@@ -39,6 +39,7 @@ class ImportanceSampling(SampledMeasurement):
     """
 
     name = "importance_sampling"
+    takes_weights = True  # because it uses samples of the model only
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the effective sample size, free energies and reweighted observables."""

@@ -31,13 +31,15 @@ class Observables(SampledMeasurement):
     """
 
     name = "observables"
+    takes_weights = True
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure means, fluctuations and C(r), with errors and z-scores."""
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         model = series(ensemble, samples)
         data = series(ensemble, ensemble.configurations)
-        summaries = [summary(ensemble, values) for values in (model, data)]
+        weights = ensemble.weights
+        summaries = [summary(ensemble, model), summary(ensemble, data, weights=weights)]
         estimates: dict[str, Estimate] = {}
         for name, of_model in summaries[0].items():
             of_data = summaries[1][name]
@@ -47,8 +49,8 @@ class Observables(SampledMeasurement):
             if error > 0:
                 estimates[f"{name}_z"] = Estimate((of_model.value - of_data.value) / error, 1.0)
         correlations = [
-            [mean(column) for column in two_point(ensemble, configurations).T]
-            for configurations in (samples, ensemble.configurations)
+            [mean(column, of_rows) for column in two_point(ensemble, configurations).T]
+            for configurations, of_rows in ((samples, None), (ensemble.configurations, weights))
         ]
         values, errors = np.array(correlations).transpose(2, 0, 1)
         deviation = np.abs(values[0] - values[1])
@@ -62,6 +64,8 @@ class Observables(SampledMeasurement):
         arrays = {"correlation": values, "correlation_error": errors}
         arrays |= {f"{name}_model": column for name, column in model.items()}
         arrays |= {f"{name}_data": column for name, column in data.items()}
+        if weights is not None:
+            arrays["weights"] = weights
         figure = self.figure(arrays, next(iter(model)))
         return Result(estimates, arrays, figure, reference, unlisted)
 
@@ -89,6 +93,7 @@ class Observables(SampledMeasurement):
             right.hist(
                 arrays[f"{name}_{label}"],
                 edges,
+                weights=arrays.get("weights") if label == "data" else None,
                 density=True,
                 histtype="step",
                 color=colour,
@@ -108,12 +113,21 @@ def series(ensemble: Ensemble, configurations: Tensor) -> dict[str, np.ndarray]:
 
 
 def summary(
-    ensemble: Ensemble, values: dict[str, np.ndarray], log_weights: np.ndarray | None = None
+    ensemble: Ensemble,
+    values: dict[str, np.ndarray],
+    log_weights: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
-    """Return means and fluctuations of the observables, weighted if there are weights."""
+    """Return means and fluctuations of the observables.
+
+    Args:
+        ensemble: Model and temperature.
+        values: Observables by name `(M,)`.
+        log_weights: Logarithm of importance weights of independent samples.
+        weights: Weights of rows, as in `statistics.mean`.
+    """
     if log_weights is None:
-        estimates = {name: mean(column) for name, column in values.items()}
-        weights = np.ones(len(next(iter(values.values()))))
+        estimates = {name: mean(column, weights) for name, column in values.items()}
     else:
         estimates = {name: weighted_mean(column, log_weights) for name, column in values.items()}
         weights = np.exp(log_weights - log_weights.max())
@@ -125,22 +139,17 @@ def summary(
     if "magnetization" in values:
         square = values["magnetization"] ** 2
         estimates["binder_cumulant"] = jackknife(
-            lambda w, m2, m4: 1 - w * m4 / (3 * m2**2), weights, weights * square, weights * square**2
+            lambda m2, m4: 1 - m4 / (3 * m2**2), square, square**2, weights=weights
         )
     if "energy" in values:
         estimates["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
     return estimates
 
 
-def _variance(column: np.ndarray, weights: np.ndarray, factor: float) -> Estimate:
+def _variance(column: np.ndarray, weights: np.ndarray | None, factor: float) -> Estimate:
     """Return factor × (⟨x²⟩ − ⟨x⟩²) with its error."""
     shifted = column - column.mean()
-    return jackknife(
-        lambda w, wx, wxx: factor * (wxx / w - (wx / w) ** 2),
-        weights,
-        weights * shifted,
-        weights * shifted**2,
-    )
+    return jackknife(lambda x, xx: factor * (xx - x**2), shifted, shifted**2, weights=weights)
 
 
 def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:

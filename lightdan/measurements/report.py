@@ -170,6 +170,12 @@ class Report:
         labels = [system.label(temperature) for temperature in system.temperatures]
         ends = f"{len(labels)} temperatures, {labels[0]} to {labels[-1]}"
         numbers = [system.data.num_in(split) for split in SPLITS]
+        worth = [round(system.data.observations_in(split)) for split in SPLITS]
+        weighting = ""
+        if system.data.has_counts:
+            numbers, weighting = worth, f", counts of {system.data.configurations.shape[0]:,} rows"
+        elif worth != numbers:
+            weighting = f", by their weights worth {sum(worth):,}"
         shares = ", ".join(
             f"{number:,} {use}"
             for number, use in zip(numbers, ("training", "validation", "test"), strict=True)
@@ -178,7 +184,7 @@ class Report:
         measuring = f"measurements {seconds(time.monotonic() - self.start)}"
         return {
             "System": f"{name}, {sides} sites, {system.boundary}, {ends if labels[1:] else labels[0]}",
-            "Data": f"{sum(numbers):,} configurations: {shares}",
+            "Data": f"{sum(numbers):,} configurations: {shares}{weighting}",
             "Model": f"{type(model).__name__}, {parameters:,} parameters",
             "Time": ", ".join(filter(None, (self.training, measuring))),
         }

@@ -45,6 +45,7 @@ class Symmetry(Measurement):
     """
 
     name = "symmetry"
+    takes_weights = True
 
     def __init__(
         self, num_configurations: int = 500, seed: int = 0, every_n_epochs: int | None = None
@@ -59,6 +60,9 @@ class Symmetry(Measurement):
         if not self.operations(system):
             raise NotMeasurable(f"{type(system).__name__} declares no symmetry.")
         configurations = ensemble.configurations[: self.num_configurations]
+        weights = ensemble.weights
+        if weights is not None:
+            weights = weights[: self.num_configurations]
         functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"": model.log_prob}
         if model.symmetrize:
             functions["_bare"] = model.bare_log_prob
@@ -73,11 +77,11 @@ class Symmetry(Measurement):
                 values = [ensemble.evaluate(function, image) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
-                numbers = deviations(name, suffix, differences, identity)
+                numbers = deviations(name, suffix, differences, identity, weights)
                 if name == "spin_rotation":
                     table = self.rotation_table(ensemble, function, configurations)
                     arrays["o2_table" + suffix] = table
-                    numbers |= relative_spreads(table, suffix)
+                    numbers |= relative_spreads(table, suffix, weights)
                 estimates |= numbers
                 unlisted |= numbers.keys() if name in arguments else set()
         reference = dict.fromkeys(estimates, Bound(0.0, "≥"))
@@ -168,17 +172,23 @@ def notes_on_given(arguments: Mapping[str, str], estimates: Mapping[str, Estimat
     return notes
 
 
-def relative_spreads(table: np.ndarray, suffix: str) -> dict[str, Estimate]:
+def relative_spreads(
+    table: np.ndarray, suffix: str, weights: np.ndarray | None = None
+) -> dict[str, Estimate]:
     """Return (max − min)/|mean| over the columns of `(M, elements)`, of the mean row and of each row."""
     singles = np.ptp(table, axis=1) / np.abs(table.mean(1))
     return {
-        f"o2_spread{suffix}": jackknife(lambda h: np.ptp(h) / abs(h.mean()), table),
-        f"o2_spread_single{suffix}": mean(singles),
+        f"o2_spread{suffix}": jackknife(lambda h: np.ptp(h) / abs(h.mean()), table, weights=weights),
+        f"o2_spread_single{suffix}": mean(singles, weights),
     }
 
 
 def deviations(
-    name: str, suffix: str, differences: np.ndarray, values: np.ndarray
+    name: str,
+    suffix: str,
+    differences: np.ndarray,
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
     """Return rms and spread of differences `(elements, M)` over the standard deviation of the values."""
     shifted = values - values.mean()
@@ -191,9 +201,17 @@ def deviations(
 
     return {
         name + suffix: jackknife(
-            lambda d, v, vv: np.sqrt(d) / deviation(v, vv), squares, shifted, shifted**2
+            lambda d, v, vv: np.sqrt(d) / deviation(v, vv),
+            squares,
+            shifted,
+            shifted**2,
+            weights=weights,
         ),
         f"{name}_spread{suffix}": jackknife(
-            lambda d, v, vv: d / deviation(v, vv), spread, shifted, shifted**2
+            lambda d, v, vv: d / deviation(v, vv),
+            spread,
+            shifted,
+            shifted**2,
+            weights=weights,
         ),
     }

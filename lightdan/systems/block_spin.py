@@ -140,6 +140,11 @@ class BlockSpin(System):
     def load(self) -> Samples:
         """Return the blocked configurations of the other system, in its split."""
         samples = self.system.data
+        if self.rule == "majority" and samples.has_counts:
+            raise ValueError(
+                "A majority decides ties once for a row and not for each of its counts: set rule to "
+                "'sum', or write every row as often as it counts."
+            )
         kind = torch.int8 if max(map(abs, self.levels)) < 128 else torch.int32
         configurations = torch.as_tensor(samples.configurations).to(kind)
         return replace(samples, configurations=self.block(configurations).contiguous())

@@ -5,12 +5,16 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.data.readers import MAPPED, open_array
 from lightdan.data.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
+from lightdan.data.splits import SPLITS
+from lightdan.data.weights import collapse as collapse_rows
+from lightdan.data.weights import open_weighted, unless_equal
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.systems.base import System
@@ -35,6 +39,10 @@ class Recorded(System):
         dataset: Name of the array in an .npz, .h5 or .pt file with several.
         shape: Numbers of sites, to reshape each row into a ring or a rectangle.
         num_configurations: Number of rows, from the first; all by default.
+        weights: Weight of each row: name of an array in the same file, name or number of a column of a
+            text file (−1 is the last), or path of another file. Whole numbers are counts: a count of n
+            is n independent rows. Otherwise each row is one observation, and errors follow (Σw)²/Σw².
+        collapse: Whether equal rows become one with a count. Rows are then taken as independent.
         kwargs: Further arguments of `System`: temperature (one number), batch_size, splits, seed,
             max_memory_gb (.npz, .csv and .txt files are read whole in any case).
 
@@ -51,10 +59,16 @@ class Recorded(System):
         dataset: str | None = None,
         shape: tuple[int, ...] | None = None,
         num_configurations: int | None = None,
+        weights: int | str | None = None,
+        collapse: bool = False,
         **kwargs: Any,
     ) -> None:
-        array = open_array(path, dataset)
+        if weights is None:
+            array, row_weights = open_array(path, dataset), None
+        else:
+            array, row_weights = open_weighted(path, dataset, weights)
         num = _num_rows(path, array, num_configurations)
+        self._weights = None if row_weights is None else unless_equal(row_weights[:num])
         super().__init__(num_configurations=num, **kwargs)
         if len(self.temperatures) > 1:
             raise ValueError(
@@ -65,6 +79,12 @@ class Recorded(System):
         self.path = path
         self.boundary = boundary
         self.lattice_shape = _lattice_shape(path, array, shape)
+        self.collapse = collapse
+        if collapse and self._weights is not None and self._weights.is_floating_point():
+            raise ValueError(
+                f"collapse needs counts, but the weights of {path} are not whole numbers: set it to "
+                "false."
+            )
         form = recognise(path, array, self.lattice_shape, num, values)
         self._recording: Recording | None = Recording(array, self.lattice_shape, form)
         self._form = form
@@ -74,6 +94,10 @@ class Recorded(System):
             self.symmetries = (*groups.SPIN_OPERATIONS, *self.symmetries)
         elif self.levels and self.levels == tuple(-level for level in reversed(self.levels)):
             self.symmetries = ("z2", *self.symmetries)
+        if collapse and not self.in_memory:
+            raise ValueError(
+                f"collapse needs all configurations of {path} in memory: raise max_memory_gb."
+            )
 
     @property
     def bytes_per_value(self) -> int:
@@ -94,14 +118,16 @@ class Recorded(System):
         configurations, correlation = recording.read(
             self.num_configurations, f"Reading {self.path}", in_memory=self.in_memory
         )
-        samples = Samples.split(
-            configurations,
-            [self.num_configurations],
-            self.temperatures,
-            [correlation.tau.value],
-            self.splits,
-            self.seed,
-        )
+        weights, options = self._weights, (self.splits, self.seed)
+        if self.collapse:
+            assert isinstance(configurations, torch.Tensor)
+            configurations, weights = collapse_rows(configurations, weights)
+        (temperature,), tau = self.temperatures, correlation.tau.value
+        if weights is None:
+            num = self.num_configurations
+            samples = Samples.split(configurations, [num], [temperature], [tau], *options)
+        else:
+            samples = Samples.weighted(configurations, weights, temperature, tau, *options)
         self._report(samples, correlation)
         return samples
 
@@ -123,10 +149,19 @@ class Recorded(System):
         print(
             f"{self.path}: {num} configurations of {sites} sites, {self.boundary} boundary, {size}\n"
             f"  values: {self._form.description}\n"
-            f"  rows that repeat an earlier one: {correlation.duplicates}\n"
-            f"  autocorrelation along the file: {tau} rows ({correlation.slowest}; 0.5 is independent), "
-            f"so {effective} effective configurations"
+            f"  rows that repeat an earlier one: {correlation.duplicates}"
         )
+        if samples.row_weights is not None:
+            worth = sum(map(samples.observations_in, SPLITS))
+            if samples.has_counts:
+                different = samples.configurations.shape[0]
+                print(f"  counts: {different} rows are {worth:.0f} configurations, taken as independent")
+                return
+            print(f"  weights: worth {worth:.0f} configurations of equal weight")
+        series = f"{tau} rows ({correlation.slowest}; 0.5 is independent)"
+        if samples.row_weights is None:
+            series += f", so {effective} effective configurations"
+        print(f"  autocorrelation along the file: {series}")
         if tau.value - tau.error >= 1:
             near = share_within(tau.value, samples.indices["test"], samples.indices["train"])
             warnings.warn(
