@@ -72,6 +72,7 @@ EXAMPLES = {
     "Recorded": {
         "spins": partial(recorded, (-1, 1)),
         "levels": partial(recorded, (-4, 0, 4), boundary="periodic"),
+        "counts": partial(recorded, (-1, 1), shape=(3, 4), collapse=True),
     },
 }
 """Small examples of each system."""

@@ -77,7 +77,7 @@ def ensemble(system, conditional=None, temperature=1.0):
         conditional=conditional or _Flat(),
     )
     measured = Ensemble(model.eval(), system, temperature)
-    measured.configurations = system.rows
+    measured.configurations, measured.weights = system.rows, None
     return measured
 
 
