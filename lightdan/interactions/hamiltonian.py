@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lightdan.interactions import files
 from lightdan.interactions.factors import Bump, Factor, Harmonic, Power, Table
 from lightdan.interactions.operators import Operator, operators_of_terms
-from lightdan.simulation import explicit, terms
+from lightdan.simulation import chains, explicit, terms
 from lightdan.simulation.simulation import Simulation
 
 
@@ -92,7 +92,8 @@ class ExplicitHamiltonian:
         """Return the terms sorted by site, as the simulation needs them.
 
         Raises:
-            ValueError: An operator does not fit the kind of site, or splines are not uniform.
+            ValueError: An operator does not fit the kind of site, or splines are not uniform or do not
+                confine the field.
         """
         tables: dict[Factor, int] = {}
         groups = []
@@ -140,6 +141,10 @@ class ExplicitHamiltonian:
             value -= operator.coupling * bump(breaks)
             first -= operator.coupling * slope
             second -= operator.coupling * bend
+        if first[0] >= 0 or first[-1] <= 0:
+            raise ValueError(
+                "The potential of splines does not confine the field: fit it to more configurations."
+            )
         third = second.diff() / breaks.diff()
         coefficients = torch.stack([third / 6, second[:-1] / 2, first[:-1], value[:-1]])
         return terms.Potential(breaks.numpy(), coefficients.numpy())
@@ -150,6 +155,7 @@ class ExplicitHamiltonian:
         num_configurations: int,
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
+        max_spacing: int = chains.MAX_SPACING,
     ) -> Simulation:
         """Draw configurations from e^{−H/T'}/Z.
 
@@ -158,9 +164,15 @@ class ExplicitHamiltonian:
             num_configurations: Number of configurations M.
             seed: Random seed.
             progress: Function called with the number of new configurations.
+            max_spacing: Largest number of updates between two configurations; it bounds the time.
         """
         run = explicit.simulate(
-            self.moves(), temperature, num_configurations, seed=seed, progress=progress
+            self.moves(),
+            temperature,
+            num_configurations,
+            seed=seed,
+            max_spacing=max_spacing,
+            progress=progress,
         )
         rows = run.configurations.reshape(-1, *self.lattice_shape)
         if self.site_kind == "level":

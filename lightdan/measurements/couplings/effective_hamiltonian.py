@@ -78,9 +78,11 @@ def local_scores(
         sites: Sites i; all by default.
     """
     parts = []
-    with torch.enable_grad(), progress_bar("Scores", len(configurations)) as advance:
+    # Lightning tests in inference mode, in which nothing has a gradient.
+    gradients = torch.inference_mode(False), torch.enable_grad()
+    with gradients[0], gradients[1], progress_bar("Scores", len(configurations)) as advance:
         for part in configurations.split(500):
-            values = part.detach().clone().requires_grad_()
+            values = part.clone().requires_grad_()
             temperature = part.new_full((len(part),), ensemble.temperature)
             total = ensemble.model.log_prob(values, temperature).sum()
             (gradient,) = torch.autograd.grad(total, values)

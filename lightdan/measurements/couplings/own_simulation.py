@@ -1,0 +1,273 @@
+"""Simulation of a fitted Hamiltonian, compared with the data and with the network."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+from lightdan.images import texture
+from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.operators import Operator
+from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.observables import series, two_point
+from lightdan.measurements.report import Result
+from lightdan.measurements.table import Reference
+from lightdan.progress import progress_bar
+from lightdan.simulation.annealing import log_partition
+from lightdan.statistics import Bound, Estimate, bennett, mean
+
+DIFFERENT = 4.0
+"""Deviation, in standard errors, of an observable that the Hamiltonian does not describe."""
+REFUSED = 1e-4
+"""Probability of the deviations below which a Hamiltonian is refined."""
+ANNEALED = 500
+"""Number of annealed chains."""
+MAX_SPACING = 64
+"""Largest number of updates between two configurations; it bounds the time."""
+RELATIVE_VARIANCE = 1e-3
+"""Variance below which combinations of operators, each of variance 1, are taken for constants."""
+STEPS = 6
+"""Largest number of steps of maximum likelihood."""
+LARGEST_STEP = 2.0
+"""Largest step, in units of the standard deviation of −βH that it causes."""
+
+
+@dataclass(eq=False)
+class OwnSimulation:
+    """Configurations that a fitted Hamiltonian produces by itself, beside data and network.
+
+    A window of a film is compared with windows of a periodic lattice of twice its sides.
+
+    Args:
+        ensemble: Model, data and temperature.
+        hamiltonian: Fitted Hamiltonian.
+        num_configurations: Number of simulated configurations.
+        seed: Random seed.
+    """
+
+    ensemble: Ensemble
+    hamiltonian: ExplicitHamiltonian
+    num_configurations: int
+    seed: int
+
+    @property
+    def window(self) -> bool:
+        """Whether the lattice is a window of a larger one."""
+        return self.ensemble.system.boundary == "window"
+
+    @cached_property
+    def configurations(self) -> Tensor:
+        """Simulated configurations `(M, *lattice)`."""
+        hamiltonian, shape = self.hamiltonian, self.hamiltonian.lattice_shape
+        if self.window:
+            hamiltonian = self._film()
+        with progress_bar("Simulating the couplings", self.num_configurations) as advance:
+            run = hamiltonian.simulate(
+                hamiltonian.temperature, self.num_configurations, self.seed, advance, MAX_SPACING
+            )
+        window = (slice(None), *(slice(side) for side in shape))
+        rows = run.configurations[window]
+        model = self.ensemble.model
+        dtype = self.ensemble.configurations.dtype
+        return torch.as_tensor(np.ascontiguousarray(rows)).to(model.device, dtype)
+
+    def _film(self) -> ExplicitHamiltonian:
+        """Return the Hamiltonian of a periodic lattice of twice the sides."""
+        system = self.ensemble.system
+        shape = tuple(2 * side for side in system.lattice_shape)
+        reach = max((o.distance for o in self.hamiltonian.operators if o.displacement), default=1.0)
+        lattice = UniformLattice(
+            shape, "periodic", system.symmetries, reach, system.site_kind, system.levels
+        )
+        names = [name for name in CATALOGUE[system.site_kind] if name != "potential"]
+        sites = {operator.name: operator.sites for operator in lattice.operators(names)}
+        every = np.arange(math.prod(shape)).reshape(-1, 1)
+        operators = [
+            replace(operator, sites=sites.get(operator.name, every))
+            for operator in self.hamiltonian.operators
+        ]
+        return replace(self.hamiltonian, lattice_shape=shape, operators=operators)
+
+    @cached_property
+    def log_z(self) -> Estimate:
+        """ln Z of e^{−H/T}: by annealing where sites are discrete, by Bennett's ratio elsewhere."""
+        if self.ensemble.system.levels:
+            scaled = replace(
+                self.hamiltonian,
+                operators=[
+                    replace(operator, coupling=operator.coupling / self.hamiltonian.temperature)
+                    for operator in self.hamiltonian.operators
+                ],
+            )
+            with progress_bar("Annealing", ANNEALED) as advance:
+                return log_partition(scaled.moves(), ANNEALED, seed=self.seed, progress=advance)
+        samples = self.ensemble.samples(self.num_configurations, self.seed)
+        own = self.configurations
+        log_prob = self.ensemble.evaluate(self.ensemble.model.log_prob, own)
+        return bennett(
+            -self._action(own) - log_prob, -self._action(samples.configurations) - samples.log_prob
+        )
+
+    def _action(self, configurations: Tensor) -> np.ndarray:
+        energy: np.ndarray = self.hamiltonian.energy(configurations.cpu().numpy())
+        return energy / self.hamiltonian.temperature
+
+    def likelihood(self) -> dict[str, Estimate]:
+        """Return −⟨ln p⟩ of the held-out data for the Hamiltonian, and the network's gain over it."""
+        action = self._action(self.ensemble.configurations)
+        values = {"nll": mean(action), "gain_network": mean(action + self.ensemble.log_prob)}
+        return {
+            name: Estimate(value.value + self.log_z.value, math.hypot(value.error, self.log_z.error))
+            for name, value in values.items()
+        }
+
+    def add_to(self, result: Result) -> None:
+        """Add observables, C(r), S(k) and likelihoods of the simulation to a result, and notes."""
+        rows = {
+            "own": self.configurations,
+            "network": self.ensemble.samples(self.num_configurations, self.seed).configurations,
+            "data": self.ensemble.configurations,
+        }
+        values = {
+            source: {name: mean(x) for name, x in series(self.ensemble, configurations).items()}
+            for source, configurations in rows.items()
+        }
+        reference: dict[str, Reference] = {**result.reference}
+        different = []
+        for name, own in values["own"].items():
+            data = values["data"][name]
+            result.estimates[f"own_{name}"] = own
+            reference[f"own_{name}"] = data
+            if abs(own.value - data.value) > DIFFERENT * math.hypot(own.error, data.error):
+                different.append(f"{name.replace('_', ' ')} {own} instead of {data}")
+        functions: dict[str, Callable[[Tensor], np.ndarray]] = {
+            "correlation": partial(two_point, self.ensemble)
+        }
+        shape, kind = self.hamiltonian.lattice_shape, self.hamiltonian.site_kind
+        if len(shape) == 2 and min(shape) >= 4 and kind != "angle":
+            functions["structure_factor"] = structure_factor
+        for quantity, function in functions.items():
+            columns = {source: function(configurations) for source, configurations in rows.items()}
+            for source, column in columns.items():
+                result.arrays[f"{source}_{quantity}"] = np.array([mean(x) for x in column.T])
+            own_values, errors = result.arrays[f"own_{quantity}"].T
+            data_values, data_errors = result.arrays[f"data_{quantity}"].T
+            worst = int(np.abs(own_values - data_values).argmax())
+            deviation = (
+                abs(own_values - data_values)[worst],
+                math.hypot(errors[worst], data_errors[worst]),
+            )
+            name = f"own_{quantity}_max_deviation"
+            result.estimates[name] = Estimate(*map(float, deviation))
+            reference[name] = Bound(0.0, "≥")
+        result.reference = reference
+        if different:
+            result.notes.append(
+                "The Hamiltonian's own simulation differs from the held-out data: "
+                f"{'; '.join(different)}."
+            )
+        if not self.window:
+            self._add_likelihood(result)
+
+    def _add_likelihood(self, result: Result) -> None:
+        likelihood = self.likelihood()
+        if not math.isfinite(self.log_z.error):
+            result.notes.append(
+                "The likelihood of the Hamiltonian is not known, because its configurations and the "
+                "network's do not overlap."
+            )
+            return
+        result.estimates |= likelihood
+        gain = likelihood["gain_network"]
+        if gain.value > 2 * gain.error:
+            result.notes.append(
+                f"Held-out data prefer the network to the Hamiltonian by {gain} nats per configuration."
+            )
+
+    def refined(self, rows: np.ndarray, block_size: int) -> "OwnSimulation":
+        """Return the simulation of the Hamiltonian of maximum likelihood, if the data refuse this one.
+
+            ⟨O_a⟩_H = ⟨O_a⟩_data,  δβJ = Cov(O)^{−1} (⟨O⟩_data − ⟨O⟩_H)
+
+        The steps are Newton's, with means and covariance from simulations. They begin only if the
+        means of the operators deviate more than noise explains. Fields and windows are left as they are:
+        a step may lead to fields without a lower bound of H, and a window is no lattice of its own.
+
+        Args:
+            rows: All configurations `(M, *lattice)`.
+            block_size: Number of consecutive, correlated configurations treated as one observation.
+        """
+        if self.window or self.ensemble.system.site_kind == "real":
+            return self
+        operators = self.hamiltonian.operators
+        data = np.stack([operator.value(rows) for operator in operators], axis=1)
+        noise = np.atleast_2d(np.cov(data, rowvar=False)) * block_size / len(data)
+        own: OwnSimulation = self
+        for _ in range(STEPS):
+            simulated = own.configurations.cpu().numpy()
+            values = np.stack([operator.value(simulated) for operator in operators], axis=1)
+            covariance = np.atleast_2d(np.cov(values, rowvar=False))
+            total = noise + covariance / len(values)
+            spread = total
+            if own is self and self.hamiltonian.covariance is not None:
+                errors = self.hamiltonian.covariance / self.hamiltonian.temperature**2
+                spread = total + covariance @ errors @ covariance
+            basis, variances = principal_combinations(covariance)
+            difference = basis.T @ (data.mean(0) - values.mean(0))
+            misfit = float(difference @ np.linalg.solve(basis.T @ spread @ basis, difference))
+            if chi2.sf(misfit, len(difference)) > REFUSED:
+                break
+            step = difference / variances
+            step *= min(1.0, LARGEST_STEP / math.sqrt(step @ (variances * step)))
+            inverse = basis / variances @ basis.T
+            own = own._moved(basis @ step, inverse @ total @ inverse)
+        return own
+
+    def _moved(self, step: np.ndarray, covariance: np.ndarray) -> "OwnSimulation":
+        """Return the simulation with other couplings.
+
+        Args:
+            step: Change of βJ `(operators,)`.
+            covariance: Covariance of βJ `(operators, operators)`.
+        """
+        temperature = self.hamiltonian.temperature
+        operators: list[Operator] = [
+            replace(
+                operator,
+                coupling=operator.coupling + temperature * float(change),
+                error=temperature * math.sqrt(variance),
+            )
+            for operator, change, variance in zip(
+                self.hamiltonian.operators, step, covariance.diagonal(), strict=True
+            )
+        ]
+        moved = replace(self.hamiltonian, operators=operators, covariance=temperature**2 * covariance)
+        return replace(self, hamiltonian=moved, seed=self.seed + 1)
+
+
+def principal_combinations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return combinations of operators that are not nearly constant, and their variances.
+
+    Args:
+        covariance: Covariance of the operators `(operators, operators)`.
+
+    Returns:
+        Coefficients `(operators, combinations)` and variances `(combinations,)`; the combinations are
+        uncorrelated.
+    """
+    deviation = np.sqrt(covariance.diagonal())
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    variances, vectors = np.linalg.eigh(scale[:, None] * covariance * scale)
+    present = variances > RELATIVE_VARIANCE
+    return scale[:, None] * vectors[:, present], variances[present]
+
+
+def structure_factor(configurations: Tensor) -> np.ndarray:
+    """Return S(k) of each configuration of a plane of spins, levels or fields `(M, k)`."""
+    return texture.structure_factor(configurations.cpu().numpy())[1]

@@ -1,0 +1,60 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from oracle import SHAPE, TEMPERATURE, oracle, within
+
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import all_configurations
+from lightdan.measurements.couplings.own_simulation import OwnSimulation, principal_combinations
+from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.report import Result
+from lightdan.testing import all_configurations as all_states
+
+
+def ising(coupling):
+    """Return the Hamiltonian with a field and nearest neighbours only."""
+    every = ("translation", "rotation", "reflection")
+    field, pairs = uniform_operators(SHAPE, "periodic", every, 1.0)[:2]
+    operators = [field, replace(pairs, coupling=coupling)]
+    return ExplicitHamiltonian(SHAPE, operators, TEMPERATURE)
+
+
+def test_the_true_hamiltonian_is_not_refused_and_has_its_entropy(system):
+    ensemble = Ensemble(oracle(), system, TEMPERATURE)
+    own = OwnSimulation(ensemble, ising(1.0), 2000, 0)
+    rows = all_configurations(ensemble).numpy()
+    assert own.refined(rows, 1) is own
+    result = Result({})
+    own.add_to(result)
+    assert not result.notes
+    energy = system.energy(all_states(SHAPE, (-1, 1))).double() / TEMPERATURE
+    within(own.log_z, (-energy).logsumexp(0).item())
+    within(result.estimates["own_energy"], system.exact_values(TEMPERATURE)["energy"])
+    gain = result.estimates["gain_network"]
+    assert gain.value == pytest.approx(0, abs=4 * gain.error + 1e-6)
+
+
+def test_couplings_that_are_too_strong_are_refused_and_refined(system):
+    ensemble = Ensemble(oracle(), system, TEMPERATURE)
+    own = OwnSimulation(ensemble, ising(1.4), 2000, 0)
+    result = Result({})
+    own.add_to(result)
+    assert "own simulation differs from the held-out data: " in result.notes[0]
+    assert "energy" in result.notes[0]
+    assert "Held-out data prefer the network to the Hamiltonian by" in result.notes[1]
+    refined = own.refined(all_configurations(ensemble).numpy(), 1)
+    field, pairs = refined.hamiltonian.operators
+    assert abs(pairs.coupling - 1.0) < 4 * pairs.error < 0.5
+    assert abs(field.coupling) < 4 * field.error
+    assert refined.likelihood()["nll"].value < own.likelihood()["nll"].value
+
+
+def test_combinations_that_are_constant_are_left_out():
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    values = np.stack([rows[:, 0], rows[:, 1], -rows.sum(1) + 3, np.ones(500)], axis=1)
+    basis, variances = principal_combinations(np.cov(values, rowvar=False))
+    assert basis.shape == (4, 2)
+    combined = np.cov(values @ basis, rowvar=False)
+    np.testing.assert_allclose(combined, np.diag(variances), atol=1e-12)
