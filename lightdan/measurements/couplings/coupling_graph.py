@@ -56,7 +56,7 @@ class CouplingGraph(SampledMeasurement):
     - `rms_bond`: √⟨(βJ)²⟩ over the bonds.
     - `network_rms_deviation`: root-mean-square deviation of the network's projection from the couplings.
     - `product_<sites>` and `product_<sites>_network`: each product, like `product_35_89_180_221`.
-    - `explained_single_flip` and `explained_multi_flip`: as in `Couplings`.
+    - `explained_single_site` and `explained_multi_site`: as in `Couplings`.
     - `nll`: −⟨ln p⟩ of held-out configurations under these terms, with couplings fitted to the others.
       ln Z is exact up to 20 spins, and from annealed importance sampling beyond.
     - `nll_independent`, `nll_pseudo_likelihood`, `nll_network`: the same of independent sites, each with
@@ -189,8 +189,8 @@ class CouplingGraph(SampledMeasurement):
         energies = [hamiltonian.energy(s.cpu().numpy()) for s in pair]
         learned = [-ensemble.evaluate(ensemble.model.log_prob, s) for s in pair]
         return projection.values, {
-            "explained_single_flip": explained_share(logits, projection.logits(samples)),
-            "explained_multi_flip": explained_share(
+            "explained_single_site": explained_share(logits, projection.logits(samples)),
+            "explained_multi_site": explained_share(
                 torch.as_tensor(learned[0] - learned[1])[:, None],
                 torch.as_tensor(energies[0] - energies[1])[:, None],
             ),

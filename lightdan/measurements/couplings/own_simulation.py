@@ -19,7 +19,7 @@ from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
-from lightdan.simulation.annealing import log_partition
+from lightdan.simulation.partition import log_partition
 from lightdan.statistics import Bound, Estimate, bennett, mean
 
 DIFFERENT = 4.0
