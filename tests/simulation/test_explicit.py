@@ -120,11 +120,11 @@ def model(name):
     if name == "angles":
         factors = (-3, -2, -1, -1, 1, 1, 2)
         terms = random_terms(3, (1, 2, 2, 3), factors, lambda rng: 0.5 * phases(rng), 3)
-        return Model("angle", terms, grid(np.arange(30) * 2 * math.pi / 30, 3))
+        return Model("angle", terms, grid(np.arange(24) * 2 * math.pi / 24, 3))
     if name == "rotor":
         bonds = Terms(np.array([[0, 1], [1, 2], [2, 0]]), (1, -1), 1.0)
         small = random_terms(3, (1, 2, 3), (-2, -1, 1), lambda rng: 0.3 * phases(rng), 3)
-        return Model("angle", [bonds, *small], grid(np.arange(30) * 2 * math.pi / 30, 3))
+        return Model("angle", [bonds, *small], grid(np.arange(24) * 2 * math.pi / 24, 3))
     sites = np.arange(3)[:, None]
     alone = [Terms(sites, (2,), -0.3), Terms(sites, (4,), -0.5), Terms(sites[:1], (1,), 0.3)]
     bonds = [
@@ -168,7 +168,7 @@ def scores(values, exact):
     return np.array([(e.value - x) / e.error for e, x in zip(estimates, exact, strict=True)])
 
 
-@pytest.mark.parametrize("temperature", [0.6, 1.5])
+@pytest.mark.parametrize("temperature", [0.7, 1.5])
 @pytest.mark.parametrize("name", ALL)
 def test_simulation_has_the_exact_means(name, temperature):
     m = model(name)
@@ -187,7 +187,7 @@ def test_sweeps_are_in_detailed_balance(name, clusters):
     """⟨f(before) g(after)⟩ = ⟨g(before) f(after)⟩ in equilibrium, and the means are exact."""
     m = model(name)
     interactions = m.interactions._replace(clusters=clusters)
-    rng, num = np.random.default_rng(2), 4000
+    rng, num = np.random.default_rng(2), 2500
     p = m.probabilities(1.0)
     before = m.states[rng.choice(len(p), num, p=p)].astype(float)
     temperatures = np.ones(num)
@@ -219,7 +219,7 @@ def test_ln_z_of_every_kind(name):
 def test_tempering_of_every_kind(name):
     m = model(name)
     temperatures = [0.6, 1.0, 1.6]
-    found = temper(m.interactions, temperatures, 60, 60, m.observables, sweeps=5)
+    found = temper(m.interactions, temperatures, 60, 40, m.observables, sweeps=5)
     for k, temperature in enumerate(temperatures):
         exact = m.observables(m.states) @ m.probabilities(temperature)
         ladders = found[:, k].mean(2)
@@ -353,7 +353,7 @@ def test_angles_are_those_of_longer_runs(temperature, expected):
 
 def test_ising_model_at_its_critical_temperature():
     interactions = gather("spin", 256, [Terms(square(16), (1, 1), 1.0)])
-    run = explicit.simulate(interactions, 2.269185, 16_000, seed=2)
+    run = explicit.simulate(interactions, 2.269185, 8000, seed=2)
     assert run.updates_per_configuration < 16
     energy = energies(run.configurations, interactions)
     exact = kaufman.thermodynamics((16, 16), 2.269185)
