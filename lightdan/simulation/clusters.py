@@ -16,6 +16,7 @@ from lightdan.simulation.local import (
     kernel,
     pair_value,
     potential_at,
+    power,
 )
 
 
@@ -119,10 +120,23 @@ def _bond(
     if interactions.kind == REAL:
         odd = interactions.pair_factors[k, 0] % 2 == 1 and interactions.pair_factors[k, 1] % 2 == 1
         return 2.0 * pair_value(k, old, other, interactions) if odd else 0.0
+    n = interactions.pair_factors[k, 0]
+    if interactions.kind == ANGLE and n == -interactions.pair_factors[k, 1]:
+        turned = (power(old, n) - power(new, n)) * power(other, -n)
+        return interactions.pair_couplings[k].real * turned.real
     across = _image(interactions.kind, other, first, second, axis)
     same = pair_value(k, old, other, interactions) + pair_value(k, new, across, interactions)
     mixed = pair_value(k, new, other, interactions) + pair_value(k, old, across, interactions)
     return (same - mixed) / 2.0
+
+
+@inlined
+def _binds(k: int, interactions: Any) -> bool:
+    """Return whether pair k is known to have no other part than the one that binds."""
+    first, second = interactions.pair_factors[k, 0], interactions.pair_factors[k, 1]
+    if interactions.kind == ANGLE:
+        return first == -second and interactions.pair_couplings[k].imag == 0.0
+    return interactions.kind == REAL and first % 2 == 1 and second % 2 == 1
 
 
 @inlined
@@ -146,6 +160,8 @@ def _rest(
         if interactions.kind == SPIN:
             if not members[other]:
                 change -= 2.0 * interactions.pair_couplings[k].real * old.real * state[other].real
+            continue
+        if k < strong and _binds(k, interactions):
             continue
         if members[other]:
             after = pair_value(k, new, image[other], interactions)
