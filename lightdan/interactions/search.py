@@ -93,14 +93,9 @@ class TermSearch:
         """Terms of the Hamiltonian."""
         return self._terms
 
-    def fit(self, configurations: Configurations, block_size: int = 1) -> GraphFit:
-        """Fit the couplings of the terms, and of the terms that tie the sites left out.
-
-        Args:
-            configurations: Configurations s `(M, *lattice)`.
-            block_size: Number of consecutive, correlated configurations treated as one observation.
-        """
-        fit = fit_terms(configurations, self.terms, block_size=block_size)
+    def fit(self, configurations: Configurations) -> GraphFit:
+        """Fit the couplings of the terms, and of the terms that tie the sites left out."""
+        fit = fit_terms(configurations, self.terms, block_size=self.block_size)
         known = self.left_out.values()
         values = np.array([[tie.coupling, np.nan] for tie in known]).reshape(-1, 2)
         return replace(

@@ -129,7 +129,7 @@ def test_independent_spins_with_a_rate_of_one_in_twenty_have_fields_only():
     ("num_sites", "num_bonds"),
     [
         (15, 0),
-        (15, 12),
+        pytest.param(15, 12, marks=pytest.mark.slow),
         pytest.param(50, 0, marks=pytest.mark.slow),
         pytest.param(50, 40, marks=pytest.mark.slow),
     ],
@@ -210,6 +210,32 @@ def test_rows_that_are_copies_count_once():
         search.threshold = 0.01  # no shortcut
     for term in [(0, 1), (2, 5), (3, 4)]:
         assert copied.evidence(term) == pytest.approx(once.evidence(term), rel=0.1, abs=0.05)
+
+
+def test_correlated_rows_need_blocks():
+    """Check two-state chains with an autocorrelation time of 5 rows: no bond is false, errors cover."""
+    truth = {(i,): 0.5 * math.log(p / (1 - p)) for i, p in enumerate(np.linspace(0.2, 0.8, 8))}
+    keep = 1 - 1 / 5.5  # τ = 1/2 + keep/(1 − keep) = 5
+    false, naive, pulls = 0, 0, []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        states = rng.random((10_000, 8)) < np.linspace(0.2, 0.8, 8)
+        last = np.where(rng.random(states.shape) > keep, np.arange(10_000)[:, None], 0)
+        rows = np.take_along_axis(states, np.maximum.accumulate(last, 0), 0)
+        rows = torch.as_tensor(np.where(rows, 1, -1).astype(np.int8))
+        for block_size in (50, 1):
+            search = TermSearch(rows, block_size=block_size)
+            search.find()
+            bonds = len(search.terms) - 8
+            if block_size == 1:
+                naive += bonds
+                continue
+            false += bonds
+            search.adopt([*truth])
+            pulls += deviations(rows, search, truth).tolist()
+    assert false <= 1
+    assert naive > 5
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
 
 
 @pytest.mark.slow

@@ -36,6 +36,8 @@ UNEXPLAINED = 3.0
 """Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
 EXAMINED_SITES = 16
 """Largest number of sites at which products of spins are searched."""
+CORRELATED = 1.0
+"""Autocorrelation time in rows, where 0.5 is independent, from which rows count as correlated."""
 NAMED = 5
 """Largest number of terms or sites that a note names."""
 
@@ -86,9 +88,9 @@ class CouplingGraph(SampledMeasurement):
         search, num_unexplained = self.find_terms(ensemble, rows)
         choice = choose(search, rows)
         if choice.all_pairs:
-            fit = fit_all_pairs(rows, choice.width, system.block_size)
+            fit = fit_all_pairs(rows, choice.width, search.block_size)
         elif search.terms:
-            fit = search.fit(rows, system.block_size)
+            fit = search.fit(rows)
         else:
             raise NotMeasurable("No field, bond or product of spins is significant.")
         network, explained = self.project(ensemble, fit, choice)
@@ -141,7 +143,7 @@ class CouplingGraph(SampledMeasurement):
             rows,
             plaquettes(system.lattice_shape, system.boundary),
             "z2" in system.symmetries,
-            system.block_size,
+            block_size(ensemble),
         )
         if not search.free:
             raise NotMeasurable(f"No spin changes in any of the {len(rows)} configurations.")
@@ -151,7 +153,7 @@ class CouplingGraph(SampledMeasurement):
 
         def unexplained(search: TermSearch) -> list[int]:
             """Return the sites that H_θ explains significantly better than the terms, worst first."""
-            explicit = search.fit(rows, system.block_size).logits(held_out)
+            explicit = search.fit(rows).logits(held_out)
             gain = learned - F.logsigmoid(spins * explicit)
             z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5).clamp(min=1e-12)
             return [site for site in z.argsort(descending=True).tolist() if z[site] > UNEXPLAINED]
@@ -256,6 +258,16 @@ class CouplingGraph(SampledMeasurement):
         )
         right.set(xlabel=r"$\beta J$", ylabel=r"$\beta J$ of the network alone")
         return figure
+
+
+def block_size(ensemble: Ensemble) -> int:
+    """Return the number of consecutive configurations treated as one observation.
+
+    Where they are correlated, it is ten autocorrelation times.
+    """
+    system = ensemble.system
+    tau = system.data.tau_int[system.temperatures.index(ensemble.temperature)]
+    return max(system.block_size, math.ceil(10 * tau) if tau > CORRELATED else 1)
 
 
 def notes_on_bounds(search: TermSearch, fit: GraphFit) -> list[str]:
