@@ -18,7 +18,7 @@ from lightdan.lattices.geometry import (
     triples,
 )
 
-BUMPS = 24
+BUMPS = 16
 """Number of splines of a potential."""
 NEAREST = 1.0
 """Distance of nearest neighbours."""

@@ -12,13 +12,13 @@ from lightdan.interactions.fit import Fit
 class CorrectedFit:
     """Couplings of a network, corrected by configurations that it has not seen.
 
-        βJ = J⁰ + δ + (J^PL − J^PL_h)
+        βJ = J^PL + w d,  d = J⁰ + δ − J^PL_h,  w = σ_PL²/(σ_PL² + σ_d² + d²)
 
-    The few held-out configurations make δ noisy. Its noise is nearly equal to the noise of J^PL_h, so
-    the last bracket exchanges it for the smaller noise of J^PL.
+    J⁰ + δ and J^PL_h estimate the same couplings from the same held-out configurations, whose noise
+    cancels in d. If H consists of the operators and the network is good, d is nearly 0. A large d shows
+    that the training was too short, and the weight w takes it out of the estimate.
 
-    The error contains the noise of the fits and J⁰ + δ − J^PL_h. The latter is small where H_θ is good
-    and large where its training was too short.
+    The error contains the noise of the fits and w d.
 
     Args:
         network: J⁰, the projection of H_θ on its own samples.
@@ -39,22 +39,40 @@ class CorrectedFit:
             self.missing.couplings - self.pseudo_held_out.couplings,
             self.missing.influence - self.pseudo_held_out.influence,
             self.missing.block_size,
+            self.missing.counts,
         )
+
+    @cached_property
+    def difference(self) -> np.ndarray:
+        """The difference d of the network from the pseudo-likelihood `(operators,)`."""
+        difference: np.ndarray = self.network.couplings + self.remainder.couplings
+        return difference
+
+    @cached_property
+    def _uncertainty(self) -> np.ndarray:
+        """Covariance of d, and its size, which noise does not explain `(operators, operators)`."""
+        noise = self.network.covariance + self.remainder.covariance
+        uncertainty: np.ndarray = noise + np.outer(self.difference, self.difference)
+        return uncertainty
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """The weights w of the differences `(operators,)`."""
+        variance = self.pseudo.standard_errors**2
+        weights: np.ndarray = variance / (variance + self._uncertainty.diagonal())
+        return weights
 
     @cached_property
     def couplings(self) -> np.ndarray:
         """Couplings βJ `(operators,)`."""
-        total: np.ndarray = self.network.couplings + self.pseudo.couplings + self.remainder.couplings
+        total: np.ndarray = self.pseudo.couplings + self.weights * self.difference
         return total
 
     @cached_property
     def covariance(self) -> np.ndarray:
         """Covariance of the couplings `(operators, operators)`."""
-        noise = self.network.covariance + self.remainder.covariance + self.pseudo.covariance
-        # J⁰ + δ and J^PL_h should agree on the same configurations. Their difference is second order in
-        # the network's error and is not covered by the statistical noise.
-        difference = self.network.couplings + self.remainder.couplings
-        covariance: np.ndarray = noise + np.outer(difference, difference)
+        weighted = self.weights[:, None] * self._uncertainty * self.weights
+        covariance: np.ndarray = self.pseudo.covariance + weighted
         return covariance
 
     @property

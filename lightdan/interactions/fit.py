@@ -1,5 +1,6 @@
 """Fits of couplings to the conditionals of single sites, given by configurations or by a network."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -51,34 +52,52 @@ class Fit(NamedTuple):
             the covariance of its mean.
         block_size: Number of consecutive, correlated configurations treated as one observation, at
             most M/8.
+        counts: Number of independent observations of each configuration `(M,)`; 1 by default.
     """
 
     couplings: np.ndarray
     influence: np.ndarray
     block_size: int = 1
+    counts: np.ndarray | None = None
 
     @property
-    def blocks(self) -> np.ndarray:
-        """Deviations of the observations from their mean, divided by M, `(observations, operators)`."""
+    def deviations(self) -> np.ndarray:
+        """Rows whose squares add up to the covariance of the couplings `(observations, operators)`."""
+        if self.counts is not None:
+            num = self.counts.sum()
+            deviations = self.influence - np.average(self.influence, axis=0, weights=self.counts)
+            scaled: np.ndarray = deviations * np.sqrt(self.counts / (num * (num - 1)))[:, None]
+            return scaled
         num = len(self.influence)
         starts = np.arange(0, num, min(self.block_size, max(1, num // 8)))
         sums = np.add.reduceat(self.influence, starts, axis=0)
-        deviations: np.ndarray = (sums - sums.mean(axis=0)) / num
-        return deviations
+        blocks: np.ndarray = (sums - sums.mean(axis=0)) / num
+        return blocks * math.sqrt(len(blocks) / (len(blocks) - 1))
 
     @property
     def covariance(self) -> np.ndarray:
         """Sandwich covariance of the couplings `(operators, operators)`, valid for any distribution."""
-        blocks = self.blocks
-        covariance: np.ndarray = blocks.T @ blocks * (len(blocks) / (len(blocks) - 1))
+        deviations = self.deviations
+        covariance: np.ndarray = deviations.T @ deviations
         return covariance
 
     @property
     def standard_errors(self) -> np.ndarray:
         """Standard errors of the couplings `(operators,)`."""
-        blocks = self.blocks
-        errors: np.ndarray = np.sqrt((blocks**2).sum(axis=0) * (len(blocks) / (len(blocks) - 1)))
+        errors: np.ndarray = np.sqrt((self.deviations**2).sum(axis=0))
         return errors
+
+
+def normalized(weights: Tensor | None) -> tuple[Tensor | None, np.ndarray | None]:
+    """Return weights with mean 1, and the counts if they are integers.
+
+    Args:
+        weights: Counts (integers) or real weights of the configurations `(M,)`.
+    """
+    if weights is None:
+        return None, None
+    counts = None if weights.is_floating_point() else weights.cpu().numpy()
+    return weights.double() / weights.double().mean(), counts
 
 
 class _Pass(NamedTuple):
@@ -120,7 +139,7 @@ def fit(
             default.
         initial: Initial βJ `(operators,)`; 0 by default. Fields need finite conditionals there.
         block_size: Number of consecutive, correlated configurations treated as one observation.
-        weights: Weight of each configuration `(M,)`; 1 by default.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
         progress: Function called with the number of sites just processed; a fit takes about five passes
             over all sites.
 
@@ -165,7 +184,8 @@ def fit(
             break
     else:
         raise undetermined(fields, present.curvature, step)
-    return Fit(couplings.cpu().numpy(), problem.influence(couplings, present.curvature), block_size)
+    influence = problem.influence(couplings, present.curvature)
+    return Fit(couplings.cpu().numpy(), influence, block_size, problem.counts)
 
 
 def _pilot(
@@ -201,7 +221,7 @@ class _Problem:
     ) -> None:
         self.fields, self.configurations = fields, configurations
         self.targets, self.offset, self.progress = targets, offset, progress
-        self.weights = None if weights is None else weights.double() / weights.double().mean()
+        self.weights, self.counts = normalized(weights)
         low, high = 0.0, 1.0
         if fields.site_kind == "real":
             low, high = configurations.min().item(), configurations.max().item()
@@ -278,7 +298,7 @@ class _Problem:
                 residual = self._target(position, site, rows.values[site], chunk) - mean
                 for r, columns, x in fields:
                     scores[columns] += x * residual[r]
-            if self.weights is not None:
+            if self.weights is not None and self.counts is None:
                 scores *= self.weights[chunk]
             influence[chunk] = (inverse @ scores).T.float().cpu().numpy()
         return influence

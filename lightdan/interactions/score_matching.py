@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.fit import Fit, undetermined
+from lightdan.interactions.fit import Fit, normalized, undetermined
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.types import Configurations
 
@@ -37,7 +37,7 @@ def match_scores(
         learned: Scores u of a network `(M, sites)`; 0 by default.
         project: Whether to fit the scores u instead of the configurations.
         block_size: Number of consecutive, correlated configurations treated as one observation.
-        weights: Weight of each configuration `(M,)`; 1 by default.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
         progress: Function called with the number of sites just processed; a fit takes two passes.
 
     Raises:
@@ -49,7 +49,7 @@ def match_scores(
     num, parameters = len(configurations), len(fields.operators)
     if not parameters:
         return Fit(np.zeros(0), np.zeros((num, 0)), block_size)
-    weights = None if weights is None else weights.double() / weights.double().mean()
+    weights, counts = normalized(weights)
     curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=configurations.device)
     right = curvature.new_zeros(parameters, num)
     for chunk in fields.chunks(num):
@@ -79,7 +79,7 @@ def match_scores(
             scores[columns, chunk] -= first * (couplings[columns] @ first)
             if chunk.stop == num:
                 progress(1)
-    if weights is not None:
+    if weights is not None and counts is None:
         scores *= weights
     influence = num * torch.linalg.solve(curvature, scores).T
-    return Fit(couplings.cpu().numpy(), influence.float().cpu().numpy(), block_size)
+    return Fit(couplings.cpu().numpy(), influence.float().cpu().numpy(), block_size, counts)

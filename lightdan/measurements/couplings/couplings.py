@@ -14,7 +14,6 @@ from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import (
     EffectiveHamiltonian,
-    all_configurations,
     uniform_hamiltonian,
 )
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
@@ -79,6 +78,7 @@ class Couplings(SampledMeasurement):
     """
 
     name = "couplings"
+    takes_weights = True
 
     def __init__(
         self,
@@ -154,8 +154,7 @@ class Couplings(SampledMeasurement):
         except ValueError as reason:
             result.notes.append(f"The Hamiltonian cannot be simulated. {reason}")
             return own.hamiltonian
-        rows = all_configurations(ensemble).cpu().numpy()
-        refined = own.refined(rows, effective.block_size)
+        refined = own.refined(effective.statistics)
         if refined is not own:
             for operator in refined.hamiltonian.operators:
                 name = f"maximum_likelihood_{operator.name}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +41,13 @@ def all_configurations(ensemble: Ensemble) -> Tensor:
     """Return the configurations of all splits, `(M, *lattice)`."""
     rows = [ensemble.system.data.rows(name, ensemble.temperature) for name in SPLITS]
     return torch.cat(rows).to(ensemble.model.device)
+
+
+def all_weights(ensemble: Ensemble) -> Tensor | None:
+    """Return the weights of the configurations of all splits `(M,)`, or None."""
+    parts = [ensemble.system.data.weights(name, ensemble.temperature) for name in SPLITS]
+    weights = [part for part in parts if part is not None]
+    return torch.cat(weights).to(ensemble.model.device) if weights else None
 
 
 def local_logits(
@@ -92,6 +100,20 @@ def local_scores(
     return scores if sites is None else scores[:, list(sites)]
 
 
+class OperatorStatistics(NamedTuple):
+    """Mean and covariance of operators over configurations.
+
+    Args:
+        mean: ⟨O_a⟩ `(operators,)`.
+        covariance: ⟨O_a O_b⟩ − ⟨O_a⟩⟨O_b⟩ `(operators, operators)`.
+        effective_number: Number of independent configurations.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    effective_number: float
+
+
 @dataclass(eq=False)
 class EffectiveHamiltonian:
     """The explicit Hamiltonian H = −Σ_a J_a O_a that explains H_θ, found by fits of conditionals.
@@ -133,6 +155,8 @@ class EffectiveHamiltonian:
         )
         self.block_size = system.block_size
         self.held_out = self.ensemble.configurations[: self.num_samples]
+        weights = self.ensemble.weights
+        self.held_out_weights = None if weights is None else torch.as_tensor(weights[: self.num_samples])
         most = max(len(columns) for columns in self.fields.columns)
         if len(self.held_out) <= most:
             raise NotMeasurable(
@@ -161,19 +185,20 @@ class EffectiveHamiltonian:
 
     def _network(self) -> tuple[Fit, Fit, Fit]:
         """Return J⁰, δ and the fit that δ is compared with."""
-        held_out, size = self._response(self.held_out), self.block_size
+        learned = self._response(self.held_out)
+        options: dict[str, Any] = {"block_size": self.block_size, "weights": self.held_out_weights}
         if self.continuous:
             return (
                 match_scores(self.fields, self.samples, self.response, project=True),
-                match_scores(self.fields, self.held_out, held_out, block_size=size),
-                match_scores(self.fields, self.held_out, block_size=size),
+                match_scores(self.fields, self.held_out, learned, **options),
+                match_scores(self.fields, self.held_out, **options),
             )
         spins = self.ensemble.system.site_kind == "spin"
         targets = self.response.sigmoid() if spins else self.response.softmax(-1)
         return (
             fit(self.fields, self.samples, targets),
-            fit(self.fields, self.held_out, offset=held_out, block_size=size),
-            fit(self.fields, self.held_out, block_size=size),
+            fit(self.fields, self.held_out, offset=learned, **options),
+            fit(self.fields, self.held_out, **options),
         )
 
     @cached_property
@@ -183,7 +208,13 @@ class EffectiveHamiltonian:
             return None
         rows = all_configurations(self.ensemble)
         with progress_bar("Score matching", 2 * len(self.fields.sites)) as advance:
-            return match_scores(self.fields, rows, block_size=self.block_size, progress=advance)
+            return match_scores(
+                self.fields,
+                rows,
+                block_size=self.block_size,
+                weights=all_weights(self.ensemble),
+                progress=advance,
+            )
 
     @cached_property
     def pseudo(self) -> Fit:
@@ -197,6 +228,7 @@ class EffectiveHamiltonian:
                 all_configurations(self.ensemble),
                 initial=initial,
                 block_size=self.block_size,
+                weights=all_weights(self.ensemble),
                 progress=advance,
             )
 
@@ -248,16 +280,32 @@ class EffectiveHamiltonian:
             levels=self.ensemble.system.levels,
         )
 
+    @cached_property
+    def statistics(self) -> OperatorStatistics:
+        """Mean and covariance of the operators over all configurations."""
+        rows = all_configurations(self.ensemble).cpu().numpy()
+        values = np.stack([operator.value(rows) for operator in self.operators], axis=1)
+        weights = all_weights(self.ensemble)
+        if weights is None:
+            covariance, num = np.cov(values, rowvar=False), len(values) / self.block_size
+            return OperatorStatistics(values.mean(0), np.atleast_2d(covariance), num)
+        w = weights.cpu().numpy()
+        if weights.is_floating_point():
+            covariance, num = np.cov(values, rowvar=False, aweights=w), w.sum() ** 2 / (w**2).sum()
+        else:
+            covariance, num = np.cov(values, rowvar=False, fweights=w), w.sum()
+        average = np.average(values, axis=0, weights=w)
+        return OperatorStatistics(average, np.atleast_2d(covariance), float(num))
+
     def efficiency(self) -> Estimate:
         """Return the variance of the best unbiased estimator, relative to that of the couplings.
 
         It is [det V_CR/det V]^{1/n} for n couplings, with V_CR the inverse covariance of the operators
         over the configurations, divided by their number.
         """
-        rows = all_configurations(self.ensemble).cpu().numpy()
-        values = np.stack([operator.value(rows) for operator in self.operators], axis=1)
-        num = len(values) / self.block_size
-        _, bound = np.linalg.slogdet(num * np.atleast_2d(np.cov(values, rowvar=False)))
+        statistics = self.statistics
+        num = statistics.effective_number
+        _, bound = np.linalg.slogdet(num * statistics.covariance)
         _, reached = np.linalg.slogdet(self.covariance)
         value = float(np.exp(-(bound + reached) / len(self.operators)))
         # A determinant of sample covariances has the relative variance 2n/M.

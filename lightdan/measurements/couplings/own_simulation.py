@@ -14,6 +14,7 @@ from lightdan.images import texture
 from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
+from lightdan.measurements.couplings.effective_hamiltonian import OperatorStatistics
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
@@ -121,7 +122,11 @@ class OwnSimulation:
     def likelihood(self) -> dict[str, Estimate]:
         """Return −⟨ln p⟩ of the held-out data for the Hamiltonian, and the network's gain over it."""
         action = self._action(self.ensemble.configurations)
-        values = {"nll": mean(action), "gain_network": mean(action + self.ensemble.log_prob)}
+        weights = self.ensemble.weights
+        values = {
+            "nll": mean(action, weights),
+            "gain_network": mean(action + self.ensemble.log_prob, weights),
+        }
         return {
             name: Estimate(value.value + self.log_z.value, math.hypot(value.error, self.log_z.error))
             for name, value in values.items()
@@ -134,8 +139,12 @@ class OwnSimulation:
             "network": self.ensemble.samples(self.num_configurations, self.seed).configurations,
             "data": self.ensemble.configurations,
         }
+        weights = {"data": self.ensemble.weights}
         values = {
-            source: {name: mean(x) for name, x in series(self.ensemble, configurations).items()}
+            source: {
+                name: mean(x, weights.get(source))
+                for name, x in series(self.ensemble, configurations).items()
+            }
             for source, configurations in rows.items()
         }
         reference: dict[str, Reference] = {**result.reference}
@@ -155,7 +164,9 @@ class OwnSimulation:
         for quantity, function in functions.items():
             columns = {source: function(configurations) for source, configurations in rows.items()}
             for source, column in columns.items():
-                result.arrays[f"{source}_{quantity}"] = np.array([mean(x) for x in column.T])
+                result.arrays[f"{source}_{quantity}"] = np.array(
+                    [mean(x, weights.get(source)) for x in column.T]
+                )
             own_values, errors = result.arrays[f"own_{quantity}"].T
             data_values, data_errors = result.arrays[f"data_{quantity}"].T
             worst = int(np.abs(own_values - data_values).argmax())
@@ -190,7 +201,7 @@ class OwnSimulation:
                 f"Held-out data prefer the network to the Hamiltonian by {gain} nats per configuration."
             )
 
-    def refined(self, rows: np.ndarray, block_size: int) -> "OwnSimulation":
+    def refined(self, statistics: OperatorStatistics) -> "OwnSimulation":
         """Return the simulation of the Hamiltonian of maximum likelihood, if the data refuse this one.
 
             ⟨O_a⟩_H = ⟨O_a⟩_data,  δβJ = Cov(O)^{−1} (⟨O⟩_data − ⟨O⟩_H)
@@ -200,14 +211,12 @@ class OwnSimulation:
         a step may lead to fields without a lower bound of H, and a window is no lattice of its own.
 
         Args:
-            rows: All configurations `(M, *lattice)`.
-            block_size: Number of consecutive, correlated configurations treated as one observation.
+            statistics: Mean and covariance of the operators over all configurations.
         """
         if self.window or self.ensemble.system.site_kind == "real":
             return self
         operators = self.hamiltonian.operators
-        data = np.stack([operator.value(rows) for operator in operators], axis=1)
-        noise = np.atleast_2d(np.cov(data, rowvar=False)) * block_size / len(data)
+        noise = statistics.covariance / statistics.effective_number
         own: OwnSimulation = self
         for _ in range(STEPS):
             simulated = own.configurations.cpu().numpy()
@@ -219,7 +228,7 @@ class OwnSimulation:
                 errors = self.hamiltonian.covariance / self.hamiltonian.temperature**2
                 spread = total + covariance @ errors @ covariance
             basis, variances = principal_combinations(covariance)
-            difference = basis.T @ (data.mean(0) - values.mean(0))
+            difference = basis.T @ (statistics.mean - values.mean(0))
             misfit = float(difference @ np.linalg.solve(basis.T @ spread @ basis, difference))
             if chi2.sf(misfit, len(difference)) > REFUSED:
                 break

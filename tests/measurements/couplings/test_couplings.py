@@ -143,15 +143,16 @@ def test_too_few_configurations_are_refused(tmp_path):
         Couplings().measure(Ensemble(oracle(), system, 2.0))
 
 
-def test_errors_are_large_for_a_network_that_learned_something_else(system):
-    """The couplings of a network with random weights are wrong, within their large errors."""
+def test_a_network_that_learned_something_else_has_no_weight(system):
+    """The couplings of a network with random weights are wrong, and left out of the estimate."""
     torch.manual_seed(0)
     model = randomize(MADE(lattice_shape=SHAPE, width=4)).float().eval()
     effective = uniform_hamiltonian(Ensemble(model, system, TEMPERATURE), 1.5, 2000, 0)
     truth = np.array([0.0, 1 / TEMPERATURE, 0.0, 0.0])
-    deviation = np.abs(effective.couplings - truth)
     corrected = effective.corrected
-    parts = (corrected.network, corrected.remainder, corrected.pseudo)
-    noise = np.sqrt(sum(part.covariance for part in parts).diagonal())
-    assert (deviation > 4 * noise).any()
-    assert (deviation < 3 * corrected.errors).all()
+    noise = np.sqrt((corrected.pseudo.covariance + corrected.remainder.covariance).diagonal())
+    uncorrected = np.abs(corrected.pseudo.couplings + corrected.difference - truth)
+    assert (uncorrected > 4 * noise).any()
+    assert corrected.weights.min() < 0.1
+    assert (np.abs(effective.couplings - truth) < 3 * corrected.errors).all()
+    assert (corrected.errors < 1.5 * corrected.pseudo.standard_errors).all()

@@ -6,7 +6,7 @@ from oracle import SHAPE, TEMPERATURE, oracle, within
 
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
-from lightdan.measurements.couplings.effective_hamiltonian import all_configurations
+from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.couplings.own_simulation import OwnSimulation, principal_combinations
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.report import Result
@@ -21,11 +21,15 @@ def ising(coupling):
     return ExplicitHamiltonian(SHAPE, operators, TEMPERATURE)
 
 
+def statistics(ensemble, own):
+    """Return the statistics of all configurations for the operators of a Hamiltonian."""
+    return EffectiveHamiltonian(ensemble, own.hamiltonian.operators, 100, 0).statistics
+
+
 def test_the_true_hamiltonian_is_not_refused_and_has_its_entropy(system):
     ensemble = Ensemble(oracle(), system, TEMPERATURE)
     own = OwnSimulation(ensemble, ising(1.0), 2000, 0)
-    rows = all_configurations(ensemble).numpy()
-    assert own.refined(rows, 1) is own
+    assert own.refined(statistics(ensemble, own)) is own
     result = Result({})
     own.add_to(result)
     assert not result.notes
@@ -44,7 +48,7 @@ def test_couplings_that_are_too_strong_are_refused_and_refined(system):
     assert "own simulation differs from the held-out data: " in result.notes[0]
     assert "energy" in result.notes[0]
     assert "Held-out data prefer the network to the Hamiltonian by" in result.notes[1]
-    refined = own.refined(all_configurations(ensemble).numpy(), 1)
+    refined = own.refined(statistics(ensemble, own))
     field, pairs = refined.hamiltonian.operators
     assert abs(pairs.coupling - 1.0) < 4 * pairs.error < 0.5
     assert abs(field.coupling) < 4 * field.error
