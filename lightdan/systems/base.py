@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -64,6 +64,8 @@ class System(LightningDataModule, KeepsArguments):
     """Numbers of sites along the axes."""
     block_size: int = 1
     """Number of consecutive, correlated configurations treated as one observation."""
+    controls: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Parameters of the system, each with the operators whose βJ are proportional to it."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
@@ -43,6 +43,8 @@ class ScalarField(System):
 
     site_kind = "real"
     levels = ()
+    # On a rectangle the bonds along the two axes are different operators.
+    controls: ClassVar = {"hopping": ("nearest_neighbour", "pair_0_1")}
 
     def __init__(
         self,

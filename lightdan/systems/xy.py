@@ -85,12 +85,13 @@ class XY(System):
         References:
             S. Teitel and C. Jayaprakash, Phys. Rev. B 27, 598 (1983).
         """
-        directions = []
-        for bond in self.bonds(configurations):
-            stiffness = self.coupling * torch.cos(bond).flatten(1).sum(1)
-            current = self.coupling * torch.sin(bond).flatten(1).sum(1)
-            directions.append((stiffness - current.square() / temperature) / self.num_sites)
-        return torch.stack(directions).mean(0)
+        current, stiffness = self.twist(configurations)
+        return ((stiffness - current.square() / temperature) / self.num_sites).mean(0)
+
+    def twist(self, configurations: Configurations) -> tuple[Tensor, Tensor]:
+        """Return ∂H/∂φ and ∂²H/∂φ² `(axes, B)` for a twist φ per bond along each axis."""
+        bonds = torch.stack(self.bonds(configurations)).flatten(2)
+        return self.coupling * torch.sin(bonds).sum(2), self.coupling * torch.cos(bonds).sum(2)
 
     def exact(self, temperature: float) -> Thermodynamics | None:
         """Return the character expansion, or None if the lattice is too wide or frustrated."""

@@ -48,7 +48,8 @@ class Scale(NamedTuple):
 class RenormalizationFlow(SampledMeasurement):
     """Couplings after repeated blocking by the majority rule of 2 × 2 spins, down to a side of 4.
 
-    Samples of the model are blocked; held-out configurations give the reference. Estimates after n
+    Only spins have a majority. Samples of the model are blocked; held-out configurations give the
+    reference. Estimates after n
     blockings:
 
     - `coupling_<n>`: βJ of nearest neighbours alone. It grows with n in an ordered phase, is constant

@@ -15,6 +15,7 @@ from lightdan.measurements.couplings.effective_hamiltonian import require_spins,
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, legends, panels
 from lightdan.measurements.phases.ladders import (
+    Change,
     Ladders,
     binder_cumulant,
     crossing,
@@ -42,7 +43,9 @@ class CriticalTemperature(Measurement):
 
     The Hamiltonian of `Couplings` is simulated on periodic lattices with sides L and 2L. They may be
     larger than a patch of the data. Replica exchange covers the T' around the peak of the specific
-    heat. Terms of odd order are left out because a field has no critical point.
+    heat. Terms of odd order are left out because a field has no critical point. Only spins are
+    supported: larger lattices change the terms of angles, and the cumulants of a
+    Kosterlitz–Thouless transition merge instead of crossing. `PhaseStructure` takes all kinds of sites.
 
     Estimates: `critical_temperature` in the units of T, where both lattices have the same
 
@@ -228,5 +231,5 @@ class Film:
             side**2,
             hamiltonian=-self.temperature * np.tensordot(couplings, values, 1),
             abs_magnetization=size,
-            variations=list(-self.temperature * np.tensordot(self.draws, values, 1)),
+            variations=[Change(c) for c in -self.temperature * np.tensordot(self.draws, values, 1)],
         )

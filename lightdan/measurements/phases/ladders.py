@@ -4,21 +4,52 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar, root
+from scipy.optimize import brentq, minimize_scalar, root
 from scipy.special import logsumexp, softmax
 
 from lightdan.statistics import Estimate, jackknife_each
 
 NEAR = 0.035
 """Relative distance from a crossing within which points determine it."""
+GRID = 41
+"""Number of T' at which a maximum or a crossing is bracketed."""
+
+
+class Twist(NamedTuple):
+    """Derivatives of H by a twist φ, which turns the angles by φ per site along an axis.
+
+    Args:
+        current: ∂H/∂φ at φ = 0 `(axes, K, ladders, steps)`.
+        stiffness: ∂²H/∂φ² `(axes, K, ladders, steps)`.
+    """
+
+    current: NDArray[np.float64]
+    stiffness: NDArray[np.float64]
+
+
+class Change(NamedTuple):
+    """Change of H by other couplings.
+
+    Args:
+        hamiltonian: Change of the terms that T' divides `(K, ladders, steps)`.
+        rest: Change of H/T by all other terms `(K, ladders, steps)`.
+        twist: Change of the derivatives by a twist.
+    """
+
+    hamiltonian: NDArray[np.float64]
+    rest: NDArray[np.float64] | float = 0.0
+    twist: Twist | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Ladders:
-    """Series of chains of e^{−H/T'} at several T', in independent ladders.
+    """Series of chains of e^{−H/T' − R} at several T', in independent ladders.
+
+    R are terms that T' does not divide, if there are any.
 
     Args:
         temperatures: Temperatures T' `(K,)`, ascending.
@@ -26,8 +57,10 @@ class Ladders:
         hamiltonian: H of the configurations `(K, ladders, steps)`.
         abs_magnetization: |m| per site `(K, ladders, steps)`.
         energy: E `(K, ladders, steps)`; None where E is H itself.
-        variations: Changes δH of H that follow from draws of its couplings `(draws, K, ladders, steps)`.
-        change: The one δH by which the chains are reweighted `(K, ladders, steps)`.
+        twist: Derivatives of H by a twist; None for sites that are no angles.
+        temperature: Temperature T of the fluctuations of m; None where it is T'.
+        variations: Changes of H that follow from draws of its couplings.
+        change: The one change by which the chains are reweighted.
     """
 
     temperatures: NDArray[np.float64]
@@ -35,8 +68,10 @@ class Ladders:
     hamiltonian: NDArray[np.float64]
     abs_magnetization: NDArray[np.float64]
     energy: NDArray[np.float64] | None = None
-    variations: Sequence[NDArray[np.float64]] = ()
-    change: NDArray[np.float64] | None = None
+    twist: Twist | None = None
+    temperature: float | None = None
+    variations: Sequence[Change] = ()
+    change: Change | None = None
 
     def subset(self, ladders: NDArray[np.bool_]) -> "Ladders":
         """Return the series of some of the ladders, without the variations."""
@@ -45,8 +80,8 @@ class Ladders:
             hamiltonian=self.hamiltonian[:, ladders],
             abs_magnetization=self.abs_magnetization[:, ladders],
             energy=None if self.energy is None else self.energy[:, ladders],
+            twist=None if self.twist is None else Twist(*(part[:, :, ladders] for part in self.twist)),
             variations=(),
-            change=None if self.change is None else self.change[:, ladders],
         )
 
     def varied(self) -> list["Ladders"]:
@@ -56,19 +91,26 @@ class Ladders:
     @property
     def target(self) -> NDArray[np.float64]:
         """H + δH of the configurations `(K, ladders, steps)`."""
-        return self.hamiltonian if self.change is None else self.hamiltonian + self.change
+        return self.hamiltonian if self.change is None else self.hamiltonian + self.change.hamiltonian
 
     @property
     def observed_energy(self) -> NDArray[np.float64]:
         """E, or H + δH where that is the energy `(K, ladders, steps)`."""
         return self.target if self.energy is None else self.energy
 
+    @property
+    def observed_twist(self) -> Twist | None:
+        """Derivatives of H + δH by a twist."""
+        if self.twist is None or self.change is None or self.change.twist is None:
+            return self.twist
+        return Twist(*(part + more for part, more in zip(self.twist, self.change.twist, strict=True)))
+
     @cached_property
     def weights(self) -> NDArray[np.float64]:
-        """Weights e^{−δH/T'} of the configurations, of sum 1 at each T' `(K, ladders, steps)`."""
+        """Weights e^{−δH/T' − δR} of the configurations, of sum 1 at each T' `(K, ladders, steps)`."""
         if self.change is None:
             return np.full(self.hamiltonian.shape, 1 / math.prod(self.hamiltonian.shape[1:]))
-        logs = -self.change / self.temperatures[:, None, None]
+        logs = -self.change.hamiltonian / self.temperatures[:, None, None] - self.change.rest
         normalised: NDArray[np.float64] = softmax(logs, axis=(1, 2))
         return normalised
 
@@ -76,6 +118,21 @@ class Ladders:
         """Return the weighted mean at each T' `(K,)` of values `(K, ladders, steps)`."""
         means: NDArray[np.float64] = (values * self.weights).sum((1, 2))
         return means
+
+    def any_temperature(self) -> Callable[[float], NDArray[np.float64]]:
+        """Return a function from T' to weights of all configurations `(M,)`, of sum 1.
+
+        It combines all chains by multiple-histogram reweighting.
+
+        References:
+            A. Ferrenberg and R. Swendsen, Phys. Rev. Lett. 63, 1195 (1989).
+        """
+        reduced = self.hamiltonian.ravel() / self.temperatures[:, None]
+        log_density = logsumexp(free_energies(reduced)[:, None] - reduced, axis=0)
+        target = self.target.ravel()
+        if self.change is not None:
+            log_density = log_density + np.ravel(self.change.rest)
+        return lambda temperature: softmax(-target / temperature - log_density)
 
 
 def with_errors(
@@ -136,7 +193,7 @@ def susceptibility(ladders: Ladders) -> NDArray[np.float64]:
     """Return N (⟨m²⟩ − ⟨|m|⟩²)/T' at each T' `(K,)`."""
     m = ladders.abs_magnetization
     variance = ladders.mean(m**2) - ladders.mean(m) ** 2
-    return ladders.num_sites * variance / ladders.temperatures
+    return ladders.num_sites * variance / (ladders.temperature or ladders.temperatures)
 
 
 def binder_cumulant(ladders: Ladders) -> NDArray[np.float64]:
@@ -145,31 +202,71 @@ def binder_cumulant(ladders: Ladders) -> NDArray[np.float64]:
     return 1 - ladders.mean(square**2) / (3 * ladders.mean(square) ** 2)
 
 
-def specific_heat_maximum(ladders: Ladders) -> tuple[float, float]:
-    """Return T' and the value of the largest C between the temperatures.
+def helicity_modulus(ladders: Ladders) -> NDArray[np.float64]:
+    """Return the helicity modulus Υ at each T' `(K,)`, averaged over the axes.
 
-    C at any T' follows from all chains together by multiple-histogram reweighting.
+        N Υ = ⟨∂²H/∂φ²⟩ − (⟨(∂H/∂φ)²⟩ − ⟨∂H/∂φ⟩²)/T'
 
-    References:
-        A. Ferrenberg and R. Swendsen, Phys. Rev. Lett. 63, 1195 (1989).
+    It is ∂²F/∂φ²/N for a twist φ.
     """
-    hamiltonian, target = ladders.hamiltonian.ravel(), ladders.target.ravel()
-    values, temperatures = ladders.observed_energy.ravel(), ladders.temperatures
-    reduced = hamiltonian / temperatures[:, None]
-    log_density = logsumexp(free_energies(reduced)[:, None] - reduced, axis=0)
+    twist = ladders.observed_twist
+    assert twist is not None
+    directions = [
+        ladders.mean(stiffness)
+        - (ladders.mean(current**2) - ladders.mean(current) ** 2) / ladders.temperatures
+        for current, stiffness in zip(*twist, strict=True)
+    ]
+    modulus: NDArray[np.float64] = np.mean(directions, axis=0) / ladders.num_sites
+    return modulus
 
-    def heat(temperature: float) -> float:
-        weights = softmax(-target / temperature - log_density)
-        variance = weights @ (values - weights @ values) ** 2
-        return float(variance) / (ladders.num_sites * temperature**2)
 
-    grid = np.linspace(temperatures[0], temperatures[-1], 101)
-    best = int(np.argmax([heat(temperature) for temperature in grid]))
-    if best in (0, len(grid) - 1):
-        return float(grid[best]), heat(grid[best])
-    bounds = (grid[best - 1], grid[best + 1])
-    peak = minimize_scalar(lambda temperature: -heat(temperature), bounds=bounds, method="bounded")
-    return float(peak.x), float(-peak.fun)
+def peaks(ladders: Ladders) -> list[float]:
+    """Return T' and value of the largest C, then of the largest χ, between the temperatures."""
+    weights = ladders.any_temperature()
+    num, low, high = ladders.num_sites, ladders.temperatures[0], ladders.temperatures[-1]
+    energies, m = ladders.observed_energy.ravel(), ladders.abs_magnetization.ravel()
+    # A large mean would cancel in the variance.
+    energies = energies - energies.mean()
+
+    def variance(values: NDArray[np.float64], p: NDArray[np.float64]) -> float:
+        return float(p @ values**2 - (p @ values) ** 2)
+
+    def heat(t: float, p: NDArray[np.float64]) -> float:
+        return variance(energies, p) / (num * t**2)
+
+    def chi(t: float, p: NDArray[np.float64]) -> float:
+        return num * variance(m, p) / (ladders.temperature or t)
+
+    grid = np.linspace(low, high, GRID)
+    rows = [(heat(t, p), chi(t, p)) for t in grid for p in [weights(t)]]
+    found: list[float] = []
+    for curve, values in zip((heat, chi), np.transpose(rows), strict=True):
+        best = int(values.argmax())
+        if best in (0, GRID - 1):
+            found += [grid[best], values[best]]
+            continue
+        bounds = grid[best - 1], grid[best + 1]
+        peak = minimize_scalar(lambda t, c=curve: -c(t, weights(t)), bounds=bounds, method="bounded")
+        found += [float(peak.x), float(-peak.fun)]
+    return found
+
+
+def helicity_crossing(ladders: Ladders) -> float:
+    """Return the largest T' below which Υ exceeds 2T'/π, or NaN if there is none."""
+    weights, twist = ladders.any_temperature(), ladders.observed_twist
+    assert twist is not None
+    current, stiffness = (part.reshape(len(part), -1) for part in twist)
+
+    def excess(t: float) -> float:
+        p = weights(t)
+        variance = current**2 @ p - (current @ p) ** 2
+        return float(np.mean(stiffness @ p - variance / t) / ladders.num_sites - 2 * t / math.pi)
+
+    grid = np.linspace(ladders.temperatures[0], ladders.temperatures[-1], GRID)
+    above = np.flatnonzero([excess(t) > 0 for t in grid])
+    if not len(above) or above[-1] == GRID - 1:
+        return math.nan
+    return float(brentq(excess, grid[above[-1]], grid[above[-1] + 1], xtol=1e-7))
 
 
 def free_energies(reduced: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""The learned Hamiltonian that is simulated at other temperatures: H_θ or an explicit one."""
+"""The learned Hamiltonian that is simulated elsewhere: H_θ or an explicit one."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,18 +10,19 @@ from torch import Tensor
 
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
-from lightdan.measurements.ensemble import Ensemble
-from lightdan.measurements.phases.ladders import Ladders
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
+from lightdan.measurements.phases.control import Control
+from lightdan.measurements.phases.explicit_chains import explicit_ladders
+from lightdan.measurements.phases.ladders import Ladders, Twist
 from lightdan.measurements.phases.network_chains import NetworkChains
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, log_mean_exp, mean
+from lightdan.systems.xy import XY
 
 REFUSED = 0.1
 """Acceptance below which the chains no longer use the surrogate."""
 SAMPLES = 3_000
 """Number of samples of the network."""
-VARIATIONS = 16
-"""Number of draws of the couplings from their errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,32 +31,38 @@ class LearnedHamiltonian:
 
     Args:
         ensemble: Model and data at the temperature T of training.
+        control: Quantity that changes H.
         effective: Explicit Hamiltonian, which proposes the moves of H_θ unless it replaces H_θ.
         explicit: Whether the explicit Hamiltonian replaces H_θ.
     """
 
     ensemble: Ensemble
+    control: Control
     effective: EffectiveHamiltonian | None = None
     explicit: bool = False
 
     def held_out(self) -> np.ndarray:
-        """Return H of the held-out configurations `(M,)`."""
+        """Return the scaled terms of H for the held-out configurations `(M,)`."""
         return self._values(self.ensemble.configurations, self.ensemble.log_prob)
 
     def sampled(self, seed: int) -> np.ndarray:
-        """Return H of samples of the network `(M,)`."""
+        """Return the scaled terms of H for samples of the network `(M,)`."""
         samples = self.ensemble.samples(SAMPLES, seed)
         return self._values(samples.configurations, samples.log_prob)
 
     def _values(self, configurations: Tensor, log_prob: np.ndarray) -> np.ndarray:
-        if self.effective is not None and self.explicit:
-            return self.effective.hamiltonian.energy(configurations.cpu().numpy())
-        return -self.ensemble.temperature * log_prob
+        if self.effective is None or not self.explicit:
+            return -self.ensemble.temperature * log_prob
+        hamiltonian, scaled = self.effective.hamiltonian, self.control.scaled
+        if scaled is not None:
+            kept = [o for o, chosen in zip(hamiltonian.operators, scaled, strict=True) if chosen]
+            hamiltonian = replace(hamiltonian, operators=kept)
+        return hamiltonian.energy(configurations.cpu().numpy())
 
     def simulate(
         self, temperatures: Sequence[float], num_ladders: int, num_steps: int, seed: int
-    ) -> tuple[Ladders, np.ndarray]:
-        """Simulate e^{−H/T'}/Z(T') at all T' and return the series and the acceptance.
+    ) -> tuple[Ladders, np.ndarray | None]:
+        """Simulate e^{−H_s/T' − H_r/T} at all T' and return the series and the acceptance.
 
         Args:
             temperatures: Temperatures T' `(K,)`, ascending.
@@ -65,8 +72,19 @@ class LearnedHamiltonian:
 
         Returns:
             The series, with draws of the couplings if H is explicit, and the fraction of accepted
-            proposals `(K, ladders, steps)`.
+            proposals `(K, ladders, steps)` if H is H_θ.
         """
+        if self.effective is not None and self.explicit:
+            try:
+                return self._explicit(temperatures, num_ladders, num_steps, seed), None
+            except ValueError as reason:
+                raise NotMeasurable(str(reason)) from reason
+
+        system = self.ensemble.system
+        known = system if isinstance(system, XY) and system.num_sites > 1 else None
+
+        def twist(configurations: Tensor) -> tuple[Tensor, ...]:
+            return () if known is None else known.twist(configurations.double())
 
         def run(surrogate: ExplicitHamiltonian | None) -> np.ndarray:
             chains = NetworkChains(
@@ -74,55 +92,52 @@ class LearnedHamiltonian:
                 self.ensemble.temperature,
                 temperatures,
                 num_ladders,
-                self.observe,
+                lambda configurations: torch.cat([self.observe(configurations), *twist(configurations)]),
                 seed,
                 surrogate,
-                corrected=not self.explicit,
             )
-            with progress_bar("Chains at other temperatures", num_steps) as advance:
+            with progress_bar("Chains of the network", num_steps) as advance:
                 return chains.run(num_steps, advance)
 
         series = run(self.effective.hamiltonian if self.effective is not None else None)
         if self.effective is not None and series[1].mean() < REFUSED:
             series = run(None)
-        system = self.ensemble.system
+        derivatives = None
+        if known is not None:
+            axes = (len(series) - 4) // 2
+            derivatives = Twist(series[4 : 4 + axes], series[4 + axes :])
         ladders = Ladders(
             np.array(temperatures),
             system.num_sites,
             hamiltonian=-self.ensemble.temperature * series[0],
             abs_magnetization=series[2],
             energy=series[3] if system.has_energy else None,
-            variations=self.variations(series, seed),
+            twist=derivatives,
         )
         return ladders, series[1]
 
+    def _explicit(
+        self, temperatures: Sequence[float], num_ladders: int, num_steps: int, seed: int
+    ) -> Ladders:
+        assert self.effective is not None
+        hamiltonian, scaled = self.effective.hamiltonian, self.control.scaled
+        if self.control.exact and hamiltonian.covariance is not None:
+            free = ~np.asarray(scaled)
+            hamiltonian = replace(hamiltonian, covariance=hamiltonian.covariance * np.outer(free, free))
+        observe = self.observe if scaled is None else lambda rows: self.observe(rows)[:1]
+        boundary = self.ensemble.system.boundary
+        return explicit_ladders(
+            hamiltonian, temperatures, num_ladders, num_steps, observe, seed, scaled, boundary
+        )
+
     def observe(self, configurations: Tensor) -> Tensor:
-        """Return |m|, E if it is known, and the operators if H is explicit `(observables, B)`."""
+        """Return |m| and, if it is known, E `(1 or 2, B)`."""
         system = self.ensemble.system
         observables = system.observables(self.ensemble.temperature)
-        rows = [observables["abs_magnetization"](configurations).double()]
+        rows = [observables["abs_magnetization"](configurations.double())]
         if system.has_energy:
             rows.append(system.energy(configurations.double()))
-        if self.effective is not None and self.explicit:
-            spins = configurations.cpu().numpy().astype(np.int8)
-            values = [operator.value(spins) for operator in self.effective.operators]
-            rows += [torch.as_tensor(value).to(rows[0]) for value in values]
         return torch.stack(rows)
-
-    def variations(self, series: np.ndarray, seed: int) -> list[np.ndarray]:
-        """Return the changes of an explicit H by draws of its couplings `(K, ladders, steps)` each.
-
-        Args:
-            series: Observables of the chains, the operators last.
-            seed: Random seed.
-        """
-        if self.effective is None or not self.explicit:
-            return []
-        num = len(self.effective.operators)
-        draws = np.random.default_rng(seed).multivariate_normal(
-            np.zeros(num), self.effective.covariance, VARIATIONS
-        )
-        return list(-self.ensemble.temperature * np.tensordot(draws, series[-num:], 1))
 
 
 def nll_gain(effective: EffectiveHamiltonian) -> Estimate:

@@ -1,6 +1,7 @@
 """Markov chains of a learned Hamiltonian at temperatures other than its own."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,27 +11,25 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.lattices.angles import TWO_PI, wrap
-from lightdan.simulation.heat_bath import sweep
+from lightdan.simulation.heat_bath import slice_widths, sweep
 from lightdan.simulation.replica_exchange import ReplicaExchange
 from lightdan.simulation.terms import energies
 
 SURROGATE_SWEEPS = 20
-"""Heat-bath sweeps of the surrogate in one proposal."""
+"""Sweeps of the surrogate in one proposal."""
 
 
 class NetworkChains(ReplicaExchange):
     """Chains of p(s) ∝ p_θ(s)^{T/T'} = e^{−H_θ(s)/T'} at several T', with replica exchange.
 
     Every chain starts from an independent sample of the network, which is in equilibrium at T' = T.
-    There are three kinds of steps:
+    There are two kinds of steps:
 
     - Without a surrogate, a step proposes a new value at one site after another. It accepts with
       probability min(1, (p_θ(s')/p_θ(s))^{T/T'}). A discrete site is offered any other level. A
       continuous site is offered a move whose width is tuned during the burn-in.
-    - With a surrogate H_s, a step proposes the result of 20 heat-bath sweeps of H_s at T'. It accepts
+    - With a surrogate H_s, a step proposes the result of 20 sweeps of H_s at T'. It accepts
       with probability min(1, e^{−Δ(H_θ − H_s)/T'}), which is exact and costs one evaluation of H_θ.
-    - With a surrogate and `corrected` false, every proposal is accepted. The chains then sample H_s,
-      and −H_s/T takes the place of ln p_θ.
 
     Args:
         model: The network.
@@ -40,7 +39,6 @@ class NetworkChains(ReplicaExchange):
         observables: Function from configurations `(B, *lattice)` to observables `(observables, B)`.
         seed: Random seed.
         surrogate: Explicit Hamiltonian H_s that makes the proposals.
-        corrected: Whether H_θ accepts or rejects what the surrogate proposes.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class NetworkChains(ReplicaExchange):
         observables: Callable[[Tensor], Tensor],
         seed: int = 0,
         surrogate: ExplicitHamiltonian | None = None,
-        corrected: bool = True,
     ) -> None:
         super().__init__([temperature / other for other in temperatures], num_ladders)
         self.model, self.observables, self.seed = model, observables, seed
@@ -65,8 +62,10 @@ class NetworkChains(ReplicaExchange):
         self.temperatures = self.inputs.new_tensor(temperatures).repeat(num_ladders)
         self.powers = temperature / self.temperatures
         self.widths = torch.ones_like(self.inputs)
-        self.temperature, self.corrected = temperature, corrected
         self.interactions = surrogate.moves() if surrogate is not None else None
+        if self.interactions is not None:
+            different = np.array(temperatures)
+            self.slices = np.tile(slice_widths(self.interactions, different), (num_ladders, 1))
         self.log_probs = torch.zeros_like(self.inputs)
         """ln p_θ of the present configurations `(B,)`."""
         self.acceptance = torch.zeros_like(self.inputs)
@@ -131,19 +130,14 @@ class NetworkChains(ReplicaExchange):
     def leap(self, step: int) -> Tensor:
         """Propose what the surrogate's sweeps lead to and return ln p_θ `(B,)`."""
         assert self.interactions is not None
-        present = self.configurations.cpu().numpy().astype("int8").reshape(len(self.inputs), -1)
+        present = self.places()
         proposal = present.copy()
         temperatures = self.temperatures.double().cpu().numpy()
         seed = self.seed * 1_000_003 + step
-        sweep(proposal, self.interactions, temperatures, SURROGATE_SWEEPS, seed)
-        changed = torch.as_tensor(proposal).to(self.configurations).reshape(self.configurations.shape)
-        energy = energies(proposal, self.interactions)
-        if not self.corrected:
-            self.configurations = changed
-            self.acceptance = torch.ones_like(self.inputs)
-            return torch.as_tensor(-energy / self.temperature).to(self.inputs)
+        sweep(proposal, self.interactions, temperatures, SURROGATE_SWEEPS, seed, self.slices)
+        changed = self.from_places(proposal)
         before, after = (self.log_prob(s) for s in (self.configurations, changed))
-        difference = energy - energies(present, self.interactions)
+        difference = energies(proposal, self.interactions) - energies(present, self.interactions)
         gain = self.powers * (after - before)
         gain += (torch.as_tensor(difference / temperatures)).to(gain)
         where = self.uniform(len(gain)) < gain.exp()
@@ -151,6 +145,21 @@ class NetworkChains(ReplicaExchange):
         shape = (-1, *[1] * (changed.ndim - 1))
         self.configurations = torch.where(where.reshape(shape), changed, self.configurations)
         return torch.where(where, after, before)
+
+    def places(self) -> NDArray[Any]:
+        """Return what sweeps move: spins, places of levels, angles or fields `(B, N)`."""
+        flat = self.configurations.flatten(1)
+        if self.model.site_kind == "level":
+            ordered = flat.new_tensor(self.model.levels)
+            return torch.searchsorted(ordered, flat.contiguous()).to(torch.int8).cpu().numpy()
+        return flat.to(torch.int8 if self.model.levels else torch.float64).cpu().numpy()
+
+    def from_places(self, places: NDArray[Any]) -> Tensor:
+        """Return the configurations `(B, *lattice)` of `places`."""
+        if self.model.site_kind == "level":
+            places = np.array(self.model.levels)[places]
+        changed = torch.as_tensor(places).to(self.configurations).reshape(self.configurations.shape)
+        return wrap(changed) if self.model.site_kind == "angle" else changed
 
     def log_prob(self, configurations: Tensor) -> Tensor:
         """Return ln p_θ `(B,)`, computed batch by batch."""

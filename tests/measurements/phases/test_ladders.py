@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from lightdan.measurements.phases import ladders
-from lightdan.measurements.phases.ladders import Ladders, falling_root, free_energies, with_errors
+from lightdan.measurements.phases.ladders import (
+    Change,
+    Ladders,
+    falling_root,
+    free_energies,
+    with_errors,
+)
 from lightdan.testing import all_configurations
 
 TEMPERATURES = np.array([1.0, 1.5, 2.2, 3.0])
@@ -19,7 +25,7 @@ def chains(num_ladders, coupling=1.0, spread=0.0, seed=0, num_steps=60):
         p = np.exp(coupling * BONDS / temperature)
         rows.append(rng.choice(len(p), (num_ladders, num_steps), p=p / p.sum()))
     index = np.array(rows)
-    draws = [change * -BONDS[index] for change in rng.normal(0, spread, 24)] if spread else []
+    draws = [Change(change * -BONDS[index]) for change in rng.normal(0, spread, 24)] if spread else []
     return Ladders(TEMPERATURES, 6, -coupling * BONDS[index], MAGNETIZATION[index], variations=draws)
 
 
@@ -73,7 +79,7 @@ def test_the_peak_of_the_specific_heat_by_multiple_histograms():
     grid = np.linspace(TEMPERATURES[0], TEMPERATURES[-1], 2001)
     heat = [exact(2.5, temperature)["specific_heat"] for temperature in grid]
     series = chains(32, coupling=2.5, num_steps=400)
-    place, value = with_errors(ladders.specific_heat_maximum, series, bias_corrected=False)
+    place, value, *_ = with_errors(ladders.peaks, series, bias_corrected=False)
     assert abs(place.value - grid[int(np.argmax(heat))]) < 4 * place.error < 0.4
     assert abs(value.value - max(heat)) < 4 * value.error < 0.1
 

@@ -2,9 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan import MADE
+from lightdan import MADE, ExplicitHamiltonian
+from lightdan.interactions.catalogue import UniformLattice
 from lightdan.measurements.phases.network_chains import NetworkChains
 from lightdan.testing import all_configurations, randomize
+
+SURROGATES = {
+    "spin": ("field", "pairs"),
+    "level": ("fields", "pairs"),
+    "real": ("powers",),
+    "angle": ("fields", "pairs"),
+}
+"""Operators of a Hamiltonian that makes proposals."""
 
 
 @pytest.mark.parametrize(
@@ -17,13 +26,26 @@ from lightdan.testing import all_configurations, randomize
     ],
     ids=["spins", "levels", "reals", "angles"],
 )
-def test_single_site_chains_are_in_equilibrium(site):
+@pytest.mark.parametrize("moves", ["single sites", "surrogate"])
+def test_chains_are_in_equilibrium(site, moves):
     """⟨ln p⟩ of p^{T/T'} agrees with the sum over all states or, at T' = T, with independent samples."""
     shape = (2, 2)
-    model = randomize(MADE(lattice_shape=shape, width=2, **site), 0.7)
+    model = randomize(
+        MADE(lattice_shape=shape, width=2, **site), 0.7 if moves == "single sites" else 0.3
+    )
     temperatures = [1.0, 1.6] if model.levels else [1.0]
-    chains = NetworkChains(model, 1.0, temperatures, 400, lambda s: s.flatten(1).mean(1)[None], seed=1)
-    log_prob, acceptance, _ = torch.from_numpy(chains.run(60))
+    surrogate = None
+    if moves == "surrogate":
+        operators = UniformLattice(shape, "periodic", (), 1.0, **site).operators(
+            SURROGATES[model.site_kind]
+        )
+        couplings = np.array([-0.05 if o.name.startswith("power_") else 0.1 for o in operators])
+        surrogate = ExplicitHamiltonian.from_couplings(shape, operators, couplings, **site)
+    num = 400 if surrogate is None else 200
+    chains = NetworkChains(
+        model, 1.0, temperatures, num, lambda s: s.flatten(1).mean(1)[None], 1, surrogate
+    )
+    log_prob, acceptance, _ = torch.from_numpy(chains.run(60 if surrogate is None else 25))
     assert 0.05 < acceptance.mean() <= 1
     for k, t in enumerate(temperatures):
         by_ladder = log_prob[k].mean(1)
@@ -35,7 +57,7 @@ def test_single_site_chains_are_in_equilibrium(site):
             with torch.no_grad():
                 others = model.log_prob(model.sample(20_000, seed=2))
             expected, error = others.mean().item(), others.std().item() / 20_000**0.5
-        spread = (by_ladder.std().item() / 400**0.5) ** 2 + error**2
+        spread = (by_ladder.std().item() / num**0.5) ** 2 + error**2
         assert abs(by_ladder.mean().item() - expected) < 4 * spread**0.5
 
 
