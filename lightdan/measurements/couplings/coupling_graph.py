@@ -19,7 +19,7 @@ from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
-from lightdan.measurements.couplings import likelihood
+from lightdan.measurements.couplings import continuous_graph, likelihood
 from lightdan.measurements.couplings.effective_hamiltonian import (
     all_configurations,
     explained_share,
@@ -43,7 +43,7 @@ NAMED = 5
 
 
 class CouplingGraph(SampledMeasurement):
-    """Terms t and couplings βJ_t of a disordered Hamiltonian of spins.
+    """Terms t and couplings βJ_t of a disordered Hamiltonian of spins, angles or fields.
 
         H = −Σ_t J_t Π_{i∈t} s_i
 
@@ -69,6 +69,11 @@ class CouplingGraph(SampledMeasurement):
     `couplings` and `network`, the projection of H_θ alone, `(terms, 2)`. An error is NaN where the
     configurations give only a bound.
 
+    Angles have pairs K_ij cos(θ_i − θ_j − A_ij), fields have pairs J_ij φ_i φ_j beside powers of each
+    field. `find_pairs` finds them by score matching, and `EffectiveHamiltonian` fits them. The arrays
+    `couplings` and `network` are then K or J, and `couplings_phase` and `network_phase` are A, in
+    radians; the Hamiltonian is judged by its own simulation as in `Couplings`.
+
     Args:
         num_samples: Number of network samples, and largest number of held-out configurations that H_θ
             explains.
@@ -82,6 +87,8 @@ class CouplingGraph(SampledMeasurement):
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Find the terms, measure their couplings and write the Hamiltonian."""
+        if ensemble.system.site_kind in ("angle", "real"):
+            return continuous_graph.measure(ensemble, self.num_samples, self.seed)
         require_spins(ensemble)
         system = ensemble.system
         rows = all_configurations(ensemble)

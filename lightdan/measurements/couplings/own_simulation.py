@@ -186,6 +186,16 @@ class OwnSimulation:
         if not self.window:
             self._add_likelihood(result)
 
+    def add_if_bounded(self, result: Result) -> bool:
+        """Call `add_to` if the Hamiltonian can be simulated, else add a note; return whether it can."""
+        try:
+            _ = self.configurations
+        except ValueError as reason:
+            result.notes.append(f"The Hamiltonian cannot be simulated. {reason}")
+            return False
+        self.add_to(result)
+        return True
+
     def _add_likelihood(self, result: Result) -> None:
         likelihood = self.likelihood()
         if not math.isfinite(self.log_z.error):

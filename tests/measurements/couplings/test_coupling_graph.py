@@ -59,16 +59,18 @@ def test_the_graph_of_a_glass_and_a_product_that_the_network_knows(tmp_path):
     assert "24 of two and 1 of more" in result.notes[0]
 
 
-def test_the_graph_of_noise_and_of_angles(tmp_path):
+def test_the_graph_of_noise_and_of_few_angles(tmp_path):
     spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (2000, 3, 3))
     np.save(tmp_path / "noise.npy", spins)
     system = Recorded(str(tmp_path / "noise.npy"))
     system.setup()
     with pytest.raises(NotMeasurable, match="No field, bond or product of spins is significant"):
         CouplingGraph().measure(Ensemble(MADE(lattice_shape=(3, 3)), system, 1.0))
-    angles = XY(shape=3, num_configurations=100, cache_dir=str(tmp_path))
+    angles = XY(shape=3, num_configurations=16, splits=(0.5, 0.25, 0.25), cache_dir=str(tmp_path))
+    angles.prepare_data()
+    angles.setup()
     model = MADE(lattice_shape=(3, 3), site_kind="angle", levels=())
-    with pytest.raises(NotMeasurable, match="needs spins, but the sites are of kind 'angle'"):
+    with pytest.raises(NotMeasurable, match="16 configurations are too few to search 16 couplings"):
         CouplingGraph().measure(Ensemble(model, angles, 1.0))
 
 

@@ -1,0 +1,181 @@
+"""Search for the pairs that interact, among all pairs of angles or fields."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+from lightdan.interactions.factors import Harmonic, Power
+from lightdan.interactions.fit import Fit
+from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.operators import Operator, Product
+from lightdan.interactions.score_matching import match_scores
+from lightdan.interactions.search import FALSE_TERMS
+from lightdan.types import Configurations
+
+CANDIDATES = 0.01
+"""Probability with which noise makes a pair a candidate."""
+ROWS = 20_000
+"""Largest number of configurations in the search for candidates."""
+EXPONENTS = (1, 2, 3, 4)
+"""Powers of a field in its potential."""
+
+Pair = tuple[int, int]
+
+
+def graph_operators(site_kind: str, num_sites: int, pairs: list[Pair]) -> list[Operator]:
+    """Return the operators of a graph of angles or fields, each with its own coupling.
+
+    - angles: ``bond_<i>_<j>`` cos(θ_i − θ_j) and ``sine_<i>_<j>`` sin(θ_i − θ_j) for each pair;
+    - fields: ``bond_<i>_<j>`` φ_i φ_j for each pair, and the powers ``power_<p>_<i>`` of each field.
+
+    Args:
+        site_kind: Kind of site, ``angle`` or ``real``.
+        num_sites: Number of sites N.
+        pairs: Ascending sites of each pair.
+    """
+    operators = []
+    for i, j in pairs:
+        sites = np.array([(i, j)])
+        if site_kind == "angle":
+            factors = (Harmonic(1), Harmonic(-1))
+            cosine, sine = (Product(factors),), (Product(factors, -1j),)
+            operators += [
+                Operator(f"bond_{i}_{j}", sites, products=cosine),
+                Operator(f"sine_{i}_{j}", sites, products=sine),
+            ]
+        else:
+            operators.append(Operator(f"bond_{i}_{j}", sites))
+    if site_kind == "real":
+        operators += [
+            Operator(f"power_{p}_{i}", np.array([(i,)]), products=(Product((Power(p),)),))
+            for i in range(num_sites)
+            for p in EXPONENTS
+        ]
+    return operators
+
+
+def find_pairs(
+    configurations: Configurations,
+    site_kind: str,
+    block_size: int = 1,
+    progress: Callable[[int], None] = lambda n: None,
+) -> list[Pair]:
+    """Return the pairs of angles or fields that interact.
+
+    Score matching of each site with all others gives candidates. A joint fit of the candidates then
+    drops the pairs that noise could cause; noise leads to `FALSE_TERMS` pairs on average.
+
+    Args:
+        configurations: Configurations `(M, *lattice)`.
+        site_kind: Kind of site, ``angle`` or ``real``.
+        block_size: Number of consecutive, correlated configurations treated as one observation.
+        progress: Function called with the number of sites just processed.
+
+    Raises:
+        ValueError: There are fewer configurations than couplings at a site.
+
+    References:
+        A. Hyvärinen, J. Mach. Learn. Res. 6, 695 (2005).
+    """
+    flat = configurations.flatten(1)[:: math.ceil(len(configurations) / ROWS)].double().T.contiguous()
+    num_sites = len(flat)
+    parts = 2 if site_kind == "angle" else 1
+    columns = parts * (num_sites - 1) + (len(EXPONENTS) if site_kind == "real" else 0)
+    if flat.shape[1] <= columns:
+        raise ValueError(
+            f"{flat.shape[1]} configurations are too few to search {columns} couplings at every site: "
+            f"use more than {columns}."
+        )
+    values = flat.new_zeros(num_sites, num_sites, parts)
+    variances = flat.new_zeros(num_sites, num_sites, parts)
+    for site in range(num_sites):
+        others = [other for other in range(num_sites) if other != site]
+        first, second = _derivatives(flat, site, others, site_kind)
+        couplings, variance = _score_matching(first, second)
+        pairs = parts * len(others)
+        values[site, others] = couplings[:pairs].reshape(parts, -1).T
+        variances[site, others] = block_size * variance[:pairs].reshape(parts, -1).T
+        progress(1)
+    if site_kind == "angle":
+        # sin(θ_j − θ_i) = −sin(θ_i − θ_j).
+        opposite = values.transpose(0, 1) * torch.tensor([1.0, -1.0], dtype=values.dtype)
+    else:
+        opposite = values.transpose(0, 1)
+    joint = (values + opposite) / 2
+    # The variance of a mean is at most the mean of the variances.
+    spread = (variances + variances.transpose(0, 1)) / 2
+    z2 = (joint**2 / spread.clamp(min=torch.finfo(spread.dtype).tiny)).sum(-1).triu(1)
+    found = (z2 > chi2.isf(CANDIDATES, parts)).nonzero().tolist()
+    candidates: list[Pair] = [(i, j) for i, j in found]
+    threshold = float(chi2.isf(FALSE_TERMS / (num_sites * (num_sites - 1) / 2), parts))
+    while candidates:
+        significant = _significant(configurations, site_kind, candidates, block_size, threshold)
+        if len(significant) == len(candidates):
+            break
+        candidates = significant
+    return candidates
+
+
+def _derivatives(flat: Tensor, site: int, others: list[int], site_kind: str) -> tuple[Tensor, Tensor]:
+    """Return first and second derivatives of all operators of a site `(columns, M)`."""
+    value = flat[site]
+    if site_kind == "angle":
+        difference = value - flat[others]
+        cosine, sine = difference.cos(), difference.sin()
+        return torch.cat([-sine, cosine]), torch.cat([-cosine, -sine])
+    powers = [p * value ** (p - 1) for p in EXPONENTS]
+    bends = [p * (p - 1) * value ** max(p - 2, 0) for p in EXPONENTS]
+    first = torch.cat([flat[others], torch.stack(powers)])
+    return first, torch.cat([torch.zeros_like(flat[others]), torch.stack(bends)])
+
+
+def _score_matching(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the couplings of score matching at one site and their variances `(columns,)`."""
+    single = first.float()
+    scale = single.square().mean(1).sqrt().clamp(min=1e-30)
+    single = single / scale[:, None]
+    curvature = (single @ single.T).double()
+    right = (-second / scale[:, None]).sum(1)
+    # A site that never changes has zeros.
+    curvature += 1e-6 * single.shape[1] * torch.eye(len(curvature), dtype=torch.float64)
+    factor = torch.linalg.cholesky(curvature)
+    couplings = torch.cholesky_solve(right[:, None], factor)[:, 0]
+    scores = -(second / scale[:, None]).float() - single * (couplings.float() @ single)
+    influence = torch.cholesky_inverse(factor).float() @ scores
+    return couplings / scale, influence.double().square().sum(1) / scale**2
+
+
+def _significant(
+    configurations: Configurations,
+    site_kind: str,
+    pairs: list[Pair],
+    block_size: int,
+    threshold: float,
+) -> list[Pair]:
+    """Return the pairs whose couplings, fitted jointly, are significant."""
+    num_sites = math.prod(configurations.shape[1:])
+    operators = graph_operators(site_kind, num_sites, pairs)
+    fields = LocalFields(operators, num_sites, configurations.device, None, site_kind, ())
+    result = match_scores(fields, configurations, block_size=block_size)
+    z2 = wald(result, len(pairs), 2 if site_kind == "angle" else 1)
+    return [pair for pair, value in zip(pairs, z2, strict=True) if value > threshold]
+
+
+def wald(result: Fit, num_pairs: int, parts: int) -> np.ndarray:
+    """Return χ² = Jᵀ V^{−1} J of the couplings of each pair `(pairs,)`.
+
+    Args:
+        result: Fit to `graph_operators`.
+        num_pairs: Number of pairs.
+        parts: Number of couplings of a pair.
+    """
+    couplings = result.couplings[: num_pairs * parts].reshape(num_pairs, parts)
+    deviations = result.deviations[:, : num_pairs * parts].reshape(-1, num_pairs, parts)
+    covariance = np.einsum("mpa,mpb->pab", deviations, deviations)
+    solved = np.linalg.solve(covariance, couplings[..., None])[..., 0]
+    z2: np.ndarray = (couplings * solved).sum(axis=1)
+    return z2
