@@ -18,8 +18,8 @@ from lightdan.types import Configurations
 
 CANDIDATES = 0.01
 """Probability with which noise makes a pair a candidate."""
-ROWS = 20_000
-"""Largest number of configurations in the search for candidates."""
+OPERATIONS = 2e12
+"""Multiplications in the search for candidates, which limit its number of configurations."""
 EXPONENTS = (1, 2, 3, 4)
 """Powers of a field in its potential."""
 
@@ -81,15 +81,16 @@ def find_pairs(
     References:
         A. Hyvärinen, J. Mach. Learn. Res. 6, 695 (2005).
     """
-    flat = configurations.flatten(1)[:: math.ceil(len(configurations) / ROWS)].double().T.contiguous()
-    num_sites = len(flat)
+    num, num_sites = len(configurations), math.prod(configurations.shape[1:])
     parts = 2 if site_kind == "angle" else 1
     columns = parts * (num_sites - 1) + (len(EXPONENTS) if site_kind == "real" else 0)
-    if flat.shape[1] <= columns:
+    if num <= columns:
         raise ValueError(
-            f"{flat.shape[1]} configurations are too few to search {columns} couplings at every site: "
+            f"{num} configurations are too few to search {columns} couplings at every site: "
             f"use more than {columns}."
         )
+    most = max(10 * columns, int(OPERATIONS / (4 * columns**2 * num_sites)))
+    flat = configurations.flatten(1)[:: math.ceil(num / most)].double().T.contiguous()
     values = flat.new_zeros(num_sites, num_sites, parts)
     variances = flat.new_zeros(num_sites, num_sites, parts)
     for site in range(num_sites):
