@@ -14,6 +14,7 @@ from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import (
     EffectiveHamiltonian,
+    field_range,
     uniform_hamiltonian,
 )
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
@@ -58,7 +59,8 @@ class Couplings(SampledMeasurement):
     does not, H_θ contains what the operators leave out. `explained_single_site` and
     `explained_multi_site` are the shares of the variance of H_θ's differences that the projection
     explains, for changes of one and of four random sites. `efficiency` compares the errors with the
-    Cramér–Rao bound.
+    Cramér–Rao bound. For fields, the array `potential` has V(φ) = βH/N of constant fields with its
+    error, and `potential_deviation` is its largest deviation from the true one.
 
     The Hamiltonian is simulated once. `own_<observable>`, `own_correlation_max_deviation` and
     `own_structure_factor_max_deviation` compare it with held-out data; `nll` is its −⟨ln p⟩ and
@@ -124,7 +126,7 @@ class Couplings(SampledMeasurement):
         estimates["efficiency"] = effective.efficiency()
         if ensemble.system.site_kind == "level":
             arrays |= pair_matrices(effective)
-        if any(map(is_bump, operators)):
+        if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
             if ensemble.system.has_action:
                 true = true_potential(ensemble, arrays["potential"][:, 0])
@@ -216,6 +218,7 @@ class Couplings(SampledMeasurement):
                     panel.errorbar(r, values, errors, fmt=marker, **style)
             panel.axhline(0, lw=0.7, color=EXACT)
             panel.set(xlabel="$r$", ylabel=r"$\beta J(r)$")
+            panel.set_xlim(0, distance.max(initial=1.0) + 0.5)
         legends((left, right))
         return figure
 
@@ -226,28 +229,29 @@ def is_bump(operator: Operator) -> bool:
 
 
 def potential(effective: EffectiveHamiltonian) -> np.ndarray:
-    """Return the potential U = −Σ_m βJ_m B_m of splines, minus its mean.
+    """Return the potential V(φ) = βH/N of constant fields, minus its mean.
 
     Returns:
-        φ, U(φ) and its standard error at equidistant points `(points, 3)`.
+        φ, V(φ) and its standard error at equidistant points `(points, 3)`.
     """
-    rows = [index for index, operator in enumerate(effective.operators) if is_bump(operator)]
-    bumps = [effective.operators[index].products[0].factors[0] for index in rows]
-    first = bumps[0]
-    assert isinstance(first, Bump)
-    grid = torch.linspace(first.low, first.high, GRID, dtype=torch.float64)
-    basis = np.stack([-bump(grid).numpy() for bump in bumps], axis=1)
-    basis -= basis.mean(axis=0)
-    covariance = effective.covariance[np.ix_(rows, rows)]
-    errors = np.sqrt(np.einsum("ga,ab,gb->g", basis, covariance, basis))
-    return np.stack([grid.numpy(), basis @ effective.couplings[rows], errors], axis=1)
+    grid = np.linspace(*field_range(effective.ensemble.configurations), GRID)
+    fields = constant_fields(effective.ensemble, grid).numpy()
+    basis = np.stack([-operator.value(fields) for operator in effective.operators], axis=1)
+    basis = (basis - basis.mean(axis=0)) / effective.ensemble.system.num_sites
+    errors = np.sqrt(np.einsum("ga,ab,gb->g", basis, effective.covariance, basis))
+    return np.stack([grid, basis @ effective.couplings, errors], axis=1)
+
+
+def constant_fields(ensemble: Ensemble, values: np.ndarray) -> torch.Tensor:
+    """Return fields that are constant over the lattice `(values, *lattice)`."""
+    shape = ensemble.system.lattice_shape
+    return torch.as_tensor(values).reshape(-1, *[1] * len(shape)).expand(-1, *shape)
 
 
 def true_potential(ensemble: Ensemble, grid: np.ndarray) -> np.ndarray:
     """Return S/N of constant fields, minus its mean `(points,)`."""
-    shape = ensemble.system.lattice_shape
-    constant = torch.as_tensor(grid).reshape(-1, *[1] * len(shape)).expand(-1, *shape)
-    values: np.ndarray = ensemble.action_of(constant) / ensemble.system.num_sites
+    values: np.ndarray = ensemble.action_of(constant_fields(ensemble, grid))
+    values /= ensemble.system.num_sites
     return values - values.mean()
 
 
