@@ -52,8 +52,9 @@ def test_plugins_train_and_pass_their_tests(tmp_path):
     result = subprocess.run(run, cwd=tmp_path, env=one_thread, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
     assert "failed:" not in result.stderr
-    assert len([*tmp_path.rglob("hamiltonian.json")]) == 2
+    assert len([*tmp_path.rglob("measurements/hamiltonian.json")]) == 2
     assert [*tmp_path.rglob("overlap.png")]
+    assert [*tmp_path.rglob("cubic_couplings/hamiltonian.json")]
     lines = [line for line in result.stdout.splitlines() if name in line]
     listed = {word for line in lines for word in re.findall(r"\w+", line)}
     assert listed >= {"Coins", "Window", "Logistic", "Overlap"}
