@@ -15,7 +15,7 @@ from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Term, nearest_neighbours, operators_of_terms
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings import likelihood
-from lightdan.measurements.couplings.effective_hamiltonian import require_spins
+from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, MODEL
 from lightdan.measurements.report import Result

@@ -6,11 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.interactions.screening import find_pairs, graph_operators
-from lightdan.measurements.couplings.effective_hamiltonian import (
-    EffectiveHamiltonian,
-    all_configurations,
-)
+from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
+from lightdan.measurements.couplings.sources import all_configurations
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.report import Result

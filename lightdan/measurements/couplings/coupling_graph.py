@@ -20,12 +20,8 @@ from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings import continuous_graph, likelihood
-from lightdan.measurements.couplings.effective_hamiltonian import (
-    all_configurations,
-    explained_share,
-    local_logits,
-    require_spins,
-)
+from lightdan.measurements.couplings.effective_hamiltonian import explained_share
+from lightdan.measurements.couplings.sources import all_configurations, local_logits, require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.report import Result

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.splits import SPLITS
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.correction import CorrectedFit
 from lightdan.interactions.fit import Fit, fit
@@ -18,6 +17,12 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, sites_with_neighbours
 from lightdan.interactions.score_matching import match_scores
+from lightdan.measurements.couplings.sources import (
+    all_configurations,
+    all_weights,
+    local_logits,
+    local_scores,
+)
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
 from lightdan.statistics import Estimate, jackknife
@@ -26,78 +31,6 @@ MOST_FEATURES = 12
 """Number of functions of a single site beyond which the quadrature of conditionals is too slow."""
 TAIL = 1e-3
 """Share of the values on each side that is beyond the splines of a potential."""
-
-
-def require_spins(ensemble: Ensemble) -> None:
-    """Raise NotMeasurable unless the sites are spins."""
-    if ensemble.system.site_kind != "spin":
-        raise NotMeasurable(
-            f"This measurement needs spins, but the sites are of kind {ensemble.system.site_kind!r}: "
-            "use Couplings instead."
-        )
-
-
-def all_configurations(ensemble: Ensemble) -> Tensor:
-    """Return the configurations of all splits, `(M, *lattice)`."""
-    rows = [ensemble.system.data.rows(name, ensemble.temperature) for name in SPLITS]
-    return torch.cat(rows).to(ensemble.model.device)
-
-
-def all_weights(ensemble: Ensemble) -> Tensor | None:
-    """Return the weights of the configurations of all splits `(M,)`, or None."""
-    parts = [ensemble.system.data.weights(name, ensemble.temperature) for name in SPLITS]
-    weights = [part for part in parts if part is not None]
-    return torch.cat(weights).to(ensemble.model.device) if weights else None
-
-
-def local_logits(
-    ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
-) -> Tensor:
-    """Return the network's conditionals of discrete sites, given all others.
-
-    Args:
-        ensemble: Model and temperature.
-        configurations: Configurations s `(M, *lattice)`.
-        sites: Sites i; all by default.
-
-    Returns:
-        ln p_θ(1) − ln p_θ(−1) of spins `(M, sites)`, or ln p_θ of every level `(M, sites, levels)`.
-    """
-    model = ensemble.model
-    parts = []
-    with progress_bar("Local fields", len(configurations)) as advance:
-        for part in configurations.split(500):
-            fields = model.local_fields(part, ensemble.temperature, sites).double()
-            log_p = (-fields / ensemble.temperature).log_softmax(-1)
-            spins = model.site_kind == "spin"
-            parts.append(log_p[..., 1] - log_p[..., 0] if spins else log_p)
-            advance(len(part))
-    return torch.cat(parts)
-
-
-def local_scores(
-    ensemble: Ensemble, configurations: Tensor, sites: Sequence[int] | None = None
-) -> Tensor:
-    """Return the network's scores ∂ ln p_θ/∂s_i of continuous sites `(M, sites)`.
-
-    Args:
-        ensemble: Model and temperature.
-        configurations: Configurations s `(M, *lattice)`.
-        sites: Sites i; all by default.
-    """
-    parts = []
-    # Lightning tests in inference mode, in which nothing has a gradient.
-    gradients = torch.inference_mode(False), torch.enable_grad()
-    with gradients[0], gradients[1], progress_bar("Scores", len(configurations)) as advance:
-        for part in configurations.split(500):
-            values = part.clone().requires_grad_()
-            temperature = part.new_full((len(part),), ensemble.temperature)
-            total = ensemble.model.log_prob(values, temperature).sum()
-            (gradient,) = torch.autograd.grad(total, values)
-            parts.append(gradient.flatten(1).double())
-            advance(len(part))
-    scores = torch.cat(parts)
-    return scores if sites is None else scores[:, list(sites)]
 
 
 class OperatorStatistics(NamedTuple):

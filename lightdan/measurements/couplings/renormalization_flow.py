@@ -15,7 +15,7 @@ from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, nearest_neighbours
 from lightdan.measurements.base import SampledMeasurement
-from lightdan.measurements.couplings.effective_hamiltonian import require_spins
+from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result

@@ -11,7 +11,8 @@ from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.effective_hamiltonian import require_spins, uniform_hamiltonian
+from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, legends, panels
 from lightdan.measurements.phases.ladders import (
