@@ -16,9 +16,9 @@ from lightdan.data.weights import split_counts
 from lightdan.statistics import effective_number
 
 TIMES_PER_BLOCK = 20
-"""Autocorrelation times that a block of the split lasts."""
+"""Autocorrelation times that a block lasts."""
 LEAST_BLOCKS = 50
-"""Blocks at each temperature, even if they are then shorter than that."""
+"""Blocks of the split at each temperature, even if they are then shorter than that."""
 
 
 @dataclass(eq=False)
@@ -147,6 +147,18 @@ class Samples:
         """
         weights = self._weights_of(split)
         return None if weights is None else weights[self._at(split, temperature)]
+
+    def block_size(self, temperature: float) -> int:
+        """Return the number of consecutive rows that count as one observation in standard errors.
+
+        Blocks of b rows make errors too small by the fraction τ/(2b). With few rows, few blocks are
+        worse, so b is the smaller of 20τ and √(Mτ). Rows with τ < 1 count each on its own.
+        """
+        values, lengths = self.temperature.cpu().unique_consecutive(return_counts=True)
+        value = torch.tensor(temperature, dtype=self.temperature.dtype)
+        place = int((values == value).nonzero()[0])
+        tau, num = self.tau_int[place], int(lengths[place])
+        return 1 if tau < 1 else math.ceil(min(TIMES_PER_BLOCK * tau, math.sqrt(num * tau)))
 
     def _weights_of(self, split: str) -> Tensor | None:
         return None if self.row_weights is None else self.row_weights[split]

@@ -62,8 +62,6 @@ class System(LightningDataModule, KeepsArguments):
     """Names of the operations in `lightdan.lattices.groups` that leave the ensemble unchanged."""
     lattice_shape: tuple[int, ...]
     """Numbers of sites along the axes."""
-    block_size: int = 1
-    """Number of consecutive, correlated configurations treated as one observation."""
     controls: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Parameters of the system, each with the operators whose βJ are proportional to it."""
 
@@ -230,6 +228,10 @@ class System(LightningDataModule, KeepsArguments):
             self.splits,
             self.seed,
         )
+
+    def block_size(self, temperature: float) -> int:
+        """Return the number of consecutive configurations that count as one observation in errors."""
+        return self.data.block_size(temperature)
 
     def _cached(self, number: int) -> Simulation:
         """Return the simulation at one of the temperatures, run unless it is in the cache."""

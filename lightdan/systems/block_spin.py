@@ -149,6 +149,10 @@ class BlockSpin(System):
         configurations = torch.as_tensor(samples.configurations).to(kind)
         return replace(samples, configurations=self.block(configurations).contiguous())
 
+    def block_size(self, temperature: float) -> int:
+        """Return the number of consecutive configurations that count as one observation in errors."""
+        return self.system.block_size(temperature)
+
     # Exact results for small systems
 
     @property

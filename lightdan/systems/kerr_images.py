@@ -152,7 +152,6 @@ class KerrImages(System):
         patches = np.concatenate(parts)
         self.num_configurations = len(patches)
         self.summary = self._summarise(patches)
-        self.block_size = self._patches_in_reach()
         self._report([len(part) for part in parts])
         ends = np.cumsum([len(part) for part in parts])
         return Samples(
@@ -238,8 +237,9 @@ class KerrImages(System):
         area = len(np.unique(self.groups)) * float(self.stack.sites.sum())
         return min(self.num_configurations, area / max(self.reach**2, math.prod(self.lattice_shape)))
 
-    def _patches_in_reach(self) -> int:
+    def block_size(self, temperature: float) -> int:
         """Return the number of consecutive patches within a patch and two correlation lengths."""
+        _ = self.data
         reach = self.lattice_shape[0] + self.reach
         across = self.textures.shape[2] // self.stride
         down = min(math.ceil(reach / self.stride), self.textures.shape[1] // self.stride)

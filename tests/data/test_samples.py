@@ -31,6 +31,15 @@ def test_correlated_rows_are_split_by_blocks_at_their_temperature_only():
     assert torch.equal(data.rows("test", 2.5), samples().rows("test", 2.5))
 
 
+def test_blocks_of_errors():
+    data = samples(tau_int=(1.5, 0.7))
+    assert data.block_size(1.0) == 13  # √(100 · 1.5) is less than 20 · 1.5
+    assert data.block_size(2.5) == 1
+    rows = torch.zeros(10_000, 2)
+    data = Samples.split(rows, [10_000], [1.0], [3.2], (0.5, 0.2, 0.3), seed=0)
+    assert data.block_size(1.0) == 64
+
+
 def test_moments_of_the_training_set_in_memory_and_on_disk(tmp_path):
     values = np.random.default_rng(0).normal(2.0, 3.0, (160, 4)).astype(np.float32)
     np.save(tmp_path / "a.npy", values)

@@ -232,7 +232,7 @@ def test_what_is_done_is_reported(tmp_path, capsys):
     assert 1.0 < length.value / 4 < 1.6  # C falls to 1/e between the first and the second neighbour
     assert f"{system.data.num_in('train')} train" in output
     assert "drift between images: not seen" in output
-    assert system.block_size == 5 * 2
+    assert system.block_size(3.0) == 5 * 2
 
 
 def test_drift_of_the_same_film_is_measured(tmp_path, capsys):

@@ -32,8 +32,6 @@ UNEXPLAINED = 3.0
 """Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
 EXAMINED_SITES = 16
 """Largest number of sites at which products of spins are searched."""
-CORRELATED = 1.0
-"""Autocorrelation time in rows, where 0.5 is independent, from which rows count as correlated."""
 NAMED = 5
 """Largest number of terms or sites that a note names."""
 
@@ -146,7 +144,7 @@ class CouplingGraph(SampledMeasurement):
             rows,
             plaquettes(system.lattice_shape, system.boundary),
             "z2" in system.symmetries,
-            block_size(ensemble),
+            system.block_size(ensemble.temperature),
         )
         if not search.free:
             raise NotMeasurable(f"No spin changes in any of the {len(rows)} configurations.")
@@ -261,16 +259,6 @@ class CouplingGraph(SampledMeasurement):
         )
         right.set(xlabel=r"$\beta J$", ylabel=r"$\beta J$ of the network alone")
         return figure
-
-
-def block_size(ensemble: Ensemble) -> int:
-    """Return the number of consecutive configurations treated as one observation.
-
-    Where they are correlated, it is ten autocorrelation times.
-    """
-    system = ensemble.system
-    tau = system.data.tau_int[system.temperatures.index(ensemble.temperature)]
-    return max(system.block_size, math.ceil(10 * tau) if tau > CORRELATED else 1)
 
 
 def notes_on_bounds(search: TermSearch, fit: GraphFit) -> list[str]:

@@ -86,7 +86,7 @@ class EffectiveHamiltonian:
             system.site_kind,
             system.levels,
         )
-        self.block_size = system.block_size
+        self.block_size = system.block_size(self.ensemble.temperature)
         self.held_out = self.ensemble.configurations[: self.num_samples]
         weights = self.ensemble.weights
         self.held_out_weights = None if weights is None else torch.as_tensor(weights[: self.num_samples])
@@ -220,8 +220,10 @@ class EffectiveHamiltonian:
         values = np.stack([operator.value(rows) for operator in self.operators], axis=1)
         weights = all_weights(self.ensemble)
         if weights is None:
-            covariance, num = np.cov(values, rowvar=False), len(values) / self.block_size
-            return OperatorStatistics(values.mean(0), np.atleast_2d(covariance), num)
+            covariance = np.atleast_2d(np.cov(values, rowvar=False))
+            means = Fit(values.mean(0), values - values.mean(0), self.block_size)
+            num = covariance.trace() / np.square(means.standard_errors).sum()
+            return OperatorStatistics(means.couplings, covariance, num)
         w = weights.cpu().numpy()
         if weights.is_floating_point():
             covariance, num = np.cov(values, rowvar=False, aweights=w), w.sum() ** 2 / (w**2).sum()

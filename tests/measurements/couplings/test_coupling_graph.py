@@ -17,7 +17,6 @@ from lightdan import (
     edwards_anderson,
 )
 from lightdan.interactions.graph_fit import fit_terms
-from lightdan.measurements.couplings.coupling_graph import block_size
 from lightdan.measurements.ensemble import Ensemble
 
 
@@ -157,13 +156,6 @@ def test_what_the_rows_do_not_determine_is_named(tmp_path):
         "every row."
     )
     assert bounded == "Only a bound is known of bond_1_2: one combination of the spins is never seen."
-
-
-def test_correlated_rows_are_treated_in_blocks_of_ten_autocorrelation_times(tmp_path):
-    ensemble = recorded(tmp_path, np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (900, 4)))
-    assert block_size(ensemble) == 1
-    ensemble.system.data.tau_int = [4.1]
-    assert block_size(ensemble) == 41
 
 
 def test_configurations_in_which_nothing_changes(tmp_path):
