@@ -88,9 +88,7 @@ def pool(kind: str, num: int = POOL) -> NDArray[np.generic]:
     return shuffled
 
 
-def data_set(
-    kind: str, num: int, tau: float, seed: int, pool_size: int = POOL
-) -> NDArray[np.generic]:
+def data_set(kind: str, num: int, tau: float, seed: int, pool_size: int = POOL) -> NDArray[np.generic]:
     """Return rows of a Markov chain whose stationary law is the Hamiltonian.
 
     A row repeats the one before with the probability ρ = (2τ − 1)/(2τ + 1), so that every function of
@@ -144,9 +142,7 @@ def trained(system: Recorded, seed: int, steps: int = 60) -> MADE:
 def pulls_of_couplings(kind: str, path: str, seed: int, steps: int = 60) -> dict[str, list[float]]:
     """Return (estimate − truth)/error of each coupling by estimator, from a file of configurations."""
     truth = TRUTHS[kind]
-    system = Recorded(
-        path, values=truth.kind, boundary="periodic", splits=(0.5, 0.1, 0.4), seed=seed
-    )
+    system = Recorded(path, values=truth.kind, boundary="periodic", splits=(0.5, 0.1, 0.4), seed=seed)
     system.setup()
     measured = Ensemble(trained(system, seed, steps), system, 1.0)
     effective = uniform_hamiltonian(measured, 1.0, 500, seed, truth.operators)

@@ -1,0 +1,27 @@
+"""Errors of couplings from a network and correlated files cover the truth."""
+
+import numpy as np
+import pytest
+from intervals import TAU, TRUTHS, data_set, pulls_of_couplings
+
+FEW = {"spin": 40, "level": 20, "angle": 20, "real": 25}
+"""Number of data sets by kind of site."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The rows of .* are correlated")
+@pytest.mark.parametrize(("num", "tau"), [(600, 0.5), (3000, TAU)], ids=["independent", "correlated"])
+def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path):
+    """Errors that are 20 % too small or too large fail."""
+    pulls: dict[str, list[float]] = {}
+    for kind in TRUTHS:
+        for seed in range(FEW[kind]):
+            np.save(tmp_path / "rows.npy", data_set(kind, num, tau, seed, 100_000))
+            found = pulls_of_couplings(kind, str(tmp_path / "rows.npy"), seed, steps=30)
+            for estimator, values in found.items():
+                pulls.setdefault(estimator, []).extend(values)
+    assert pulls.keys() == {"combined", "pseudo_likelihood", "score_matching"}
+    for estimator, values in pulls.items():
+        sizes = np.abs(values)
+        assert 0.85 < np.sqrt((sizes**2).mean()) < 1.15, estimator
+        assert 0.60 < (sizes < 1).mean() < 0.76, estimator
