@@ -34,9 +34,10 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
     """
     system = ensemble.system
     rows = all_configurations(ensemble)
+    block_size = system.block_size(ensemble.temperature)
     try:
         with progress_bar("Searching for couplings", system.num_sites) as advance:
-            pairs = find_pairs(rows, system.site_kind, system.block_size, advance)
+            pairs = find_pairs(rows, system.site_kind, block_size, advance)
     except ValueError as reason:
         raise NotMeasurable(str(reason)) from reason
     if not pairs:
