@@ -20,7 +20,7 @@ from lightdan.simulation.replica_exchange import ReplicaExchange
 SWEEPS = 10
 """Number of sweeps per step; a step ends with one round of exchanges."""
 VARIATIONS = 16
-"""Number of draws of the couplings from their errors."""
+"""Least number of draws of the couplings from their errors."""
 
 
 class ExplicitChains(ReplicaExchange):
@@ -171,8 +171,7 @@ def explicit_ladders(
 
     draws = np.empty((0, num))
     if hamiltonian.covariance is not None:
-        rng = np.random.default_rng(seed)
-        draws = rng.multivariate_normal(np.zeros(num), hamiltonian.covariance, VARIATIONS)
+        draws = matched_draws(hamiltonian.covariance, seed)
     learned = parts(np.array([operator.coupling for operator in operators]))
     return Ladders(
         np.array(temperatures),
@@ -184,3 +183,16 @@ def explicit_ladders(
         temperature=None if all_scaled else temperature,
         variations=[parts(draw) for draw in draws],
     )
+
+
+def matched_draws(covariance: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Draw changes of couplings with exactly the given covariance and zero mean `(draws, operators)`.
+
+    The spread of a linear function over independent draws would itself be random.
+    """
+    num = max(VARIATIONS, 2 * len(covariance))
+    normal = np.random.default_rng(seed).normal(size=(num, len(covariance)))
+    orthonormal, _ = np.linalg.qr(normal - normal.mean(axis=0))
+    values, vectors = np.linalg.eigh(covariance)
+    draws: NDArray[np.float64] = orthonormal @ (vectors * np.sqrt((num - 1) * values.clip(0))).T
+    return draws

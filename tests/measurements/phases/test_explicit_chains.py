@@ -10,7 +10,7 @@ from lightdan import XY, ExplicitHamiltonian
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.lattices.angles import polarization
 from lightdan.measurements.phases import ladders
-from lightdan.measurements.phases.explicit_chains import explicit_ladders
+from lightdan.measurements.phases.explicit_chains import explicit_ladders, matched_draws
 from lightdan.measurements.phases.ladders import with_errors
 from lightdan.measurements.phases.twist import TwistedOperators
 from lightdan.simulation import scalar_field
@@ -115,6 +115,15 @@ def test_explicit_chains_equal_the_sum_over_states(hamiltonian, states, partial)
         inside = 0 < curve.argmax() < len(grid) - 1
         if inside and place.error > 0:
             within(place, grid[curve.argmax()])
+
+
+@pytest.mark.parametrize("num", [1, 3, 20])
+def test_draws_have_the_covariance_of_the_couplings(num):
+    root = np.random.default_rng(1).normal(size=(num, num))
+    root[0] = 0
+    draws = matched_draws(root @ root.T, seed=2)
+    np.testing.assert_allclose(np.cov(draws.T), (root @ root.T).squeeze(), atol=1e-10)
+    np.testing.assert_allclose(draws.mean(0), 0, atol=1e-12)
 
 
 def test_angles_equal_the_character_expansion():
