@@ -165,6 +165,18 @@ class Node:
         """Fit of the couplings."""
         return regress(self.table)
 
+    @cached_property
+    def errors(self) -> NDArray[np.float64]:
+        """Standard errors σ of the couplings by the curvature `(terms,)`."""
+        errors: NDArray[np.float64] = np.sqrt(np.linalg.inv(self.regression.curvature).diagonal())
+        return errors
+
+    def wald(self, term: Term) -> tuple[float, float]:
+        """Return βJ and βJ/σ of one of the terms."""
+        column = self.terms.index(term)
+        coupling = float(self.regression.couplings[column])
+        return coupling, coupling / float(self.errors[column])
+
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """Probability that the spin is up, given all others, in each pattern `(patterns,)`."""

@@ -28,6 +28,10 @@ LARGEST = 4
 """Number of missing terms per site that are tested exactly in a round."""
 PRUNED = 3.0
 """βJ in standard errors that a pair needs in the fit of all pairs with which the search begins."""
+CLEAR = 1.5
+"""Ratio of βJ/σ to the threshold, or the reverse, that decides without r*."""
+WEAK = 0.2
+"""Largest |βJ| of a coupling that a small βJ/σ refutes."""
 SCREEN = 0.65
 """Share of the threshold that a quick score needs to be tested exactly.
 
@@ -122,7 +126,7 @@ class TermSearch:
             self.adopt(self.terms, num)
             seen = {frozenset(self.terms)}
             for _ in range(ROUNDS):
-                kept = [t for t in self.terms if len(t) == 1 or abs(self.evidence(t)) > self.threshold]
+                kept = [term for term in self.terms if len(term) == 1 or self.is_significant(term)]
                 self.adopt(kept)
                 missing = self.missing()
                 progress(1)
@@ -171,6 +175,20 @@ class TermSearch:
         for site, of_site in by_site.items():
             same = site in old and old[site].terms == of_site and old[site].down.shape[1] == self.num
             self.nodes[site] = old[site] if same else Node(site, of_site, self.down[:, : self.num])
+
+    def is_significant(self, term: Term) -> bool:
+        """Return whether a term among the terms is significant.
+
+        βJ/σ decides where it is large, because ℓ falls faster towards J = 0 than near its maximum, and
+        where it is small for a weak coupling, because ℓ is a parabola there. All other terms need r*.
+        """
+        if self.block_size == 1:
+            pairs = [self.nodes[site].wald(term) for site in term]
+            z = abs(float(np.mean([z for _, z in pairs]))) / self.threshold
+            weak = max(abs(coupling) for coupling, _ in pairs) < WEAK
+            if z > CLEAR or (weak and z < 1 / CLEAR):
+                return z > 1
+        return abs(self.evidence(term)) > self.threshold
 
     def evidence(self, term: Term) -> float:
         """Return z of a term: the sum of r* over its spins, divided by its standard deviation.
