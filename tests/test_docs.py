@@ -122,7 +122,8 @@ def test_explicit_hamiltonians(folder):
         elif words[1] == "simulate":
             words[words.index("--num") + 1] = "100"
             assert main(words[1:]) == 0
-    assert {"glass.h5", "learned-T=2.h5", "learned-T=2.5.h5"} <= {path.name for path in folder.iterdir()}
+    made = {"glass.h5", "potts.h5", "learned-T=2.h5", "learned-T=2.5.h5"}
+    assert made <= {path.name for path in folder.iterdir()}
     run_python("docs/couplings.md")
 
 

@@ -103,6 +103,8 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         glass = lightdan.edwards_anderson((4, 4))
         with h5py.File(tmp_path / "glass.h5", "w") as file:
             file["configurations"] = glass.simulate(2.0, 2000).configurations
+        with h5py.File(tmp_path / "potts.h5", "w") as file:
+            file["configurations"] = np.random.default_rng(0).integers(3, size=(2000, 4, 4))
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
         np.save(tmp_path / "configurations.npy", spins)
         overrides = ["--config", str(config), *FEW[2:]]
