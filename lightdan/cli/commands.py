@@ -70,9 +70,9 @@ def sample(
             )
             log_prob.append(model.log_prob(part, repeated))
             advance(len(part))
-    discrete = model.site_kind in ("spin", "level")
+    dtype = {"spin": np.int8, "level": np.int32}.get(model.site_kind, np.float32)
     arrays = {
-        "configurations": configurations.numpy().astype(np.int8 if discrete else np.float32),
+        "configurations": configurations.numpy().astype(dtype),
         "log_prob": torch.cat(log_prob).numpy(),
     }
     write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed})

@@ -140,6 +140,11 @@ class Samples:
         loader = BatchLoader(self.configurations, self.temperature, selected, len(selected))
         return loader.take(selected).configurations.to(device)
 
+    def order(self, temperature: float) -> Tensor:
+        """Return the order that puts the joined `rows` of all splits as in the file `(M,)`."""
+        numbers = [self.indices[split][self._at(split, temperature)] for split in SPLITS]
+        return torch.cat(numbers).argsort()
+
     def weights(self, split: str, temperature: float) -> Tensor | None:
         """Return the weights `(M,)` of `rows`, or None if the rows have none.
 

@@ -195,7 +195,7 @@ def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
     values = values + values.T
     square = torch.zeros_like(values)
     fields_square = torch.zeros_like(nodes.mean)
-    length = max(block_size, math.ceil(nodes.num / BLOCKS))
+    length = max(min(block_size, max(1, nodes.num // 8)), math.ceil(nodes.num / BLOCKS))
     parts = [2 * r.T @ x for r, x in zip(residuals.split(length), nodes.x.split(length), strict=True)]
     for start in range(0, len(parts), CHUNK):
         scores = torch.stack(parts[start : start + CHUNK], 1)  # (N, blocks, N + 1)

@@ -57,7 +57,7 @@ class UniformLattice:
             names: Entries; by default those of `DEFAULTS`.
 
         Raises:
-            ValueError: An entry does not fit the kind of site.
+            ValueError: An entry does not fit the kind of site, or the lattice has none of the operators.
         """
         entries = CATALOGUE[self.site_kind]
         names = DEFAULTS[self.site_kind] if names is None else list(names)
@@ -67,7 +67,13 @@ class UniformLattice:
                     f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: "
                     f"use some of {', '.join(entries)}."
                 )
-        return [operator for name in dict.fromkeys(names) for operator in entries[name](self)]
+        operators = [operator for name in dict.fromkeys(names) for operator in entries[name](self)]
+        if not operators:
+            sides = " × ".join(map(str, self.shape))
+            raise ValueError(
+                f"A lattice of {sides} sites has no {', '.join(names)}: name other operators."
+            )
+        return operators
 
     # Single sites
 

@@ -19,6 +19,8 @@ TOLERANCE = 1e-5
 """Largest last step; the error that remains is about its square."""
 PILOT = 2_000
 """Number of configurations of a first fit, from which the fit to all of them begins."""
+DEPENDENT = 1e-10
+"""Eigenvalue of the curvature, with ones on its diagonal, below which operators are dependent."""
 QUADRATURE = 200
 """Number of configurations that decide about the quadrature."""
 
@@ -284,7 +286,7 @@ class _Problem:
         """Return the influence of each configuration on the couplings `(M, operators)`."""
         num = len(self.configurations)
         inverse = num * torch.linalg.inv(curvature)
-        influence = np.empty((num, len(couplings)), np.float32)
+        influence = np.empty((num, len(couplings)))
         for chunk in self.fields.chunks(num):
             rows = self.fields.rows(self.configurations[chunk])
             scores = torch.zeros(len(couplings), rows.values.shape[1], dtype=torch.float64)
@@ -300,7 +302,7 @@ class _Problem:
                     scores[columns] += x * residual[r]
             if self.weights is not None and self.counts is None:
                 scores *= self.weights[chunk]
-            influence[chunk] = (inverse @ scores).T.float().cpu().numpy()
+            influence[chunk] = (inverse @ scores).T.cpu().numpy()
         return influence
 
 
@@ -323,7 +325,7 @@ def undetermined(fields: LocalFields, curvature: Tensor, step: Tensor) -> Undete
         return Undetermined(named(silent), "their sites never change, or never freely")
     scale = diagonal.rsqrt()
     values, vectors = torch.linalg.eigh(scale[:, None] * curvature * scale)
-    if values[0] < 1e-10:
+    if values[0] < DEPENDENT:
         return Undetermined(named(vectors[:, 0].abs() > 0.1), "they are dependent on the data")
     large = step.abs() > 0.1 * step.abs().max()
     return Undetermined(named(large), "larger and larger couplings fit the data")

@@ -176,7 +176,7 @@ class ExplicitHamiltonian:
         )
         rows = run.configurations.reshape(-1, *self.lattice_shape)
         if self.site_kind == "level":
-            rows = np.array(self.levels, dtype=np.int16)[rows]
+            rows = np.array(self.levels, dtype=np.int32)[rows]
         return Simulation(rows, run.tau, run.updates_per_configuration)
 
     def to_json(self) -> str:

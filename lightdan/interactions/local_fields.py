@@ -185,7 +185,7 @@ class LocalFields:
     def rows(self, configurations: Configurations) -> Rows:
         """Return configurations arranged by site, one byte for a spin."""
         flat = configurations.flatten(1)
-        dtype = {"spin": torch.int8, "level": torch.int16}.get(self.site_kind, torch.float64)
+        dtype = {"spin": torch.int8, "level": torch.int32}.get(self.site_kind, torch.float64)
         return Rows(flat.to(dtype).T.contiguous())
 
     def chunks(self, num: int) -> Iterator[slice]:

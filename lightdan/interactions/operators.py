@@ -13,6 +13,9 @@ from torch import Tensor
 from lightdan.interactions.factors import Factor, Power
 from lightdan.lattices.geometry import Displacement, coordinates
 
+VALUES = 2**22
+"""Values of terms that are multiplied at a time."""
+
 Term = tuple[int, ...]
 """Ascending sites of a product of spins."""
 
@@ -75,6 +78,12 @@ class Operator:
     def value(self, configurations: NDArray[Any]) -> NDArray[np.float64]:
         """Return O of configurations: `(M, *lattice)` → `(M,)`."""
         flat = configurations.reshape(len(configurations), -1)
+        size = max(1, VALUES // self.sites.size)
+        parts = [self._value(flat[start : start + size]) for start in range(0, len(flat), size)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _value(self, flat: NDArray[Any]) -> NDArray[np.float64]:
+        """Return O of configurations `(M, N)` at once."""
         if self.multiplies_values:
             plain: NDArray[np.float64] = flat[:, self.sites].prod(axis=2, dtype=np.float64).sum(axis=1)
             return plain

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.fit import Fit, normalized, undetermined
+from lightdan.interactions.fit import DEPENDENT, Fit, normalized, undetermined
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.types import Configurations
 
@@ -63,6 +63,11 @@ def match_scores(
             right[columns, chunk] += first * u if project else -second - first * u
             if chunk.stop == num:
                 progress(1)
+    scale = curvature.diagonal().clamp(min=0).sqrt()
+    if not (scale > 0).all() or not curvature.isfinite().all():
+        raise undetermined(fields, curvature, right.sum(1))
+    if torch.linalg.eigvalsh(curvature / (scale[:, None] * scale))[0] < DEPENDENT:
+        raise undetermined(fields, curvature, right.sum(1))
     total = right if weights is None else right * weights
     try:
         couplings = torch.linalg.solve(curvature, total.sum(1))
@@ -82,4 +87,4 @@ def match_scores(
     if weights is not None and counts is None:
         scores *= weights
     influence = num * torch.linalg.solve(curvature, scores).T
-    return Fit(couplings.cpu().numpy(), influence.float().cpu().numpy(), block_size, counts)
+    return Fit(couplings.cpu().numpy(), influence.cpu().numpy(), block_size, counts)

@@ -90,20 +90,21 @@ def find_pairs(
             f"use more than {columns}."
         )
     most = max(10 * columns, int(OPERATIONS / (4 * columns**2 * num_sites)))
-    flat = configurations.flatten(1)[:: math.ceil(num / most)].double().T.contiguous()
+    stride = math.ceil(num / most)
+    flat = configurations.flatten(1)[::stride].double().T.contiguous()
     values = flat.new_zeros(num_sites, num_sites, parts)
     variances = flat.new_zeros(num_sites, num_sites, parts)
     for site in range(num_sites):
         others = [other for other in range(num_sites) if other != site]
         first, second = _derivatives(flat, site, others, site_kind)
-        couplings, variance = _score_matching(first, second)
+        couplings, variance = _score_matching(first, second, math.ceil(block_size / stride))
         pairs = parts * len(others)
         values[site, others] = couplings[:pairs].reshape(parts, -1).T
-        variances[site, others] = block_size * variance[:pairs].reshape(parts, -1).T
+        variances[site, others] = variance[:pairs].reshape(parts, -1).T
         progress(1)
     if site_kind == "angle":
         # sin(θ_j − θ_i) = −sin(θ_i − θ_j).
-        opposite = values.transpose(0, 1) * torch.tensor([1.0, -1.0], dtype=values.dtype)
+        opposite = values.transpose(0, 1) * values.new_tensor([1.0, -1.0])
     else:
         opposite = values.transpose(0, 1)
     joint = (values + opposite) / 2
@@ -134,7 +135,7 @@ def _derivatives(flat: Tensor, site: int, others: list[int], site_kind: str) -> 
     return first, torch.cat([torch.zeros_like(flat[others]), torch.stack(bends)])
 
 
-def _score_matching(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def _score_matching(first: Tensor, second: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
     """Return the couplings of score matching at one site and their variances `(columns,)`."""
     single = first.float()
     scale = single.square().mean(1).sqrt().clamp(min=1e-30)
@@ -142,12 +143,13 @@ def _score_matching(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     curvature = (single @ single.T).double()
     right = (-second / scale[:, None]).sum(1)
     # A site that never changes has zeros.
-    curvature += 1e-6 * single.shape[1] * torch.eye(len(curvature), dtype=torch.float64)
+    curvature.diagonal().add_(1e-6 * single.shape[1])
     factor = torch.linalg.cholesky(curvature)
     couplings = torch.cholesky_solve(right[:, None], factor)[:, 0]
     scores = -(second / scale[:, None]).float() - single * (couplings.float() @ single)
     influence = torch.cholesky_inverse(factor).float() @ scores
-    return couplings / scale, influence.double().square().sum(1) / scale**2
+    blocks = torch.stack([block.sum(1) for block in influence.split(block_size, 1)], 1)
+    return couplings / scale, blocks.double().square().sum(1) / scale**2
 
 
 def _significant(

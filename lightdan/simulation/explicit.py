@@ -52,7 +52,7 @@ def simulate(
         progress: Callback that receives the number of new configurations, in the calling thread.
 
     Returns:
-        Spins ±1 and places of levels in int8, angles and fields in float32, `(M, N)`.
+        Spins ±1 in int8, places of levels in int16, angles and fields in float32, `(M, N)`.
 
     Raises:
         ValueError: T is not positive and finite, ``num_configurations`` is below 1, or the Hamiltonian
@@ -65,7 +65,7 @@ def simulate(
     chains.validate((num_sites,), temperature, num_configurations)
     ladder = temperatures_of_ladder(interactions, temperature)
     observe = _Observables(interactions, seed)
-    dtype = np.int8 if interactions.kind in (SPIN, LEVEL) else np.float32
+    dtype = {SPIN: np.int8, LEVEL: np.int16}.get(interactions.kind, np.float32)
     settings: dict[str, Any] = {
         "num_sites": num_sites,
         "dtype": dtype,
@@ -105,7 +105,8 @@ def temperatures_of_ladder(interactions: Interactions, temperature: float) -> ND
     strengths = np.abs(interactions.pair_couplings) ** 2
     if interactions.kind == LEVEL:
         strengths = interactions.matrices.var(axis=(1, 2))[interactions.pair_factors[:, 0]]
-    sums = np.bincount(pairs, strengths, interactions.num_sites)
+    # Without terms, bincount returns integers.
+    sums = np.bincount(pairs, strengths, interactions.num_sites).astype(np.float64)
     sums += np.bincount(entries, squares, interactions.num_sites)
     top = HOTTEST * float(np.sqrt(sums).mean())
     rungs = max(1, math.ceil(math.log(max(top / temperature, 1.0)) / math.log(RATIO)) + 1)

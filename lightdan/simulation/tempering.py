@@ -29,7 +29,8 @@ def temper(
         temperatures: Temperatures T, ascending.
         num_ladders: Number of independent ladders, each with one chain at every T.
         num_steps: Number of steps of each chain; the first fifth is discarded.
-        observe: Function from configurations `(B, N)` to observables `(observables, B)`.
+        observe: Function from spins, places of levels, angles or fields `(B, N)` to observables
+            `(observables, B)`.
         seed: Random seed.
         sweeps: Number of sweeps per step; a step ends with one round of exchanges.
         progress: Callback that receives the number of finished steps since its last call.
@@ -61,8 +62,8 @@ class _Ladders(ReplicaExchange):
         self.widths = slice_widths(interactions, 1 / betas)[index]
         shape = len(self.temperatures), interactions.num_sites
         states = random_states(shape, interactions, self.widths, self.rng)
-        discrete = interactions.kind in (SPIN, LEVEL)
-        self.configurations = np.empty(shape, np.int8 if discrete else np.float64)
+        dtype = {SPIN: np.int8, LEVEL: np.int16}.get(interactions.kind, np.float64)
+        self.configurations: NDArray[Any] = np.empty(shape, dtype)
         terms.from_states(states, self.configurations, interactions)
 
     def move(self, step: int, burn_in: bool) -> NDArray[np.float64]:

@@ -59,7 +59,8 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
         if parts == 2:
             arrays[name], arrays[f"{name}_phase"] = polar(values, own)
     k, errors = arrays["couplings"].T
-    square = max(0.0, float((k**2 - errors**2).mean()))
+    noise = corrected.covariance.diagonal()[:num].reshape(-1, parts).sum(axis=1)
+    square = max(0.0, float((k**2 - noise).mean()))
     error = float(np.sqrt((k**2 * errors**2).sum())) / len(k)
     deviation = arrays["network"][:, 0] - k
     estimates = {
@@ -72,7 +73,8 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
     notes = [f"Pairs found: {len(pairs)} of {system.num_sites * (system.num_sites - 1) // 2}."]
     result = Result(estimates | effective.explained(), arrays, figure(arrays), notes=notes)
     own_simulation = OwnSimulation(ensemble, effective.hamiltonian, SIMULATED, seed)
-    own_simulation.add_if_bounded(result)
+    if own_simulation.is_bounded(result):
+        own_simulation.add_to(result)
     result.attachments["hamiltonian.json"] = effective.hamiltonian.to_json()
     return result
 

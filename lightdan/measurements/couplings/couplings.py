@@ -1,5 +1,6 @@
 """Couplings of the learned Hamiltonian of a uniform system."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -151,10 +152,7 @@ class Couplings(SampledMeasurement):
             result: Result to which estimates, arrays and notes are added.
         """
         own = OwnSimulation(ensemble, effective.hamiltonian, SIMULATED, self.seed)
-        try:
-            _ = own.configurations
-        except ValueError as reason:
-            result.notes.append(f"The Hamiltonian cannot be simulated. {reason}")
+        if not own.is_bounded(result):
             return own.hamiltonian
         refined = own.refined(effective.statistics)
         if refined is not own:
@@ -183,7 +181,9 @@ class Couplings(SampledMeasurement):
         """
         figure, (left, right) = panels(2)
         distance = arrays["distance"]
-        plain = np.array([name.startswith(("pair_", "nearest", "kinetic", "potts")) for name in names])
+        plain = np.array(
+            [name.startswith(("pair_", "nearest", "kinetic", "potts")) for name in names], bool
+        )
         styles = (
             ("couplings", "estimate", MODEL, "o", 0.0),
             ("network", r"$H_\theta$ alone", DATA, "s", 0.05),
@@ -219,7 +219,7 @@ class Couplings(SampledMeasurement):
             panel.axhline(0, lw=0.7, color=EXACT)
             panel.set(xlabel="$r$", ylabel=r"$\beta J(r)$")
             panel.set_xlim(0, distance.max(initial=1.0) + 0.5)
-        legends((left, right))
+        legends([panel for panel in (left, right) if panel.get_legend_handles_labels()[0]])
         return figure
 
 
@@ -269,19 +269,20 @@ def largest_deviation(learned: np.ndarray, true: np.ndarray) -> Estimate:
 
 
 def pair_matrices(effective: EffectiveHamiltonian) -> dict[str, np.ndarray]:
-    """Return the levels, and the matrix βJ(s_i, s_j) of the nearest pairs if it was fitted.
+    """Return the levels, and the matrix βJ(s_i, s_j) of the first class of pairs if it was fitted.
 
     Its rows and columns add up to zero.
     """
     levels = effective.ensemble.system.levels
     arrays = {"levels": np.array(levels)}
     operators = effective.operators
-    nearest = min((o.distance for o in operators if o.displacement), default=np.nan)
+    displacements = [o.displacement for o in operators if o.displacement]
+    nearest = min(displacements, key=lambda step: (math.hypot(*step), step), default=None)
     contrasts = np.array([table.values for table in contrasts_of(levels)])
     matrix = np.zeros((len(levels),) * 2)
     found = False
     for operator, coupling in zip(operators, effective.couplings, strict=True):
-        if operator.name.startswith("matrix_") and operator.distance == nearest:
+        if operator.name.startswith("matrix_") and operator.displacement == nearest:
             k, m = (int(part) - 1 for part in operator.name.split("_")[1:3])
             product = np.outer(contrasts[k], contrasts[m])
             matrix += coupling * (product if k == m else product + product.T)

@@ -89,7 +89,11 @@ class EffectiveHamiltonian:
         self.block_size = system.block_size(self.ensemble.temperature)
         self.held_out = self.ensemble.configurations[: self.num_samples]
         weights = self.ensemble.weights
-        self.held_out_weights = None if weights is None else torch.as_tensor(weights[: self.num_samples])
+        self.held_out_weights = (
+            None
+            if weights is None
+            else torch.as_tensor(weights[: self.num_samples], device=self.held_out.device)
+        )
         most = max(len(columns) for columns in self.fields.columns)
         if len(self.held_out) <= most:
             raise NotMeasurable(
@@ -225,12 +229,14 @@ class EffectiveHamiltonian:
             num = covariance.trace() / np.square(means.standard_errors).sum()
             return OperatorStatistics(means.couplings, covariance, num)
         w = weights.cpu().numpy()
-        if weights.is_floating_point():
-            covariance, num = np.cov(values, rowvar=False, aweights=w), w.sum() ** 2 / (w**2).sum()
-        else:
-            covariance, num = np.cov(values, rowvar=False, fweights=w), w.sum()
         average = np.average(values, axis=0, weights=w)
-        return OperatorStatistics(average, np.atleast_2d(covariance), float(num))
+        if weights.is_floating_point():
+            covariance = np.atleast_2d(np.cov(values, rowvar=False, aweights=w))
+            influence = w[:, None] * (values - average) / w.mean()
+            errors = Fit(average, influence, self.block_size).standard_errors
+            return OperatorStatistics(average, covariance, covariance.trace() / np.square(errors).sum())
+        covariance = np.atleast_2d(np.cov(values, rowvar=False, fweights=w))
+        return OperatorStatistics(average, covariance, float(w.sum()))
 
     def efficiency(self) -> Estimate:
         """Return the variance of the best unbiased estimator, relative to that of the couplings.

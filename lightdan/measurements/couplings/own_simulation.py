@@ -21,6 +21,7 @@ from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
 from lightdan.simulation.partition import log_partition
+from lightdan.simulation.simulation import Simulation
 from lightdan.statistics import Bound, Estimate, bennett, mean
 
 DIFFERENT = 4.0
@@ -63,20 +64,21 @@ class OwnSimulation:
         return self.ensemble.system.boundary == "window"
 
     @cached_property
-    def configurations(self) -> Tensor:
-        """Simulated configurations `(M, *lattice)`."""
-        hamiltonian, shape = self.hamiltonian, self.hamiltonian.lattice_shape
-        if self.window:
-            hamiltonian = self._film()
+    def simulation(self) -> Simulation:
+        """Simulation of the Hamiltonian, of a film for a window."""
+        hamiltonian = self._film() if self.window else self.hamiltonian
         with progress_bar("Simulating the couplings", self.num_configurations) as advance:
-            run = hamiltonian.simulate(
+            return hamiltonian.simulate(
                 hamiltonian.temperature, self.num_configurations, self.seed, advance, MAX_SPACING
             )
-        window = (slice(None), *(slice(side) for side in shape))
-        rows = run.configurations[window]
-        model = self.ensemble.model
-        dtype = self.ensemble.configurations.dtype
-        return torch.as_tensor(np.ascontiguousarray(rows)).to(model.device, dtype)
+
+    @cached_property
+    def configurations(self) -> Tensor:
+        """Simulated configurations `(M, *lattice)`."""
+        window = (slice(None), *(slice(side) for side in self.hamiltonian.lattice_shape))
+        rows = np.ascontiguousarray(self.simulation.configurations[window])
+        data = self.ensemble.configurations
+        return torch.as_tensor(rows).to(data.device, data.dtype)
 
     def _film(self) -> ExplicitHamiltonian:
         """Return the Hamiltonian of a periodic lattice of twice the sides."""
@@ -186,14 +188,13 @@ class OwnSimulation:
         if not self.window:
             self._add_likelihood(result)
 
-    def add_if_bounded(self, result: Result) -> bool:
-        """Call `add_to` if the Hamiltonian can be simulated, else add a note; return whether it can."""
+    def is_bounded(self, result: Result) -> bool:
+        """Return whether the Hamiltonian can be simulated; if not, a note says why."""
         try:
             _ = self.configurations
         except ValueError as reason:
             result.notes.append(f"The Hamiltonian cannot be simulated. {reason}")
             return False
-        self.add_to(result)
         return True
 
     def _add_likelihood(self, result: Result) -> None:
@@ -232,12 +233,15 @@ class OwnSimulation:
             simulated = own.configurations.cpu().numpy()
             values = np.stack([operator.value(simulated) for operator in operators], axis=1)
             covariance = np.atleast_2d(np.cov(values, rowvar=False))
-            total = noise + covariance / len(values)
+            independent = len(values) / max(1.0, 2 * own.simulation.tau_int.value)
+            total = noise + covariance / independent
             spread = total
             if own is self and self.hamiltonian.covariance is not None:
                 errors = self.hamiltonian.covariance / self.hamiltonian.temperature**2
                 spread = total + covariance @ errors @ covariance
             basis, variances = principal_combinations(covariance)
+            if not len(variances):
+                break
             difference = basis.T @ (statistics.mean - values.mean(0))
             misfit = float(difference @ np.linalg.solve(basis.T @ spread @ basis, difference))
             if chi2.sf(misfit, len(difference)) > REFUSED:
@@ -245,8 +249,24 @@ class OwnSimulation:
             step = difference / variances
             step *= min(1.0, LARGEST_STEP / math.sqrt(step @ (variances * step)))
             inverse = basis / variances @ basis.T
-            own = own._moved(basis @ step, inverse @ total @ inverse)
+            own = own._moved(
+                basis @ step, inverse @ total @ inverse + self._left_out(inverse @ covariance)
+            )
+        else:
+            return self
         return own
+
+    def _left_out(self, projection: np.ndarray) -> np.ndarray:
+        """Return the covariance of βJ in the directions that steps leave out.
+
+        Args:
+            projection: Projection onto the directions of the steps `(operators, operators)`.
+        """
+        if self.hamiltonian.covariance is None:
+            return np.zeros_like(projection)
+        rest = np.eye(len(projection)) - projection
+        covariance: np.ndarray = rest @ self.hamiltonian.covariance @ rest.T
+        return covariance / self.hamiltonian.temperature**2
 
     def _moved(self, step: np.ndarray, covariance: np.ndarray) -> "OwnSimulation":
         """Return the simulation with other couplings.

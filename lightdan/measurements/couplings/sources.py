@@ -15,21 +15,25 @@ def require_spins(ensemble: Ensemble) -> None:
     if ensemble.system.site_kind != "spin":
         raise NotMeasurable(
             f"This measurement needs spins, but the sites are of kind {ensemble.system.site_kind!r}: "
-            "use Couplings instead."
+            "see its documentation."
         )
 
 
 def all_configurations(ensemble: Ensemble) -> Tensor:
-    """Return the configurations of all splits, `(M, *lattice)`."""
+    """Return the configurations of all splits in the order of the data, `(M, *lattice)`."""
     rows = [ensemble.system.data.rows(name, ensemble.temperature) for name in SPLITS]
-    return torch.cat(rows).to(ensemble.model.device)
+    order = ensemble.system.data.order(ensemble.temperature)
+    return torch.cat(rows)[order.to(rows[0].device)].to(ensemble.model.device)
 
 
 def all_weights(ensemble: Ensemble) -> Tensor | None:
-    """Return the weights of the configurations of all splits `(M,)`, or None."""
+    """Return the weights of `all_configurations` `(M,)`, or None."""
     parts = [ensemble.system.data.weights(name, ensemble.temperature) for name in SPLITS]
     weights = [part for part in parts if part is not None]
-    return torch.cat(weights).to(ensemble.model.device) if weights else None
+    if not weights:
+        return None
+    order = ensemble.system.data.order(ensemble.temperature)
+    return torch.cat(weights)[order.to(weights[0].device)].to(ensemble.model.device)
 
 
 def local_logits(

@@ -67,8 +67,8 @@ class ExplicitChains(ReplicaExchange):
             slice_widths(rung, np.array([present])).repeat(num_ladders, 0) for rung in self.rungs
         ]
         kind, num_sites = hamiltonian.site_kind, hamiltonian.num_sites
-        dtype = np.int8 if kind in ("spin", "level") else np.float64
-        self.places = np.empty((num_ladders, len(self.rungs), num_sites), dtype)
+        dtype = {"spin": np.int8, "level": np.int16}.get(kind, np.float64)
+        self.places: NDArray[Any] = np.empty((num_ladders, len(self.rungs), num_sites), dtype)
         """Spins, places of levels, angles or fields of all chains `(ladders, K, N)`."""
         for k, (rung, widths) in enumerate(zip(self.rungs, self.widths, strict=True)):
             states = random_states((num_ladders, num_sites), rung, widths, self.rng)

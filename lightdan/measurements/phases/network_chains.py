@@ -151,7 +151,7 @@ class NetworkChains(ReplicaExchange):
         flat = self.configurations.flatten(1)
         if self.model.site_kind == "level":
             ordered = flat.new_tensor(self.model.levels)
-            return torch.searchsorted(ordered, flat.contiguous()).to(torch.int8).cpu().numpy()
+            return torch.searchsorted(ordered, flat.contiguous()).to(torch.int16).cpu().numpy()
         return flat.to(torch.int8 if self.model.levels else torch.float64).cpu().numpy()
 
     def from_places(self, places: NDArray[Any]) -> Tensor:
