@@ -169,6 +169,41 @@ def test_operators_of_another_kind_are_named_with_those_that_fit():
         lattice("spin").operators(["pairs", "sines"])
 
 
+def test_a_lattice_without_the_operators_is_refused():
+    with pytest.raises(ValueError, match="A lattice of 7 sites has no plaquettes: name other"):
+        UniformLattice((7,), "periodic", (), 1.0).operators(["plaquettes"])
+
+
+@pytest.mark.parametrize("kind", list(LEVELS))
+def test_sites_without_interactions_can_be_simulated(kind):
+    names = {"spin": "field", "level": "fields", "angle": "fields", "real": "powers"}
+    model = hamiltonian(kind, [names[kind]])
+    if kind == "real":
+        wells = [replace(operator, coupling=-0.5) for operator in model.operators]
+        model = replace(model, operators=wells)
+    assert model.simulate(1.0, 20).configurations.shape == (20, *SHAPE)
+
+
+def test_many_and_large_levels_keep_their_values():
+    levels = tuple(range(0, 40_000, 200))
+    operators = UniformLattice((3,), "periodic", (), 1.0, "level", levels).operators(["powers"])
+    free = ExplicitHamiltonian.from_couplings(
+        (3,), operators, np.zeros(2), site_kind="level", levels=levels
+    )
+    values = free.simulate(1.0, 2000).configurations
+    assert values.max() == levels[-1]
+    assert abs(values.mean() - np.mean(levels)) < 5 * np.std(levels) / 6000**0.5
+    rows = LocalFields(operators, 3, None, None, "level", levels).rows(torch.as_tensor(values))
+    assert rows.values.max() == levels[-1]
+
+
+def test_dependent_operators_are_named_by_score_matching():
+    operators = lattice("real").operators(["powers", "pairs", "kinetic"])
+    fields = LocalFields(operators, 12, None, None, "real", ())
+    with pytest.raises(Undetermined, match="dependent on the data"):
+        match_scores(fields, configurations("real", 400))
+
+
 def test_undetermined_couplings_are_named():
     fields = LocalFields(lattice("spin").operators(), 12)
     with pytest.raises(Undetermined, match=r"undetermined \(field, pair_0_1, .* dependent"):

@@ -126,7 +126,7 @@ class Couplings(SampledMeasurement):
             arrays[column] = np.stack([values, errors], 1)[pairs]
         estimates["efficiency"] = effective.efficiency()
         if ensemble.system.site_kind == "level":
-            arrays |= pair_matrices(effective)
+            arrays |= pair_matrix(ensemble.system.levels, operators, effective.couplings)
         if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
             if ensemble.system.has_action:
@@ -268,20 +268,25 @@ def largest_deviation(learned: np.ndarray, true: np.ndarray) -> Estimate:
     return Estimate(float(deviations[worst]), float(error[worst]))
 
 
-def pair_matrices(effective: EffectiveHamiltonian) -> dict[str, np.ndarray]:
+def pair_matrix(
+    levels: tuple[int, ...], operators: Sequence[Operator], couplings: np.ndarray
+) -> dict[str, np.ndarray]:
     """Return the levels, and the matrix βJ(s_i, s_j) of the first class of pairs if it was fitted.
 
     Its rows and columns add up to zero.
+
+    Args:
+        levels: Levels of a site.
+        operators: Operators O_a.
+        couplings: βJ_a `(operators,)`.
     """
-    levels = effective.ensemble.system.levels
     arrays = {"levels": np.array(levels)}
-    operators = effective.operators
     displacements = [o.displacement for o in operators if o.displacement]
     nearest = min(displacements, key=lambda step: (math.hypot(*step), step), default=None)
     contrasts = np.array([table.values for table in contrasts_of(levels)])
     matrix = np.zeros((len(levels),) * 2)
     found = False
-    for operator, coupling in zip(operators, effective.couplings, strict=True):
+    for operator, coupling in zip(operators, couplings, strict=True):
         if operator.name.startswith("matrix_") and operator.displacement == nearest:
             k, m = (int(part) - 1 for part in operator.name.split("_")[1:3])
             product = np.outer(contrasts[k], contrasts[m])

@@ -16,6 +16,8 @@ from lightdan import (
     ScalarField,
 )
 from lightdan.data.samples import Samples
+from lightdan.interactions.catalogue import UniformLattice
+from lightdan.measurements.couplings.couplings import pair_matrix
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.testing import all_configurations, randomize
@@ -128,6 +130,15 @@ def test_couplings_of_angles_and_fields_whatever_the_network(kind, tmp_path):
         inner = np.abs(x) < 1.5
         pull = ((value - result.arrays["true_potential"]) / error)[inner]
         assert np.sqrt((pull**2).mean()) < 2
+
+
+def test_the_pair_matrix_of_a_rectangle_is_that_of_one_axis():
+    """With equal couplings of all contrasts the matrix is δ − 1/q, the Potts energy."""
+    lattice = UniformLattice((4, 6), "periodic", (), 1.0, "level", (0, 1, 2))
+    operators = lattice.operators(["matrices"])
+    couplings = np.array([float(o.name.startswith(("matrix_1_1", "matrix_2_2"))) for o in operators])
+    arrays = pair_matrix((0, 1, 2), operators, couplings)
+    np.testing.assert_allclose(arrays["matrix"], np.eye(3) - 1 / 3, atol=1e-12)
 
 
 def test_operators_that_do_not_fit_are_named(tmp_path):

@@ -55,6 +55,20 @@ def test_couplings_that_are_too_strong_are_refused_and_refined(system):
     assert refined.likelihood()["nll"].value < own.likelihood()["nll"].value
 
 
+def test_directions_without_a_step_keep_their_error(system):
+    ensemble = Ensemble(oracle(), system, TEMPERATURE)
+    hamiltonian = ising(1.4)
+    twins = [*hamiltonian.operators, replace(hamiltonian.operators[1], name="twin", coupling=0.0)]
+    prior = np.diag([0.01, 0.02, 0.02])
+    own = OwnSimulation(ensemble, replace(hamiltonian, operators=twins, covariance=prior), 500, 0)
+    refined = own.refined(statistics(ensemble, own))
+    assert refined is not own
+    # The sum of the two couplings is determined, and their difference keeps its variance of 0.04.
+    difference = np.array([0, 1, -1])
+    variance = difference @ refined.hamiltonian.covariance @ difference
+    assert variance == pytest.approx(0.04, rel=0.01)
+
+
 def test_combinations_that_are_constant_are_left_out():
     rows = np.random.default_rng(0).normal(size=(500, 2))
     values = np.stack([rows[:, 0], rows[:, 1], -rows.sum(1) + 3, np.ones(500)], axis=1)
