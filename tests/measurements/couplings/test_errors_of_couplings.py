@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from intervals import TAU, TRUTHS, data_set, pulls_of_couplings
 
-FEW = {"spin": 40, "level": 20, "angle": 20, "real": 25}
+FEW = {"spin": 40, "level": 20, "angle": 30, "real": 30}
 """Number of data sets by kind of site."""
 
 
@@ -12,7 +12,10 @@ FEW = {"spin": 40, "level": 20, "angle": 20, "real": 25}
 @pytest.mark.filterwarnings("ignore:The rows of .* are correlated")
 @pytest.mark.parametrize(("num", "tau"), [(600, 0.5), (3000, TAU)], ids=["independent", "correlated"])
 def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path):
-    """Errors that are 20 % too small or too large fail."""
+    """Errors that are 20 % too small or too large fail.
+
+    The rms of 60 data sets, whose couplings are worth two independent ones, scatters by 0.065.
+    """
     pulls: dict[str, list[float]] = {}
     for kind in TRUTHS:
         for seed in range(FEW[kind]):
@@ -23,5 +26,5 @@ def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path):
     assert pulls.keys() == {"combined", "pseudo_likelihood", "score_matching"}
     for estimator, values in pulls.items():
         sizes = np.abs(values)
-        assert 0.85 < np.sqrt((sizes**2).mean()) < 1.15, estimator
-        assert 0.60 < (sizes < 1).mean() < 0.76, estimator
+        assert 0.83 < np.sqrt((sizes**2).mean()) < 1.2, estimator
+        assert 0.58 < (sizes < 1).mean() < 0.78, estimator
