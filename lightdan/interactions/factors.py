@@ -156,4 +156,6 @@ def factor_of(spec: Mapping[str, Any]) -> Factor:
     values = tuple(float(value) for value in spec["values"])
     if len(levels) != len(values) or list(levels) != sorted(set(levels)):
         raise ValueError("a table does not fit its levels")
+    if not all(map(math.isfinite, values)):
+        raise ValueError("a table has a number that is not finite")
     return Table(levels, values)

@@ -1,5 +1,6 @@
 """Reading of the files of explicit Hamiltonians."""
 
+import cmath
 import json
 import math
 from pathlib import Path
@@ -55,6 +56,8 @@ def _arguments(content: dict[str, Any]) -> dict[str, Any]:
         covariance = np.array(covariance, dtype=np.float64)
         if covariance.shape != (len(operators),) * 2:
             raise ValueError("its covariance does not fit its operators")
+        if not np.isfinite(covariance).all():
+            raise ValueError("its covariance has a number that is not finite")
     return {
         "lattice_shape": shape,
         "operators": operators,
@@ -83,6 +86,8 @@ def _operator(entry: dict[str, Any], shape: tuple[int, ...], kind: str) -> Opera
         for product in entry["products"] or ()
     )
     for product in products:
+        if not cmath.isfinite(product.weight):
+            raise ValueError(f"a weight of {name} is not a finite number")
         if len(product.factors) != sites.shape[1]:
             raise ValueError(f"the factors of {name} do not fit its terms")
         if any(isinstance(factor, Harmonic) != (kind == "angle") for factor in product.factors):

@@ -123,6 +123,12 @@ def entry(**change):
         (entry(coupling=None), "float"),
         (entry(coupling=float("nan")), "not a finite number"),
         (entry(sites=[1]), "not a list of terms"),
+        (
+            entry(products=[{"weight": [float("nan"), 0], "factors": [{"power": 1}, {"power": 1}]}]),
+            "a weight of x is not a finite number",
+        ),
+        ({"operators": [], "covariance": [[1.0]]}, "its covariance does not fit"),
+        (entry() | {"covariance": [[float("nan")]]}, "covariance has a number that is not finite"),
         (entry(displacement=[1]), "displacement of x does not fit"),
         (entry(displacement=[1, 0], sites=[[1]]), "displacement of x does not fit"),
         (
