@@ -91,6 +91,7 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         overrides = ["--config", str(config), *inner, *FEW[1:]]
     if "Kerr" in content["data"]["class_path"]:
         size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
+        size.append("--data.init_args.patch=10")
         if content["data"]["class_path"] == "KerrImages":
             films = np.random.default_rng(0).random((12, 48, 48)) < 0.5
             tifffile.imwrite(tmp_path / "images.tif", np.where(films, 160, 90).astype(np.uint8))
