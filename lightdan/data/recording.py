@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.data.equilibrium import Equilibrium, Examination
 from lightdan.data.rows import Rows
 from lightdan.data.values import RECOGNISE, Form, ValueSummary
 from lightdan.progress import progress_bar
@@ -57,18 +58,20 @@ class Recording:
         """
         whole = np.empty((num if in_memory else 0, *self.lattice_shape), self.dtype)
         hashes: list[np.ndarray] = []
-        series: list[dict[str, np.ndarray]] = []
+        examination = Examination(num, self.form.site_kind)
         for start, chunk in chunks(self, num, title):
             if in_memory:
                 whole[start : start + len(chunk)] = chunk
             hashes.append(np.fromiter((hash(row.tobytes()) for row in chunk), np.int64, len(chunk)))
-            series.append(slow_observables(chunk, self.form.site_kind))
+            examination.add(start, chunk)
+        equilibrium = examination.result()
         times = {
-            name: autocorrelation_time(np.concatenate([part[name] for part in series]))
-            for name in series[0]
+            name: autocorrelation_time(in_chains(series, equilibrium.period or 1))
+            for name, series in examination.observables.items()
         }
         duplicates = num - len(np.unique(np.concatenate(hashes)))
-        return torch.from_numpy(whole) if in_memory else self, Correlation(num, times, duplicates)
+        correlation = Correlation(num, times, duplicates, equilibrium)
+        return torch.from_numpy(whole) if in_memory else self, correlation
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,16 @@ class Correlation:
 
     Args:
         num: Number of rows.
-        times: Integrated autocorrelation time of each slow observable by name, in rows.
+        times: Integrated autocorrelation time of each slow observable by name, in rows; if rows a
+            distance apart are alike, in steps of that distance.
         duplicates: Number of rows that repeat an earlier one.
+        equilibrium: Evidence against rows in equilibrium.
     """
 
     num: int
     times: dict[str, Estimate]
     duplicates: int
+    equilibrium: Equilibrium
 
     @property
     def slowest(self) -> str:
@@ -94,6 +100,11 @@ class Correlation:
     def tau(self) -> Estimate:
         """The longest autocorrelation time in rows; 0.5 is independent."""
         return self.times[self.slowest]
+
+    @property
+    def reach(self) -> float:
+        """Number of rows over which rows are correlated."""
+        return self.tau.value * (self.equilibrium.period or 1)
 
     @property
     def effective_num(self) -> Estimate:
@@ -153,33 +164,10 @@ def recognise(path: str, array: Rows, lattice_shape: tuple[int, ...], num: int, 
     return RECOGNISE[values](summary)
 
 
-def slow_observables(configurations: np.ndarray, site_kind: str) -> dict[str, np.ndarray]:
-    """Return series that reveal slow modes: mean m, |m|, and mean product of neighbours.
-
-    For angles they are the mean of e^{iφ} along each axis, its modulus, and the mean cosine between
-    neighbours.
-
-    Args:
-        configurations: Configurations `(M, *lattice)`.
-        site_kind: Kind of site, as in `System`.
-    """
-    axes = tuple(range(1, configurations.ndim))
-    s = configurations.astype(np.float64)
-    angles = site_kind == "angle"
-    if angles:
-        x, y = np.cos(s).mean(axes), np.sin(s).mean(axes)
-        series = {"mean cosine": x, "mean sine": y, "modulus of the mean": np.hypot(x, y)}
-    else:
-        mean = s.mean(axes)
-        series = {"mean": mean, "modulus of the mean": np.abs(mean)}
-    products = []
-    for axis in axes:
-        left, right = (np.delete(s, end, axis) for end in (-1, 0))
-        if left.size:
-            products.append((np.cos(left - right) if angles else left * right).mean(axes))
-    if products:
-        series["product of neighbours"] = np.mean(products, axis=0)
-    return series
+def in_chains(series: np.ndarray, period: int) -> np.ndarray:
+    """Return interleaved chains one by one, `(M,)` -> `(period, M // period)`."""
+    steps = len(series) // period
+    return series[: steps * period].reshape(steps, period).T
 
 
 def share_within(distance: float, rows: Tensor, others: Tensor) -> float:

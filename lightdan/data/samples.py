@@ -33,6 +33,7 @@ class Samples:
         tau_int: Integrated autocorrelation time at each temperature, in rows; 0.5 is independent.
         row_weights: Weights of the rows of each split by name, aligned with ``indices``. Integers are
             counts: a count of n is n independent observations. Floats weight single observations.
+        doubts: Sentences on what the configurations cannot tell, which every report repeats.
     """
 
     configurations: Tensor | Rows
@@ -40,6 +41,7 @@ class Samples:
     indices: dict[str, Tensor]
     tau_int: Sequence[float]
     row_weights: dict[str, Tensor] | None = None
+    doubts: Sequence[str] = ()
 
     @classmethod
     def split(

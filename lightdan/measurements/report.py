@@ -147,6 +147,7 @@ class Report:
             "augment": list(self.model.augment),
             "symmetrize": list(self.model.symmetrize),
             "reference_frame": self.model.reference_frame,
+            "doubts": list(self.system.data.doubts),
         }
         write_result(self.directory, stem, result, context)
         return result
@@ -195,6 +196,8 @@ class Report:
         when = "" if self.split == "test" else f" after epoch {self.trainer.current_epoch}"
         console.print(f"Measurements on the {self.split} configurations{when}", style="bold")
         console.print(table.pairs(self.facts()))
+        for doubt in self.system.data.doubts:
+            console.print(f"Caution: {doubt}", style="bold red", highlight=False, markup=False)
         if block := table.headlines(self.summary.rows):
             console.print(block)
         heading = "Estimates"

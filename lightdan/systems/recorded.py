@@ -122,12 +122,14 @@ class Recorded(System):
         if self.collapse:
             assert isinstance(configurations, torch.Tensor)
             configurations, weights = collapse_rows(configurations, weights)
-        (temperature,), tau = self.temperatures, correlation.tau.value
+        (temperature,), tau = self.temperatures, correlation.reach
         if weights is None:
             num = self.num_configurations
             samples = Samples.split(configurations, [num], [temperature], [tau], *options)
         else:
             samples = Samples.weighted(configurations, weights, temperature, tau, *options)
+        if not samples.has_counts:
+            samples.doubts = correlation.equilibrium.sentences
         self._report(samples, correlation)
         return samples
 
@@ -158,15 +160,19 @@ class Recorded(System):
                 print(f"  counts: {different} rows are {worth:.0f} configurations, taken as independent")
                 return
             print(f"  weights: worth {worth:.0f} configurations of equal weight")
-        series = f"{tau} rows ({correlation.slowest}; 0.5 is independent)"
+        period = correlation.equilibrium.period
+        steps = "rows" if period is None else f"steps of {period} rows"
+        series = f"{tau} {steps} ({correlation.slowest}; 0.5 is independent)"
         if samples.row_weights is None:
             series += f", so {effective} effective configurations"
         print(f"  autocorrelation along the file: {series}")
+        for doubt in samples.doubts:
+            warnings.warn(f"{self.path}: {doubt}", stacklevel=6)
         if tau.value - tau.error >= 1:
-            near = share_within(tau.value, samples.indices["test"], samples.indices["train"])
+            near = share_within(correlation.reach, samples.indices["test"], samples.indices["train"])
             warnings.warn(
                 f"The rows of {self.path} are correlated: the integrated autocorrelation time of the "
-                f"{correlation.slowest} is {tau} rows, so {num} configurations are equivalent to "
+                f"{correlation.slowest} is {tau} {steps}, so {num} configurations are equivalent to "
                 f"{effective} independent ones. They are split by contiguous blocks; {100 * near:.0f} % "
                 "of the test rows lie within that time of a training row.",
                 stacklevel=6,

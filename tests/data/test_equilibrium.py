@@ -1,0 +1,118 @@
+"""Rows in equilibrium pass, correlated or not; drifts, first rows and interleaved chains are named."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from lightdan import Recorded
+from lightdan.data.equilibrium import examine
+
+SHAPE = (4, 4)
+KINDS = ("spin", "level", "angle", "real")
+
+
+def fields(num, tau, rng, chains=1):
+    """Draw AR(1) chains of Gaussian fields with a common part, `(chains, num, 4, 4)`."""
+    phi = (2 * tau - 1) / (2 * tau + 1)
+    noise = rng.normal(size=(num, chains, *SHAPE)) + rng.normal(size=(num, chains, 1, 1))
+    noise[1:] *= math.sqrt(1 - phi**2)
+    for step in range(1, num):
+        noise[step] += phi * noise[step - 1]
+    return noise.swapaxes(0, 1)
+
+
+def configurations(kind, x):
+    """Return sites of a kind that follow fields."""
+    if kind == "spin":
+        return np.where(x > 0, 1, -1).astype(np.int8)
+    if kind == "level":
+        return np.digitize(x, [-1, 0.5]).astype(np.int8)
+    return np.mod(x, 2 * np.pi) if kind == "angle" else x
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tau", [0.5, 5.0, 20.0])
+def test_rows_in_equilibrium_pass(kind, tau):
+    rng = np.random.default_rng(1)
+    sets = configurations(kind, fields(1000, tau, rng, 6))
+    assert [examine(rows, kind).sentences for rows in sets] == 6 * [[]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tau", [0.5, 5.0])
+def test_half_old_half_new_is_named(kind, tau):
+    """The sites of the second half have the same distribution one by one, but no common part."""
+    rng = np.random.default_rng(2)
+    x = fields(1000, tau, rng, 4)
+    x[:, 500:] = math.sqrt(2) * rng.normal(size=(4, 500, *SHAPE))
+    for rows in configurations(kind, x):
+        found = examine(rows, kind)
+        assert not found
+        assert "not in equilibrium" in found.sentences[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_a_quench_is_named(kind, share):
+    """The order of the first row decays over a share of the rows."""
+    rng = np.random.default_rng(4)
+    decay = np.exp(-np.arange(1000) / (share * 1000))[:, None, None]
+    for x in fields(1000, 1.0, rng, 4):
+        rows = configurations(kind, (1 - decay) * x + decay * np.array([[4.0]]))
+        assert not examine(rows, kind)
+
+
+def test_a_drift_of_single_sites_is_named():
+    """Neither the mean nor the products of neighbours change on average."""
+    rng = np.random.default_rng(5)
+    sites = np.where(np.indices(SHAPE).sum(0) % 2, 0.4, -0.4) * rng.choice([-1, 1], SHAPE)
+    x = rng.normal(size=(1000, *SHAPE)) + np.linspace(-1, 1, 1000)[:, None, None] * sites
+    (sentence,) = examine(configurations("spin", x), "spin").sentences
+    assert "sites" in sentence or "neighbours" in sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("period", [2, 7, 50])
+def test_interleaved_chains_are_named(kind, period):
+    x = fields(2000 // period, 3.0, np.random.default_rng(6), period)
+    rows = configurations(kind, x.swapaxes(0, 1).reshape(-1, *SHAPE))
+    found = examine(rows, kind)
+    assert found.period == period
+    assert f"Rows {period} apart are alike" in " ".join(found.sentences)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_written_twice_are_named(kind):
+    rows = configurations(kind, fields(500, 0.5, np.random.default_rng(7))[0])
+    found = examine(np.concatenate([rows, rows]), kind)
+    assert (found.period, found.overlap) == (500, pytest.approx(1.0, abs=0.02))
+
+
+@pytest.mark.parametrize("rows", [np.ones((1, 4)), np.ones((100, 4)), np.eye(4)[[0, 1] * 30]])
+def test_rows_that_say_nothing(rows):
+    assert examine(rows, "real").drifts == ()
+
+
+def test_warning_names_the_drift_and_the_report_keeps_it(tmp_path):
+    x = fields(1000, 0.5, np.random.default_rng(8))[0]
+    x[500:] *= 1.5
+    np.save(tmp_path / "rows.npy", x)
+    system = Recorded(str(tmp_path / "rows.npy"), values="real")
+    with pytest.warns(UserWarning, match=r"rows.npy: .*not in equilibrium.*product of neighbours is"):
+        system.setup()
+    (doubt,) = system.data.doubts
+    assert "leave out the rows" in doubt
+
+
+def test_interleaved_chains_are_worth_less_than_their_rows(tmp_path, capsys):
+    x = fields(100, 5.0, np.random.default_rng(9), 40)
+    np.save(tmp_path / "rows.npy", x.swapaxes(0, 1).reshape(-1, *SHAPE))
+    system = Recorded(str(tmp_path / "rows.npy"), values="real")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        system.setup()
+    assert any("Rows 40 apart are alike" in str(warning.message) for warning in caught)
+    assert "steps of 40 rows" in capsys.readouterr().out
+    assert system.data.tau_int[0] == pytest.approx(40 * 5.0, rel=0.3)
