@@ -22,7 +22,7 @@ FLOORS = [
     ["provenance", "simulation", "data", "images"],
     ["interactions", "conditionals", "objectives"],
     ["systems", "architectures"],
-    ["checkpoints", "running"],
+    ["checkpoints", "convergence", "running"],
     ["measurements"],
     ["testing"],
     ["cli", "__main__"],

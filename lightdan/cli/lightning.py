@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightdan import checkpoints, registry
 from lightdan.architectures.base import LINKED, Architecture
 from lightdan.cli.catalogue import COMMANDS
+from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
 from lightdan.running import Interruption, PredictionWriter, SaveConfig
 from lightdan.systems.base import System
@@ -66,6 +67,7 @@ class CLI(LightningCLI):
             ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
             ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False),
             Interruption(),
+            Convergence(),
             PredictionWriter(),
         ]
         if config.trainer.enable_progress_bar:
