@@ -16,6 +16,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "inspect": Command(
+        "Report what is in files of configurations, and what to set to fit a model to them.",
+        "lightdan.cli.inspection.inspect",
+    ),
     "fit": Command("Train a model, test its best checkpoint and measure what it has learned."),
     "validate": Command("Evaluate a checkpoint on the validation data."),
     "test": Command("Evaluate a checkpoint on the test data and measure what it has learned."),

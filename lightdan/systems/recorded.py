@@ -8,6 +8,13 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightdan.data.inspection.inspection import (
+    BRIEF_VALUES,
+    Finding,
+    Sites,
+    brief,
+    inspect_samples,
+)
 from lightdan.data.readers import MAPPED, open_array
 from lightdan.data.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.rows import Rows
@@ -88,6 +95,7 @@ class Recorded(System):
         form = recognise(path, array, self.lattice_shape, num, values)
         self._recording: Recording | None = Recording(array, self.lattice_shape, form)
         self._form = form
+        self.findings: list[Finding] = []
         self.site_kind, self.levels = form.site_kind, form.levels
         self.symmetries = groups.spatial_operations(self.lattice_shape, boundary)
         if self.site_kind == "angle":
@@ -103,6 +111,11 @@ class Recorded(System):
     def bytes_per_value(self) -> int:
         """Bytes of a value in memory."""
         return self._form.dtype.itemsize
+
+    @property
+    def sites(self) -> Sites:
+        """Kind and place of the sites."""
+        return Sites(self.site_kind, self.levels, self.lattice_shape, self.boundary)
 
     def prepare_data(self) -> None:
         """Do nothing, because the data exist."""
@@ -131,7 +144,13 @@ class Recorded(System):
         if not samples.has_counts:
             samples.doubts = correlation.equilibrium.sentences
         self._report(samples, correlation)
+        self._inspect(samples)
         return samples
+
+    @rank_zero_only
+    def _inspect(self, samples: Samples) -> None:
+        self.findings = inspect_samples(samples, self.sites, BRIEF_VALUES)
+        print("\n".join(brief(self.findings)), end="\n" if self.findings else "")
 
     @rank_zero_only
     def _report(self, samples: Samples, correlation: Correlation) -> None:

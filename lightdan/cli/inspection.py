@@ -1,0 +1,158 @@
+"""The command ``lightdan inspect``: a page about each file of configurations."""
+
+import contextlib
+import io
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jsonargparse import ArgumentError, ArgumentParser
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lightdan.cli.commands import check_new
+from lightdan.cli.errors import one_sentence
+from lightdan.cli.inspection_figure import draw
+from lightdan.data.files import whole_file
+from lightdan.data.inspection.inspection import Finding, brief, inspect_samples, shown
+from lightdan.data.readers import open_array
+from lightdan.systems.recorded import Recorded
+
+CONFIG = "configs/recorded/made.yaml"
+FORMATS = (".png", ".pdf", ".svg")
+OTHER_KINDS = {
+    "level": "real, if they are amounts",
+    "angle": "real, if they have no period",
+    "real": "angle, if they have the period 2π",
+}
+"""Kinds that the values may have instead, by the recognised one."""
+
+
+def inspect(*files: str, output: str | None = None) -> None:
+    """Report what is in files of configurations, and what to set to fit a model to them.
+
+    Write the files first. Further options are those of the system Recorded, such as --shape '[6, 6]',
+    --values, --dataset or --boundary; 'lightdan fit --data.help Recorded' lists them.
+
+    Args:
+        files: Files of configurations, and options of Recorded.
+        output: Figure to be written (.png, .pdf or .svg); several files add their names to it.
+
+    Raises:
+        ValueError: There is no file, one cannot be opened, or the output exists already.
+    """
+    first_option = next((k for k, arg in enumerate(files) if arg.startswith("-")), len(files))
+    paths, options = files[:first_option], files[first_option:]
+    if not paths:
+        raise ValueError("inspect needs a file: pass its path, as in 'lightdan inspect spins.npy'.")
+    arguments = _arguments(options)
+    figures = _figures(paths, output)
+    refused = []
+    for path in paths:
+        try:
+            _page(path, arguments, options, figures.get(path))
+        except ValueError as error:
+            if len(paths) == 1:
+                raise
+            print(f"{path}: {one_sentence(error)}\n")
+            refused.append(path)
+    if refused:
+        raise ValueError(
+            f"{', '.join(refused)} cannot be read as configurations: inspect each by itself, with the "
+            "options that the sentences above name."
+        )
+
+
+def _arguments(options: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `Recorded` in command-line options."""
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    names = parser.add_class_arguments(Recorded, as_group=False, skip={"path"})
+    try:
+        values = parser.parse_args(list(options))
+    except ArgumentError as error:
+        raise ValueError(one_sentence(error, set(names))) from error
+    return {name: values[name] for name in names}
+
+
+def _figures(paths: Sequence[str], output: str | None) -> dict[str, Path]:
+    """Return the figure of each file.
+
+    Raises:
+        ValueError: A figure exists, or its name does not end in a known format.
+    """
+    if output is None:
+        return {}
+    target = Path(output)
+    if target.suffix not in FORMATS:
+        raise ValueError(f"--output {output} ends in no known format: use {', '.join(FORMATS)}.")
+    names = dict.fromkeys(paths, target)
+    if len(paths) > 1:
+        names = {path: target.with_stem(f"{target.stem}-{Path(path).name}") for path in paths}
+    for name in names.values():
+        check_new(name)
+    return names
+
+
+def _page(path: str, arguments: Mapping[str, Any], options: Sequence[str], figure: Path | None) -> None:
+    console = Console(highlight=False)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            system = Recorded(path=path, **arguments)
+            system.setup()
+    except ValueError:
+        _show_start(path, arguments["dataset"])
+        raise
+    short = set(brief(system.findings))
+    for line in said.getvalue().splitlines():
+        if line not in short:
+            print(line)
+    for warning in caught:
+        console.print(f"  warning: {warning.message}", markup=False)
+    if kind := OTHER_KINDS.get(system.site_kind):
+        console.print(f"  other kind of values that could be set: {kind}", markup=False)
+    findings = inspect_samples(system.data, system.sites)
+    console.print(_table(findings))
+    print(_command(path, system, findings, options))
+    if figure is not None:
+        page = draw(system.data, system.sites, Path(path).name)
+        with whole_file(figure) as temporary:
+            page.savefig(temporary, format=figure.suffix[1:], dpi=150)
+        print(f"  figure: {figure}")
+
+
+def _show_start(path: str, dataset: str | None) -> None:
+    """Print shape and first values of a file that the system refuses, if it can be opened."""
+    with contextlib.suppress(ValueError):
+        array = open_array(path, dataset)
+        first = np.asarray(array[:1]).ravel()[:12]
+        values = ", ".join(f"{value:g}" for value in first)
+        print(f"{path}: shape {tuple(array.shape)}, type {array.dtype}, first values {values}, …")
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table("", "finding", "p", box=box.SIMPLE_HEAD, pad_edge=False)
+    for finding in findings:
+        p_value = "" if finding.p_value is None else shown(finding.p_value).removeprefix("= ")
+        remedy = f"\n→ {finding.option}" if finding.option else ""
+        table.add_row(finding.name, escape(finding.sentence + remedy), p_value)
+    return table
+
+
+def _command(path: str, system: Recorded, findings: Sequence[Finding], options: Sequence[str]) -> str:
+    """Return the command that fits a model with what was found and what was passed."""
+    words = ["lightdan", "fit", "--config", CONFIG, "--data.init_args.path", path]
+    for option in options:
+        words.append(f"--data.init_args.{option[2:]}" if option.startswith("--") else option)
+    for finding in findings:
+        name, _, _ = finding.option.partition(" ")
+        words += [] if name in words else shlex.split(finding.option)
+    if not any(word.endswith(".boundary") for word in words):
+        words += ["--data.init_args.boundary", system.boundary]
+    return shlex.join(words)

@@ -1,0 +1,1 @@
+"""Inspection of recorded configurations before a model is fitted: tests and hints."""

@@ -1,0 +1,244 @@
+"""Inspection of configurations: their symmetries, their lattice, and what to set to fit a model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lightdan.data.inspection.blocks import MIN_BLOCKS, TIMES_PER_BLOCK, Blocks
+from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
+from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
+from lightdan.data.rows import Rows
+from lightdan.data.samples import Samples
+from lightdan.data.splits import SPLITS
+from lightdan.statistics import Estimate
+
+MAX_VALUES = 30_000_000
+"""Largest number of features that are looked at."""
+BRIEF_VALUES = 3_000_000
+"""Largest number of features behind the few lines at the start of a fit."""
+MAX_REPEATED = 1_000_000
+"""Largest number of rows that repeated ones with counts become."""
+CLEAR, DOUBTFUL = 0.001, 0.05
+"""p-values below which a symmetry is broken, and below which it is in doubt."""
+AXES = {1: ("the line of sites",), 2: ("the first axis", "the second axis")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of an inspection.
+
+    Args:
+        name: Short name.
+        sentence: Result in words.
+        option: Option of ``lightdan fit`` to set because of it; empty for none.
+        p_value: Probability of rows at least so far from the symmetry in the sentence, if they have it.
+    """
+
+    name: str
+    sentence: str
+    option: str = ""
+    p_value: float | None = None
+
+
+class Sites(NamedTuple):
+    """Kind and place of the sites of a configuration.
+
+    Args:
+        kind: Kind of site, as in `System`.
+        levels: Values of a discrete site, as in `System`.
+        shape: Shape of the lattice.
+        boundary: Boundary that is set.
+    """
+
+    kind: str
+    levels: Sequence[int]
+    shape: tuple[int, ...]
+    boundary: str
+
+
+def inspect_rows(rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VALUES) -> list[Finding]:
+    """Test the symmetries of configurations, and look for a lattice in their correlations.
+
+    Args:
+        rows: Configurations `(M, *lattice)`.
+        sites: Kind and place of the sites.
+        tau: Integrated autocorrelation time in rows.
+        max_values: Largest number of features to look at; larger files are sampled.
+    """
+    num = rows.shape[0]
+    blocks = Blocks.of(rows, sites.kind, sites.levels, tau, max_values)
+    findings = []
+    if blocks.num_rows < num / 2:
+        sentence = f"{blocks.num_rows} of {num} rows, in {blocks.num} blocks along the file"
+        findings.append(Finding("looked at", sentence))
+    findings += _constant_sites(blocks, sites.shape)
+    if not blocks.independent:
+        return [*findings, _too_few(num, tau)]
+    lattice = recognise_lattice(blocks, sites.shape)
+    findings += [_mean(blocks, sites), *_flip(rows, blocks, sites, tau, max_values)]
+    findings.append(_tested("sites", site_test(blocks), "equal means on all sites"))
+    if len(sites.shape) > 1 or any(lattice.neighbours):
+        wrap = "periodic" in (lattice.boundary, sites.boundary)
+        p_value = bond_test(blocks, lattice.shape, wrap=wrap)
+        findings.append(_tested("bonds", p_value, "equal products on all bonds of an axis"))
+    return [*findings, *_lattice(blocks, sites, lattice)]
+
+
+def inspect_samples(samples: Samples, sites: Sites, max_values: int = MAX_VALUES) -> list[Finding]:
+    """Inspect the rows of a file in their order, or counts as if their rows were repeated.
+
+    Args:
+        samples: Configurations.
+        sites: Kind and place of the sites.
+        max_values: Largest number of features to look at.
+    """
+    rows, tau = equal_rows(samples)
+    if rows is None:
+        return [Finding("tests", "none, because rows have different weights")]
+    return inspect_rows(rows, sites, tau, max_values)
+
+
+def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
+    """Return rows of equal weight and their autocorrelation time.
+
+    Rows with counts are repeated, at most a million in all, and in random order.
+
+    Args:
+        samples: Configurations.
+        seed: Random seed of that order.
+
+    Returns:
+        Rows, or None if they have real weights, and their autocorrelation time in rows.
+    """
+    tau = max(samples.tau_int)
+    if samples.row_weights is None:
+        return samples.configurations, tau if tau >= 1 else 0.5
+    if not samples.has_counts:
+        return None, tau
+    numbers = np.concatenate([samples.indices[name] for name in SPLITS])
+    counts = np.concatenate([samples.row_weights[name] for name in SPLITS])
+    random = np.random.default_rng(seed)
+    if counts.sum() <= MAX_REPEATED:
+        drawn = random.permutation(np.repeat(numbers, counts))
+    else:
+        drawn = random.choice(numbers, MAX_REPEATED, p=counts / counts.sum())
+    different, places = np.unique(drawn, return_inverse=True)
+    return np.asarray(samples.configurations[different])[places], 0.5
+
+
+def brief(findings: Sequence[Finding]) -> list[str]:
+    """Return a few lines for the start of a fit: symmetries, and what is set differently."""
+    tests = [f"{f.sentence} (p {shown(f.p_value)})" for f in findings if f.p_value is not None]
+    lines = [f"  symmetries: {'; '.join(tests)}"] if tests else []
+    for finding in findings:
+        if finding.option or finding.name in ("constant sites", "tests"):
+            remedy = f": set {finding.option}" if finding.option else ""
+            lines.append(f"  {finding.name}: {finding.sentence}{remedy}")
+    return lines
+
+
+def shown(p_value: float) -> str:
+    """Return a p-value in two digits, or the resolution of the test as a bound."""
+    return "< 0.0001" if p_value < 1e-4 else f"= {p_value:.2g}"
+
+
+def _constant_sites(blocks: Blocks, shape: tuple[int, ...]) -> list[Finding]:
+    still = np.flatnonzero(blocks.variances <= 1e-6 * blocks.variances.max())
+    if not len(still):
+        return []
+    places = [tuple(int(i) for i in np.unravel_index(site, shape)) for site in still[:5]]
+    listed = ", ".join(str(place[0] if len(place) == 1 else place) for place in places)
+    more = f" and {len(still) - 5} more" if len(still) > 5 else ""
+    return [Finding("constant sites", f"{listed}{more}: remove what is no site of the system")]
+
+
+def _too_few(num: int, tau: float) -> Finding:
+    least = math.ceil(MIN_BLOCKS * TIMES_PER_BLOCK * tau)
+    return Finding(
+        "tests",
+        f"none, because {num} rows are only {num / tau:.0f} autocorrelation times: symmetry and lattice "
+        f"can be tested from {least} rows on",
+    )
+
+
+def _mean(blocks: Blocks, sites: Sites) -> Finding:
+    """Return the mean over sites and rows, with the error from the blocks."""
+    means = blocks.means.mean(2)
+    errors = means.std(0, ddof=1) / math.sqrt(blocks.num)
+    first, *others = (Estimate(float(v), float(e)) for v, e in zip(means.mean(0), errors, strict=True))
+    if sites.kind == "spin":
+        up = Estimate(50 * (1 + first.value), 50 * first.error)
+        return Finding("up", f"{up} % of the spins")
+    if sites.kind == "angle":
+        return Finding("mean", f"⟨cos θ⟩ = {first}, ⟨sin θ⟩ = {others[0]}")
+    if others:
+        pairs = zip(sites.levels, (first, *others), strict=True)
+        shares = [f"{level}: {100 * share.value:.3g} %" for level, share in pairs]
+        return Finding("levels", ", ".join(shares[:8]) + (", …" if len(shares) > 8 else ""))
+    in_units = Estimate(blocks.unit * (first.value + blocks.origin), blocks.unit * first.error)
+    return Finding("mean", f"{in_units}, with a standard deviation of {blocks.unit:.4g}")
+
+
+def _flip(rows: Rows, blocks: Blocks, sites: Sites, tau: float, max_values: int) -> list[Finding]:
+    """Return whether s → −s is a symmetry, where it maps values onto values."""
+    symmetric = [*sites.levels] == [-level for level in reversed(sites.levels)]
+    if sites.kind == "level" and not symmetric:
+        return []
+    if sites.kind == "level":
+        blocks = Blocks.of(rows, "real", (), tau, max_values)
+    tests = flip_tests(blocks)
+    change = {"real": "φ → −φ", "angle": "a rotation of all angles by π"}.get(sites.kind, "s → −s")
+    # The smaller of two p-values is at most p with probability 2p.
+    return [_tested("flip", min(1.0, 2 * min(tests.values())), change)]
+
+
+def _tested(name: str, p_value: float, what: str) -> Finding:
+    doubt = "in doubt" if p_value < DOUBTFUL else "not ruled out"
+    verdict = "broken" if p_value < CLEAR else doubt
+    return Finding(name, f"{what}: {verdict}", "", p_value)
+
+
+def _lattice(blocks: Blocks, sites: Sites, lattice: RecognisedLattice) -> list[Finding]:
+    """Return whether pairs are correlated, which are neighbours, and the boundary."""
+    number, of = correlated_pairs(blocks)
+    findings = [Finding("pairs", f"{number} of {of} pairs of sites are correlated")]
+    sides = " × ".join(map(str, lattice.shape))
+    if lattice.shape != sites.shape:
+        sentence = (
+            f"sites {lattice.shape[1]} places apart are neighbours, as on a lattice of {sides} sites "
+            "written in one line"
+        )
+        option = f"--data.init_args.shape '[{lattice.shape[0]}, {lattice.shape[1]}]'"
+        findings.append(Finding("shape", sentence, option))
+    clear = [axis for axis, out in zip(AXES[len(lattice.shape)], lattice.neighbours, strict=True) if out]
+    if clear:
+        sentence = (
+            f"sites beside each other along {' and '.join(clear)} are correlated more than distant"
+        )
+    elif None in lattice.neighbours:
+        sentence = "unknown, because an axis of fewer than four sites has no distant ones"
+    elif number:
+        sentence = (
+            "a graph, or another order of sites: sites beside each other are not correlated more than "
+            "distant ones"
+        )
+    else:
+        sentence = "unknown, because no sites are correlated"
+    findings.append(Finding("lattice", sentence))
+    if lattice.boundary == "unknown":
+        return findings
+    option = ""
+    if lattice.boundary == "periodic":
+        sentence = "periodic: first and last sites are correlated like neighbours"
+    else:
+        sentence = (
+            "open: first and last sites are not correlated like neighbours; for a piece of a larger "
+            "lattice set window"
+        )
+    if sites.boundary != lattice.boundary and {sites.boundary, lattice.boundary} != {"open", "window"}:
+        sentence += f"; {sites.boundary} is set"
+        option = f"--data.init_args.boundary {lattice.boundary}"
+    return [*findings, Finding("boundary", sentence, option)]

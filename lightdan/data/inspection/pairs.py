@@ -1,0 +1,158 @@
+"""Classes of pairs of sites on a chain or a rectangle, and what their correlations tell."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+from scipy.stats import t as student
+
+from lightdan.data.inspection.blocks import Blocks, Strength
+
+SURE = 1e-4
+"""Largest p-value of the statement that neighbours stand out."""
+SURE_OF_BOUNDARY = 1e-3
+"""Largest p-value of the statement that a lattice on which they do is periodic, or open."""
+MAX_PAIRS = 10_000
+SMALLEST_SIDE = 4
+"""Shortest side on which neighbours and distant sites differ."""
+
+
+class AxisPairs(NamedTuple):
+    """Pairs of sites along an axis, each `(pairs, 2)`.
+
+    Args:
+        inner: Neighbours within the lattice.
+        wrap: First and last sites, which are neighbours on a periodic lattice.
+        far: Sites half the length of the axis apart.
+    """
+
+    inner: np.ndarray
+    wrap: np.ndarray
+    far: np.ndarray
+
+
+def axis_pairs(shape: tuple[int, ...], axis: int) -> AxisPairs:
+    """Return the pairs of sites along an axis of a lattice."""
+    side = shape[axis]
+    wrap = pairs_apart(shape, axis, side - 1)[:, ::-1]
+    return AxisPairs(pairs_apart(shape, axis, 1), wrap, pairs_apart(shape, axis, max(1, side // 2)))
+
+
+def pairs_apart(shape: tuple[int, ...], axis: int, distance: int) -> np.ndarray:
+    """Return the pairs of sites at a distance along an axis, without those around a boundary."""
+    sites = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, 0)
+    first, second = sites[:-distance], sites[distance:]
+    return np.stack([first.ravel(), second.ravel()], axis=1)
+
+
+def correlated_pairs(blocks: Blocks, seed: int = 0) -> tuple[int, int]:
+    """Count the pairs of sites that are correlated beyond doubt.
+
+    The threshold is that of one false pair in a hundred files of independent sites.
+
+    Args:
+        blocks: Features of the sites.
+        seed: Random seed for the choice of pairs, if there are more than 10,000.
+
+    Returns:
+        Number of correlated pairs, and of all that were looked at.
+    """
+    pairs = np.stack(np.triu_indices(blocks.num_sites, 1), axis=1)
+    if len(pairs) > MAX_PAIRS:
+        pairs = np.random.default_rng(seed).permutation(pairs)[:MAX_PAIRS]
+    values = blocks.correlations(pairs)
+    spread = values.std(0, ddof=1) / math.sqrt(blocks.num)
+    ratio = np.abs(values.mean(0)) / np.where(spread > 0, spread, np.inf)
+    threshold = student.isf(0.005 / len(pairs), blocks.num - 1)
+    return int((ratio > threshold).sum()), len(pairs)
+
+
+def stand_out(near: np.ndarray, far: np.ndarray) -> bool:
+    """Return whether the correlations of near pairs exceed those of far ones.
+
+    Their mean squares must differ by more than their fluctuation in these rows. Pair by pair they must
+    differ by more than the couplings of a random graph.
+
+    Args:
+        near: Correlations in blocks `(blocks, pairs)`.
+        far: Correlations of distant pairs `(blocks, pairs)`.
+    """
+    if Strength.of(near).minus(Strength.of(far)).significance > SURE:
+        return False
+    sizes = [np.abs(values.mean(0)) for values in (near, far)]
+    return bool(mannwhitneyu(*sizes, alternative="greater").pvalue < SURE)
+
+
+class RecognisedLattice(NamedTuple):
+    """Lattice in the correlations of the sites.
+
+    Args:
+        shape: Shape of a configuration, or of the rectangle that its line of sites is.
+        neighbours: For each axis whether neighbours are correlated more than distant sites; None for
+            fewer than four sites.
+        boundary: ``periodic`` or ``open`` if all axes are, otherwise ``unknown``.
+    """
+
+    shape: tuple[int, ...]
+    neighbours: list[bool | None]
+    boundary: str
+
+
+def recognise_lattice(blocks: Blocks, shape: tuple[int, ...]) -> RecognisedLattice:
+    """Recognise the lattice of configurations of a shape; a line of sites may be a rectangle."""
+    if len(shape) == 1:
+        shape = recognised_rectangle(blocks) or shape
+    neighbours: list[bool | None] = []
+    for axis, side in enumerate(shape):
+        pairs = axis_pairs(shape, axis)
+        near, far = (blocks.correlations(each) for each in (pairs.inner, pairs.far))
+        neighbours.append(stand_out(near, far) if side >= SMALLEST_SIDE else None)
+    boundaries = {recognised_boundary(blocks, shape, axis) for axis in range(len(shape))}
+    boundary = boundaries.pop() if len(boundaries) == 1 and any(neighbours) else "unknown"
+    return RecognisedLattice(shape, neighbours, boundary)
+
+
+def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axis: int) -> str:
+    """Return whether an axis is ``periodic`` or ``open``, or ``unknown``.
+
+    On a periodic axis the first and the last site are as correlated as neighbours, on an open one less
+    than the two most distant of a ring. The limit is in the middle.
+
+    Args:
+        blocks: Features of the sites.
+        shape: Shape of the lattice.
+        axis: Number of an axis.
+    """
+    if shape[axis] < SMALLEST_SIDE:
+        return "unknown"
+    inner, wrap, far = (Strength.of(blocks.correlations(p)) for p in axis_pairs(shape, axis))
+    if inner.minus(far).significance > SURE:
+        return "unknown"
+    above = wrap.minus(far).minus(inner.minus(far), 0.5).significance
+    if above < SURE_OF_BOUNDARY:
+        return "periodic"
+    return "open" if 1 - above < SURE_OF_BOUNDARY else "unknown"
+
+
+def recognised_rectangle(blocks: Blocks) -> tuple[int, int] | None:
+    """Return the sides of the lattice that was written as one line of sites, or None for none.
+
+    Sites that are b places apart in the line are neighbours on a lattice of rows of b sites; those b/2
+    places apart are distant.
+    """
+    num = blocks.num_sites
+    best: tuple[float, int] | None = None
+    for width in range(SMALLEST_SIDE, num // SMALLEST_SIDE + 1):
+        if num % width == 0:
+            strength = Strength.of(blocks.correlations(pairs_apart((num,), 0, width))).value
+            best = max(best or (-math.inf, 0), (strength, width))
+    if best is None:
+        return None
+    width = best[1]
+    half = np.concatenate([pairs_apart((num,), 0, d) for d in range(width // 2, num, width)])
+    if len(half) > MAX_PAIRS:
+        half = np.random.default_rng(0).permutation(half)[:MAX_PAIRS]
+    if stand_out(blocks.correlations(pairs_apart((num,), 0, width)), blocks.correlations(half)):
+        return (num // width, width)
+    return None
