@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lightdan.data.equilibrium import slow_observables
 from lightdan.data.inspection.blocks import MAX_GRAM_SITES, Blocks
 from lightdan.data.inspection.inspection import MAX_VALUES, Sites, equal_rows
 from lightdan.data.inspection.pairs import pairs_apart
-from lightdan.data.recording import slow_observables
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.measurements.figures import DATA, EXACT, MODEL, dress
@@ -79,13 +79,12 @@ def _means(axes: Axes, blocks: Blocks, sites: Sites) -> None:
     elif blocks.means.shape[1] > 1:
         weights = np.array(sites.levels, dtype=np.float64)
     means = blocks.unit * (np.einsum("f,bfs->bs", weights, blocks.means) + blocks.origin)
-    dress(axes, label)
-    values = means.mean(0)
+    values, errors = means.mean(0), means.std(0, ddof=1) / math.sqrt(blocks.num)
+    dress(axes, f"{label}, ± {np.median(errors):.2g}")
     if len(sites.shape) == 2:
         image = axes.imshow(values.reshape(sites.shape), cmap="viridis", interpolation="nearest")
         axes.figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=8)
         return
-    errors = means.std(0, ddof=1) / math.sqrt(blocks.num)
     axes.errorbar(np.arange(len(values)), values, errors, fmt="o", ms=2.5, lw=0.8, color=DATA)
     axes.set_xlabel("site")
 
@@ -134,9 +133,10 @@ def _autocorrelation(axes: Axes, rows: Rows, site_kind: str) -> None:
     num = min(rows.shape[0], SERIES, MAX_VALUES // math.prod(rows.shape[1:]))
     axes.set_xlabel("rows between")
     lags = 10
-    for colour, (name, series) in zip(
-        COLOURS, slow_observables(np.asarray(rows[:num]), site_kind).items(), strict=False
-    ):
+    first = np.asarray(rows[:num])
+    centre = float(first.mean()) if site_kind == "real" else 0.0
+    observables = slow_observables(first, site_kind, centre)
+    for colour, (name, series) in zip(COLOURS, observables.items(), strict=False):
         centred = series - series.mean()
         if not centred.any():
             continue
