@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -195,13 +196,15 @@ def _text(path: Path, dataset: str | None, besides: str | None) -> Rows:
     return table
 
 
-def column_of(path: Path, name: int | str, columns: int) -> int:
+def column_of(path: Path, name: int | str, columns: int, option: str) -> int:
     """Return the index of a column of a text file, given by its name or its number.
 
     Args:
         path: Text file.
-        name: Name in the first line, or number from 0; negative numbers count from the end.
+        name: Name in the first line, or number from 0, also as ``column 0``; negative numbers count from
+            the end.
         columns: Number of columns.
+        option: Option of the system that names the column, for messages.
 
     Raises:
         ValueError: There is no such column.
@@ -212,12 +215,16 @@ def column_of(path: Path, name: int | str, columns: int) -> int:
         names = []
     if isinstance(name, str) and name in names:
         return names.index(name)
+    if isinstance(name, str) and re.fullmatch(r"column -?\d+", name):
+        name = int(name.split()[1])
     if isinstance(name, int) and -columns <= name < columns:
         return name % columns
     listed = f"one of {', '.join(map(repr, names))} or " if names else ""
+    number = "a number" if option == "weights" else "'column n' with n"
+    last = "-1" if option == "weights" else "'column -1'"
     raise ValueError(
-        f"The file {path} has no column {name!r}: set weights to {listed}a number from 0 to "
-        f"{columns - 1}, or -1 for the last."
+        f"The file {path} has no column {name!r}: set {option} to {listed}{number} from 0 to "
+        f"{columns - 1}, or {last} for the last."
     )
 
 

@@ -1,7 +1,7 @@
 """Configurations in a user's file: their kind, their conversion, and the correlation of rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -48,30 +48,37 @@ class Recording:
         values = np.asarray(self.array[rows])
         return self.form.convert(values.reshape(-1, *self.lattice_shape)).astype(self.dtype)
 
-    def read(self, num: int, title: str, *, in_memory: bool) -> "tuple[Tensor | Recording, Correlation]":
-        """Read the first rows once, and return them with their correlation.
+    def read(
+        self, parts: Sequence[np.ndarray], title: str, *, in_memory: bool
+    ) -> "tuple[Tensor | Recording, list[Correlation]]":
+        """Read the rows once.
 
         Args:
-            num: Number of rows.
+            parts: Ascending numbers of the rows of each temperature.
             title: Title of the progress bar.
             in_memory: Whether to return a tensor; otherwise the rows stay on disk.
+
+        Returns:
+            Rows up to the last one of the parts, and the correlation of each part.
         """
+        num = 1 + max(int(part[-1]) for part in parts)
         whole = np.empty((num if in_memory else 0, *self.lattice_shape), self.dtype)
         hashes: list[np.ndarray] = []
-        examination = Examination(num, self.form.site_kind)
+        examinations = [Examination(len(part), self.form.site_kind) for part in parts]
         for start, chunk in chunks(self, num, title):
             if in_memory:
                 whole[start : start + len(chunk)] = chunk
             hashes.append(np.fromiter((hash(row.tobytes()) for row in chunk), np.int64, len(chunk)))
-            examination.add(start, chunk)
-        equilibrium = examination.result()
-        times = {
-            name: autocorrelation_time(in_chains(series, equilibrium.period or 1))
-            for name, series in examination.observables.items()
-        }
-        duplicates = num - len(np.unique(np.concatenate(hashes)))
-        correlation = Correlation(num, times, duplicates, equilibrium)
-        return torch.from_numpy(whole) if in_memory else self, correlation
+            for part, examination in zip(parts, examinations, strict=True):
+                first, last = np.searchsorted(part, [start, start + len(chunk)])
+                if first < last:
+                    examination.add(int(first), chunk[part[first:last] - start])
+        hashed = np.concatenate(hashes)
+        correlations = [
+            Correlation.of(examination, hashed[part])
+            for part, examination in zip(parts, examinations, strict=True)
+        ]
+        return torch.from_numpy(whole) if in_memory else self, correlations
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,30 @@ class Correlation:
             distance apart are alike, in steps of that distance.
         duplicates: Number of rows that repeat an earlier one.
         equilibrium: Evidence against rows in equilibrium.
+        observables: Slow observables of the rows by name `(M,)`.
     """
 
     num: int
     times: dict[str, Estimate]
     duplicates: int
     equilibrium: Equilibrium
+    observables: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, examination: Examination, hashes: np.ndarray) -> "Correlation":
+        """Return the correlation of rows that were examined.
+
+        Args:
+            examination: Examination of the rows.
+            hashes: Hash of each row `(M,)`.
+        """
+        equilibrium, observables = examination.result(), examination.observables
+        times = {
+            name: autocorrelation_time(in_chains(series, equilibrium.period or 1))
+            for name, series in observables.items()
+        }
+        duplicates = len(hashes) - len(np.unique(hashes))
+        return cls(len(hashes), times, duplicates, equilibrium, observables)
 
     @property
     def slowest(self) -> str:

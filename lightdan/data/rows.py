@@ -50,7 +50,7 @@ class Hdf5Rows:
         offset = dataset.id.get_offset() if dataset.size and not dataset.chunks else None
         return cls(path, dataset.name, dataset.shape or (), dataset.dtype, offset)
 
-    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
         if self.offset is not None:
             return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
         with h5py.File(self.path) as file:
@@ -74,14 +74,74 @@ class JoinedRows:
 
     @property
     def dtype(self) -> Any:
-        """Type of the values."""
-        return self.parts[0].dtype
+        """Type that holds the values of all parts."""
+        return np.result_type(*(part.dtype for part in self.parts))
 
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """Return the rows of ascending indices."""
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        """Return the rows of a slice or of ascending indices."""
         ends = np.cumsum([part.shape[0] for part in self.parts])
-        pieces = np.split(rows, np.searchsorted(rows, ends[:-1]))
         starts = np.array([0, *ends[:-1]])
+        pieces: list[Any]
+        if isinstance(rows, slice):
+            first, last, _ = rows.indices(self.shape[0])
+            bounds = zip(starts, ends, strict=True)
+            pieces = [slice(max(first, a) - a, max(first, a, min(last, b)) - a) for a, b in bounds]
+        else:
+            places = np.split(rows, np.searchsorted(rows, ends[:-1]))
+            pieces = [piece - start for piece, start in zip(places, starts, strict=True)]
         return np.concatenate(
-            [part[piece - start] for part, piece, start in zip(self.parts, pieces, starts, strict=True)]
+            [np.asarray(part[piece]) for part, piece in zip(self.parts, pieces, strict=True)]
         )
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Rows at one index of the first axis of an array.
+
+    Args:
+        array: Array `(K, M, ...)`.
+        number: Index of the first axis.
+    """
+
+    array: Rows
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the slab."""
+        return tuple(self.array.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        return self.array[self.number, rows]
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Some rows of an array, in any order.
+
+    Args:
+        array: Array.
+        numbers: Row numbers `(M,)`.
+    """
+
+    array: Rows
+    numbers: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the chosen rows."""
+        return (len(self.numbers), *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        ascending, places = np.unique(self.numbers[rows], return_inverse=True)
+        return np.asarray(self.array[ascending])[places]

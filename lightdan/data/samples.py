@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from lightning import Trainer
 from torch import Tensor
@@ -27,9 +26,10 @@ class Samples:
 
     Args:
         configurations: All configurations `(M, *lattice)`: a tensor, or rows that stay on disk.
-        temperature: Temperature of each configuration `(M,)`.
-        indices: Row numbers of each split by name: ``train``, ``validation`` and ``test``. They ascend,
-            except that rows with counts are in random order.
+        temperature: Temperature of each configuration `(M,)`; NaN if it is in no split.
+        indices: Row numbers of each split by name: ``train``, ``validation`` and ``test``. They
+            ascend at each temperature, except that rows with counts are in random order.
+        temperatures: The different temperatures.
         tau_int: Integrated autocorrelation time at each temperature, in rows; 0.5 is independent.
         row_weights: Weights of the rows of each split by name, aligned with ``indices``. Integers are
             counts: a count of n is n independent observations. Floats weight single observations.
@@ -39,6 +39,7 @@ class Samples:
     configurations: Tensor | Rows
     temperature: Tensor
     indices: dict[str, Tensor]
+    temperatures: Sequence[float]
     tau_int: Sequence[float]
     row_weights: dict[str, Tensor] | None = None
     doubts: Sequence[str] = ()
@@ -52,75 +53,61 @@ class Samples:
         tau_int: Sequence[float],
         fractions: Sequence[float],
         seed: int,
+        *,
+        order: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> "Samples":
         """Split configurations at each temperature, correlated ones by contiguous blocks.
 
+        With counts, every single observation is assigned at random, so a row can be in several splits.
+        With real weights, rows are assigned as without. Rows of weight 0 are left out.
+
         Args:
-            configurations: All configurations `(M, *lattice)`, temperature after temperature.
+            configurations: All configurations `(M, *lattice)`, in any order.
             lengths: Number of configurations at each temperature.
             temperatures: Temperatures T.
             tau_int: Integrated autocorrelation time at each temperature, in rows.
             fractions: Fractions of the configurations for training, validation and test.
             seed: Random seed for the split.
+            order: Row numbers, temperature after temperature; by default in the order of the rows.
+            weights: Counts (integers) or real weights `(M,)` of the rows.
 
         Raises:
             ValueError: A fraction is out of its range, or a split would be empty.
         """
-        parts = [
-            split_rows(length, fractions, block=_block(length, tau), seed=derive_seed(seed, number))
-            for number, (length, tau) in enumerate(zip(lengths, tau_int, strict=True))
-        ]
-        starts = [int(start) for start in np.cumsum([0, *lengths[:-1]])]
-        indices = {
-            name: torch.cat([part[k] + start for part, start in zip(parts, starts, strict=True)])
-            for k, name in enumerate(SPLITS)
-        }
+        order = torch.arange(sum(lengths)) if order is None else order
         values = torch.tensor(temperatures, dtype=torch.get_default_dtype())
-        temperature = torch.repeat_interleave(values, torch.tensor(lengths))
-        return cls(configurations, temperature, indices, tau_int)
-
-    @classmethod
-    def weighted(
-        cls,
-        configurations: Tensor | Rows,
-        weights: Tensor,
-        temperature: float,
-        tau_int: float,
-        fractions: Sequence[float],
-        seed: int,
-    ) -> "Samples":
-        """Split configurations with weights at one temperature.
-
-        With counts, every single observation is assigned at random, so a row can be in several splits.
-        With real weights, rows are assigned as by `split`. Rows of weight 0 are left out.
-
-        Args:
-            configurations: All configurations `(M, *lattice)`.
-            weights: Counts (integers) or real weights `(M,)`.
-            temperature: Temperature T.
-            tau_int: Integrated autocorrelation time in rows, which only real weights need.
-            fractions: Fractions of the configurations for training, validation and test.
-            seed: Random seed for the split.
-
-        Raises:
-            ValueError: A fraction is out of its range, or a split would be empty.
-        """
-        value = torch.tensor(temperature, dtype=torch.get_default_dtype()).expand(len(weights))
-        if weights.is_floating_point():
-            plain = cls.split(configurations, [len(weights)], [temperature], [tau_int], fractions, seed)
-            kept = {name: rows[weights[rows] > 0] for name, rows in plain.indices.items()}
-            parts = [weights[rows] for rows in kept.values()]
-        else:
-            tau_int = 0.5
-            drawn = split_counts(weights, fractions, derive_seed(seed, 0))
-            kept = {name: rows for name, (rows, _) in zip(SPLITS, drawn, strict=True)}
-            parts = [counts for _, counts in drawn]
-        for name, rows in kept.items():
-            if not len(rows):
-                raise ValueError(
-                    f"All weights in the {name} split are 0: use more configurations of positive weight."
-                )
-        return cls(configurations, value, kept, [tau_int], dict(zip(SPLITS, parts, strict=True)))
+        temperature = torch.full((configurations.shape[0],), math.nan, dtype=values.dtype)
+        temperature[order] = torch.repeat_interleave(values, torch.tensor(lengths))
+        counts = weights is not None and not weights.is_floating_point()
+        indices: dict[str, list[Tensor]] = {name: [] for name in SPLITS}
+        parts: dict[str, list[Tensor]] = {name: [] for name in SPLITS}
+        for number, rows in enumerate(order.split(list(lengths))):
+            where = f" at T = {temperatures[number]:g}" if len(lengths) > 1 else ""
+            own, seed_here = None if weights is None else weights[rows], derive_seed(seed, number)
+            if own is not None and counts:
+                drawn = split_counts(own, fractions, seed_here, where)
+            else:
+                block = _block(len(rows), tau_int[number])
+                places = split_rows(len(rows), fractions, block=block, seed=seed_here, where=where)
+                kept = places if own is None else [place[own[place] > 0] for place in places]
+                drawn = [(place, place if own is None else own[place]) for place in kept]
+            for name, (place, part) in zip(SPLITS, drawn, strict=True):
+                if not len(place):
+                    raise ValueError(
+                        f"All weights in the {name} split{where} are 0: use more configurations of "
+                        "positive weight."
+                    )
+                indices[name].append(rows[place])
+                parts[name].append(part)
+        return cls(
+            configurations,
+            temperature,
+            {name: torch.cat(each) for name, each in indices.items()},
+            temperatures,
+            [0.5] * len(lengths) if counts else tau_int,
+            None if weights is None else {name: torch.cat(each) for name, each in parts.items()},
+        )
 
     @property
     def has_counts(self) -> bool:
@@ -138,14 +125,22 @@ class Samples:
 
     def rows(self, split: str, temperature: float, device: torch.device | None = None) -> Tensor:
         """Return all configurations `(M, *lattice)` of a split at one temperature."""
-        selected = self.indices[split][self._at(split, temperature)]
+        selected = self.rows_of(split, temperature)
         loader = BatchLoader(self.configurations, self.temperature, selected, len(selected))
         return loader.take(selected).configurations.to(device)
 
+    def rows_of(self, split: str, temperature: float) -> Tensor:
+        """Return the row numbers of a split at one temperature `(M,)`."""
+        return self.indices[split][self._at(split, temperature)]
+
+    def by_temperature(self) -> Tensor:
+        """Return the row numbers of all splits, ascending at one temperature after the other `(M,)`."""
+        parts = [torch.cat([self.rows_of(name, t) for name in SPLITS]) for t in self.temperatures]
+        return torch.cat([part.sort().values for part in parts])
+
     def order(self, temperature: float) -> Tensor:
         """Return the order that puts the joined `rows` of all splits as in the file `(M,)`."""
-        numbers = [self.indices[split][self._at(split, temperature)] for split in SPLITS]
-        return torch.cat(numbers).argsort()
+        return torch.cat([self.rows_of(split, temperature) for split in SPLITS]).argsort()
 
     def weights(self, split: str, temperature: float) -> Tensor | None:
         """Return the weights `(M,)` of `rows`, or None if the rows have none.
@@ -161,10 +156,10 @@ class Samples:
         Blocks of b rows make errors too small by the fraction τ/(2b). With few rows, few blocks are
         worse, so b is the smaller of 20τ and √(Mτ). Rows with τ < 1 count each on its own.
         """
-        values, lengths = self.temperature.cpu().unique_consecutive(return_counts=True)
         value = torch.tensor(temperature, dtype=self.temperature.dtype)
-        place = int((values == value).nonzero()[0])
-        tau, num = self.tau_int[place], int(lengths[place])
+        known = torch.tensor(self.temperatures, dtype=self.temperature.dtype)
+        tau = self.tau_int[int((known == value).nonzero()[0])]
+        num = int((self.temperature == value).sum())
         return 1 if tau < 1 else math.ceil(min(TIMES_PER_BLOCK * tau, math.sqrt(num * tau)))
 
     def _weights_of(self, split: str) -> Tensor | None:

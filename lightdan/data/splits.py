@@ -25,7 +25,7 @@ def check_splits(fractions: Sequence[float]) -> None:
 
 
 def split_rows(
-    num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0
+    num: int, fractions: Sequence[float], *, block: int = 1, seed: int = 0, where: str = ""
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Assign whole blocks of consecutive rows to training, validation and test at random.
 
@@ -34,6 +34,7 @@ def split_rows(
         fractions: Fractions for training, validation and test, which sum to at most 1.
         block: Number of rows in a block, about 20 autocorrelation times; 1 for independent rows.
         seed: Random seed.
+        where: Words after the number of rows, for messages.
 
     Returns:
         Ascending row numbers for training, validation and test.
@@ -48,7 +49,7 @@ def split_rows(
     parts = [order[start:end].sort().values for start, end in itertools.pairwise(bounds)]
     if not all(map(len, parts)):
         raise ValueError(
-            f"{num} configurations in {num_blocks} uncorrelated blocks cannot be split into "
+            f"{num} configurations{where} in {num_blocks} uncorrelated blocks cannot be split into "
             f"{fractions}: use more configurations or other fractions."
         )
     rows = [(block * part[:, None] + torch.arange(block)).flatten() for part in parts]

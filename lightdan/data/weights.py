@@ -1,56 +1,24 @@
 """Weights of rows: counts of independent observations, or real weights of single ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.readers import READERS, column_of, open_array
-from lightdan.data.rows import Rows
 from lightdan.data.splits import check_splits
 
 DRAWS_PER_EPOCH = 10_000_000
 """Largest number of rows that an epoch draws from rows with counts."""
 
 
-def open_weighted(path: str, dataset: str | None, weights: int | str) -> tuple[Rows, np.ndarray]:
-    """Open the configurations in a file together with one weight for each row.
+def checked_weights(raw: np.ndarray, num: int, where: str) -> np.ndarray:
+    """Return weights `(M,)`, as int64 if all are whole numbers.
 
     Args:
-        path: File of the configurations, as in `open_array`.
-        dataset: Name of the array of configurations in a file with several.
-        weights: Name of an array in the same file, name or number of a column of a text file, or path of
-            another file.
-
-    Returns:
-        Configurations and weights; whole numbers are int64, all others float64.
-
-    Raises:
-        ValueError: There are no such weights, or they are not one positive number or zero for each row.
-    """
-    suffix = Path(path).suffix.lower()
-    if isinstance(weights, str) and Path(weights).suffix.lower() in READERS:
-        array, raw, where = open_array(path, dataset), open_array(weights), f"file {weights}"
-    elif suffix in (".csv", ".txt"):
-        table = np.asarray(open_array(path, dataset))
-        column = column_of(Path(path).expanduser(), weights, table.shape[1])
-        array, raw = np.delete(table, column, axis=1), table[:, column]
-        where = f"column {weights!r} of the file {path}"
-    elif suffix == ".npy":
-        raise ValueError(
-            f"weights is {weights!r}, but the file {path} has no columns or names: set it to the path "
-            "of a file of weights."
-        )
-    else:
-        raw, where = open_array(path, str(weights)), f"array {weights!r} of the file {path}"
-        array = open_array(path, dataset, besides=str(weights))
-    return array, _checked(np.asarray(raw[...]), array.shape[0], where)
-
-
-def _checked(raw: np.ndarray, num: int, where: str) -> np.ndarray:
-    """Return weights `(M,)`, as int64 if all are whole numbers.
+        raw: Numbers as they are in the file.
+        num: Number of configurations M.
+        where: Place of the numbers, for messages.
 
     Raises:
         ValueError: There is another number of weights, one is negative or not finite, or all are zero.
@@ -82,22 +50,37 @@ def unless_equal(weights: np.ndarray) -> Tensor | None:
     return torch.from_numpy(weights)
 
 
-def collapse(configurations: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the different configurations and how often each occurs.
+def collapse(
+    configurations: Tensor, counts: Tensor | None, parts: Sequence[np.ndarray]
+) -> tuple[Tensor, Tensor, list[np.ndarray]]:
+    """Return the different configurations of each part, and how often each occurs.
 
     Args:
         configurations: Configurations `(M, *lattice)`.
         counts: Count of each `(M,)`; by default 1.
+        parts: Row numbers of each part.
+
+    Returns:
+        Configurations and counts, part after part, and their row numbers in each part.
     """
-    rows = np.ascontiguousarray(configurations.flatten(1).numpy() + 0)  # −0 becomes 0
-    codes = rows.view(f"V{rows.dtype.itemsize * rows.shape[1]}").ravel()
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    total = np.zeros(len(first), np.int64)
-    np.add.at(total, inverse, 1 if counts is None else counts.numpy())
-    return configurations[torch.from_numpy(first)], torch.from_numpy(total)
+    kept, totals = [], []
+    for part in parts:
+        rows = np.ascontiguousarray(configurations[part].flatten(1).numpy() + 0)  # −0 becomes 0
+        codes = rows.view(f"V{rows.dtype.itemsize * rows.shape[1]}").ravel()
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        total = np.zeros(len(first), np.int64)
+        np.add.at(total, inverse, 1 if counts is None else counts.numpy()[part])
+        kept.append(part[first])
+        totals.append(total)
+    ends = np.cumsum([len(total) for total in totals])
+    numbers = np.split(np.arange(ends[-1]), ends[:-1])
+    order = torch.from_numpy(np.concatenate(kept))
+    return configurations[order], torch.from_numpy(np.concatenate(totals)), numbers
 
 
-def split_counts(counts: Tensor, fractions: Sequence[float], seed: int) -> list[tuple[Tensor, Tensor]]:
+def split_counts(
+    counts: Tensor, fractions: Sequence[float], seed: int, where: str = ""
+) -> list[tuple[Tensor, Tensor]]:
     """Assign every single observation to training, validation or test at random.
 
     A row with a count of n is n observations, so it can be in several splits, with a part of its count
@@ -107,6 +90,7 @@ def split_counts(counts: Tensor, fractions: Sequence[float], seed: int) -> list[
         counts: Count of each row `(M,)`.
         fractions: Fractions for training, validation and test, which sum to at most 1.
         seed: Random seed.
+        where: Words after the number of observations, for messages.
 
     Returns:
         Row numbers in random order, and their counts, for training, validation and test.
@@ -123,7 +107,8 @@ def split_counts(counts: Tensor, fractions: Sequence[float], seed: int) -> list[
     for size in np.diff(edges):
         if size < 1:
             raise ValueError(
-                f"{num} observations cannot be split into {fractions}: use more or other fractions."
+                f"{num} observations{where} cannot be split into {fractions}: use more or other "
+                "fractions."
             )
         part = _sample_counts(random, rest, int(size))
         rest -= part

@@ -161,6 +161,7 @@ class KerrImages(System):
                 name: torch.arange(end - len(part), end)
                 for name, part, end in zip(SPLITS, parts, ends.tolist(), strict=True)
             },
+            self.temperatures,
             [0.5],
         )
 

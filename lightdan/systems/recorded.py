@@ -2,12 +2,14 @@
 
 import math
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightdan.data.consecutive import check_consecutive
 from lightdan.data.inspection.inspection import (
     BRIEF_VALUES,
     Finding,
@@ -15,13 +17,14 @@ from lightdan.data.inspection.inspection import (
     brief,
     inspect_samples,
 )
-from lightdan.data.readers import MAPPED, open_array
+from lightdan.data.readers import MAPPED
 from lightdan.data.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
+from lightdan.data.temperatures import open_recorded
 from lightdan.data.weights import collapse as collapse_rows
-from lightdan.data.weights import open_weighted, unless_equal
+from lightdan.data.weights import unless_equal
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.systems.base import System
@@ -38,20 +41,26 @@ class Recorded(System):
 
     Args:
         path: File that ends in .npy, .npz, .h5, .csv, .txt or .pt, of shape (M, sites) or
-            (M, rows, columns). It is never unpickled, so no code in it can run.
+            (M, rows, columns). It is never unpickled, so no code in it can run. Several files, in a list
+            or by a pattern with ``*``, are joined.
         values: Kind of values, if it should not be recognised: ``spin`` (two values), ``level``
             (integers), ``angle`` (in [0, 2π)) or ``real``.
         boundary: Boundary of the lattice: ``open``, ``window`` (cut out of a larger one), or
             ``periodic``, the only one with translations.
-        dataset: Name of the array in an .npz, .h5 or .pt file with several.
+        dataset: Name of the array in an .npz, .h5 or .pt file with several; a pattern with ``*`` joins
+            arrays.
+        temperature: Temperature T in units of J (k_B = 1), by default 1. A list has one number for each
+            file, array, index of the first axis, or row, or for equal consecutive parts. A name stands
+            for one number for each row, like that of weights (``column 0`` is the first one of a text
+            file). ``*`` stands for the number at the ``*`` of a pattern.
         shape: Numbers of sites, to reshape each row into a ring or a rectangle.
-        num_configurations: Number of rows, from the first; all by default.
+        num_configurations: Number of rows at each temperature, from the first; all by default.
         weights: Weight of each row: name of an array in the same file, name or number of a column of a
             text file (−1 is the last), or path of another file. Whole numbers are counts: a count of n
             is n independent rows. Otherwise each row is one observation, and errors follow (Σw)²/Σw².
         collapse: Whether equal rows become one with a count. Rows are then taken as independent.
-        kwargs: Further arguments of `System`: temperature (one number), batch_size, splits, seed,
-            max_memory_gb (.npz, .csv and .txt files are read whole in any case).
+        kwargs: Further arguments of `System`: batch_size, splits, seed, max_memory_gb (.npz, .csv and
+            .txt files are read whole in any case).
 
     Raises:
         ValueError: The file cannot be read, or its values are not configurations of the kind; the
@@ -60,39 +69,39 @@ class Recorded(System):
 
     def __init__(
         self,
-        path: str,
+        path: list[str] | str,
         values: Literal["auto", "spin", "level", "angle", "real"] = "auto",
         boundary: Literal["open", "periodic", "window"] = "open",
         dataset: str | None = None,
+        temperature: float | list[float] | str | None = None,
         shape: tuple[int, ...] | None = None,
         num_configurations: int | None = None,
         weights: int | str | None = None,
         collapse: bool = False,
         **kwargs: Any,
     ) -> None:
-        if weights is None:
-            array, row_weights = open_array(path, dataset), None
-        else:
-            array, row_weights = open_weighted(path, dataset, weights)
-        num = _num_rows(path, array, num_configurations)
-        self._weights = None if row_weights is None else unless_equal(row_weights[:num])
-        super().__init__(num_configurations=num, **kwargs)
-        if len(self.temperatures) > 1:
-            raise ValueError(
-                f"temperature must be one number for the file {path}, not {self.temperatures}."
-            )
+        opened = open_recorded(path, dataset, weights, temperature, shape)
+        array, name = opened.array, opened.name
+        _check_rows(name, array)
+        self._rows = opened.rows_at(num_configurations)
+        num = max(map(len, self._rows.values()))
+        super().__init__(temperature=[*self._rows], num_configurations=num, **kwargs)
+        end = 1 + max(int(rows[-1]) for rows in self._rows.values())
+        self._weights = None if opened.weights is None else unless_equal(opened.weights[:end])
+        self._origin, self._consecutive = opened.origin, opened.consecutive
+        self._suffix = opened.suffix
         if boundary not in ("open", "periodic", "window"):
             raise ValueError(f"boundary must be 'open', 'periodic' or 'window', not {boundary!r}.")
-        self.path = path
+        self.path = name
         self.boundary = boundary
-        self.lattice_shape = _lattice_shape(path, array, shape)
+        self.lattice_shape = _lattice_shape(name, array, shape)
         self.collapse = collapse
         if collapse and self._weights is not None and self._weights.is_floating_point():
             raise ValueError(
-                f"collapse needs counts, but the weights of {path} are not whole numbers: set it to "
+                f"collapse needs counts, but the weights of {name} are not whole numbers: set it to "
                 "false."
             )
-        form = recognise(path, array, self.lattice_shape, num, values)
+        form = recognise(name, array, self.lattice_shape, end, values)
         self._recording: Recording | None = Recording(array, self.lattice_shape, form)
         self._form = form
         self.findings: list[Finding] = []
@@ -104,7 +113,7 @@ class Recorded(System):
             self.symmetries = ("z2", *self.symmetries)
         if collapse and not self.in_memory:
             raise ValueError(
-                f"collapse needs all configurations of {path} in memory: raise max_memory_gb."
+                f"collapse needs all configurations of {name} in memory: raise max_memory_gb."
             )
 
     @property
@@ -128,22 +137,35 @@ class Recorded(System):
         # The array of a text file is in memory, and should not stay there beside its conversion.
         recording, self._recording = self._recording, None
         assert recording is not None
-        configurations, correlation = recording.read(
-            self.num_configurations, f"Reading {self.path}", in_memory=self.in_memory
+        rows = list(self._rows.values())
+        configurations, correlations = recording.read(
+            rows, f"Reading {self.path}", in_memory=self.in_memory
         )
-        weights, options = self._weights, (self.splits, self.seed)
+        if self._consecutive:
+            series = {t: each.observables for t, each in zip(self._rows, correlations, strict=True)}
+            order = sorted(self._rows, key=lambda temperature: self._rows[temperature][0])
+            check_consecutive({temperature: series[temperature] for temperature in order}, self.path)
+        weights = self._weights
         if self.collapse:
             assert isinstance(configurations, torch.Tensor)
-            configurations, weights = collapse_rows(configurations, weights)
-        (temperature,), tau = self.temperatures, correlation.reach
-        if weights is None:
-            num = self.num_configurations
-            samples = Samples.split(configurations, [num], [temperature], [tau], *options)
-        else:
-            samples = Samples.weighted(configurations, weights, temperature, tau, *options)
+            configurations, weights, rows = collapse_rows(configurations, weights, rows)
+        samples = Samples.split(
+            configurations,
+            [*map(len, rows)],
+            self.temperatures,
+            [each.reach for each in correlations],
+            self.splits,
+            self.seed,
+            order=torch.from_numpy(np.concatenate(rows)),
+            weights=weights,
+        )
         if not samples.has_counts:
-            samples.doubts = correlation.equilibrium.sentences
-        self._report(samples, correlation)
+            samples.doubts = [
+                f"At T = {temperature:g}: {doubt}" if len(rows) > 1 else doubt
+                for temperature, each in zip(self.temperatures, correlations, strict=True)
+                for doubt in each.equilibrium.sentences
+            ]
+        self._report(samples, correlations)
         self._inspect(samples)
         return samples
 
@@ -153,25 +175,27 @@ class Recorded(System):
         print("\n".join(brief(self.findings)), end="\n" if self.findings else "")
 
     @rank_zero_only
-    def _report(self, samples: Samples, correlation: Correlation) -> None:
-        num, tau, effective = self.num_configurations, correlation.tau, correlation.effective_num
-        suffix = Path(self.path).suffix.lower()
+    def _report(self, samples: Samples, correlations: Sequence[Correlation]) -> None:
+        num = sum(each.num for each in correlations)
         size = f"{num * self.num_sites * self.bytes_per_value / 1e6:.3g} MB"
         if self.in_memory:
             size += " in memory"
-        elif suffix in MAPPED:
+        elif self._suffix in MAPPED:
             size += ", read from disk batch by batch"
         else:
             size += (
-                f" once converted; {suffix} files cannot be memory-mapped, so the whole file is loaded. "
-                "Convert it to .npy to read batches from disk."
+                f" once converted; {self._suffix} files cannot be memory-mapped, so the whole file is "
+                "loaded. Convert it to .npy to read batches from disk."
             )
         sites = " × ".join(map(str, self.lattice_shape))
         print(
             f"{self.path}: {num} configurations of {sites} sites, {self.boundary} boundary, {size}\n"
             f"  values: {self._form.description}\n"
-            f"  rows that repeat an earlier one: {correlation.duplicates}"
+            f"  rows that repeat an earlier one: {sum(each.duplicates for each in correlations)}"
         )
+        if len(self.temperatures) > 1:
+            parts = "equal consecutive parts of the rows" if self._consecutive else self._origin
+            print(f"  temperatures: {len(self.temperatures)}, from the {parts}")
         if samples.row_weights is not None:
             worth = sum(map(samples.observations_in, SPLITS))
             if samples.has_counts:
@@ -179,31 +203,41 @@ class Recorded(System):
                 print(f"  counts: {different} rows are {worth:.0f} configurations, taken as independent")
                 return
             print(f"  weights: worth {worth:.0f} configurations of equal weight")
+        for temperature, correlation in zip(self.temperatures, correlations, strict=True):
+            self._report_correlation(samples, temperature, correlation)
+        for doubt in samples.doubts:
+            warnings.warn(f"{self.path}: {doubt}", stacklevel=6)
+
+    def _report_correlation(
+        self, samples: Samples, temperature: float, correlation: Correlation
+    ) -> None:
+        tau, effective = correlation.tau, correlation.effective_num
         period = correlation.equilibrium.period
+        where = f" at T = {temperature:g}" if len(self.temperatures) > 1 else ""
         steps = "rows" if period is None else f"steps of {period} rows"
         series = f"{tau} {steps} ({correlation.slowest}; 0.5 is independent)"
         if samples.row_weights is None:
-            series += f", so {effective} effective configurations"
-        print(f"  autocorrelation along the file: {series}")
-        for doubt in samples.doubts:
-            warnings.warn(f"{self.path}: {doubt}", stacklevel=6)
+            num = f"{correlation.num} are " if where else ""
+            series += f", so {num}{effective} effective configurations"
+        print(f"  autocorrelation along the file{where}: {series}")
         if tau.value - tau.error >= 1:
-            near = share_within(correlation.reach, samples.indices["test"], samples.indices["train"])
+            rows = torch.from_numpy(self._rows[temperature])
+            train, test = (
+                torch.searchsorted(rows, samples.rows_of(split, temperature))
+                for split in ("train", "test")
+            )
+            near = share_within(correlation.reach, test, train)
             warnings.warn(
-                f"The rows of {self.path} are correlated: the integrated autocorrelation time of the "
-                f"{correlation.slowest} is {tau} {steps}, so {num} configurations are equivalent to "
-                f"{effective} independent ones. They are split by contiguous blocks; {100 * near:.0f} % "
-                "of the test rows lie within that time of a training row.",
-                stacklevel=6,
+                f"The rows of {self.path} are correlated{where}: the integrated autocorrelation time of "
+                f"the {correlation.slowest} is {tau} {steps}, so {correlation.num} configurations are "
+                f"equivalent to {effective} independent ones. They are split by contiguous blocks; "
+                f"{100 * near:.0f} % of the test rows lie within that time of a training row.",
+                stacklevel=7,
             )
 
 
-def _num_rows(path: str, array: Rows, num: int | None) -> int:
-    """Return the number of rows to take; None takes all.
-
-    Raises:
-        ValueError: The array has no rows, or fewer than `num`.
-    """
+def _check_rows(path: str, array: Rows) -> None:
+    """Raise ValueError if the array has no rows of values."""
     if len(array.shape) < 2:
         raise ValueError(
             f"The file {path} has the shape {tuple(array.shape)}: write one configuration per row, "
@@ -214,12 +248,6 @@ def _num_rows(path: str, array: Rows, num: int | None) -> int:
             f"The file {path} has the shape {tuple(array.shape)} and so no values: write the "
             "configurations again."
         )
-    if num is not None and not 1 <= num <= array.shape[0]:
-        raise ValueError(
-            f"num_configurations is {num}, but the file {path} has {array.shape[0]} rows: pass at most "
-            "that number, or leave it out."
-        )
-    return array.shape[0] if num is None else num
 
 
 def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -8,7 +8,20 @@ import torch
 from lightdan.data.loader import BatchLoader
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
-from lightdan.data.weights import collapse, draw_rows, num_drawn, open_weighted, split_counts
+from lightdan.data.temperatures import open_recorded
+from lightdan.data.weights import collapse, draw_rows, num_drawn, split_counts
+
+
+def open_weighted(path, dataset, weights):
+    """Return configurations and weights."""
+    opened = open_recorded(path, dataset, weights)
+    return opened.array, opened.weights
+
+
+def split(rows, weights, temperature, fractions):
+    """Return samples with weights at one temperature."""
+    return Samples.split(rows, [len(rows)], [temperature], [0.5], fractions, 3, weights=weights)
+
 
 ROWS = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (50, 4))
 COUNTS = np.random.default_rng(1).integers(0, 9, 50)
@@ -68,7 +81,7 @@ def test_other_lengths_and_names_are_refused(tmp_path):
         write(path, ROWS, wrong)
         with pytest.raises(ValueError, match=r"but there are 50 configurations: write one weight"):
             open_weighted(str(path), None, "w")
-    with pytest.raises(ValueError, match="no array 'v': set dataset to one of 'configurations', 'w'"):
+    with pytest.raises(ValueError, match="no array 'v': set weights to one of 'configurations', 'w'"):
         open_weighted(str(path), None, "v")
     write(tmp_path / "rows.csv", ROWS, REAL)
     for name in ("v", 5, -6):
@@ -121,7 +134,7 @@ def test_too_few_observations_are_refused():
         split_counts(torch.tensor([1, 1]), (0.9, 0.05, 0.05), 0)
     weights = torch.cat([torch.zeros(95), torch.rand(5)]).double()
     with pytest.raises(ValueError, match=r"All weights in the (train|validation|test) split are 0"):
-        Samples.weighted(torch.arange(100)[:, None], weights, 1.0, 0.5, (0.9, 0.05, 0.05), 3)
+        split(torch.arange(100)[:, None], weights, 1.0, (0.9, 0.05, 0.05))
 
 
 def test_an_epoch_draws_rows_in_proportion_to_their_weights():
@@ -148,9 +161,7 @@ def test_large_counts_draw_a_bounded_number(monkeypatch):
 
 @pytest.mark.parametrize("weights", [COUNTS, REAL])
 def test_batches_in_order_have_weights_of_mean_one(weights):
-    data = Samples.weighted(
-        torch.from_numpy(ROWS), torch.from_numpy(weights), 2.0, 0.5, (0.4, 0.3, 0.3), 3
-    )
+    data = split(torch.from_numpy(ROWS), torch.from_numpy(weights), 2.0, (0.4, 0.3, 0.3))
     for name in SPLITS:
         batches = list(data.loader(name, 6))
         rows = torch.cat([batch.configurations for batch in batches])
@@ -180,7 +191,7 @@ def test_batches_repeat_rows_of_a_chunked_file(tmp_path):
 def test_moments_are_weighted():
     fields = torch.randn(50, 4, generator=torch.Generator().manual_seed(3))
     for weights in (COUNTS, REAL):
-        data = Samples.weighted(fields, torch.from_numpy(weights), 1.0, 0.5, (0.5, 0.25, 0.25), 0)
+        data = split(fields, torch.from_numpy(weights), 1.0, (0.5, 0.25, 0.25))
         values, w = data.rows("train", 1.0).double().numpy(), data.weights("train", 1.0).numpy()
         mean = np.average(values.mean(1), weights=w)
         square = np.average((values**2).mean(1), weights=w)
@@ -192,6 +203,7 @@ def test_moments_are_weighted():
 def test_equal_rows_become_one_with_a_count():
     rows = torch.tensor([[0.0, 1.0], [2.0, 3.0], [-0.0, 1.0], [2.0, 3.0], [2.0, 3.5]])
     for counts, expected in ((None, [2, 2, 1]), (torch.tensor([5, 1, 2, 0, 3]), [7, 1, 3])):
-        found, number = collapse(rows, counts)
+        found, number, ((*places,),) = collapse(rows, counts, [np.arange(5)])
+        assert places == [0, 1, 2]
         table = {tuple(row): n for row, n in zip(found.tolist(), number.tolist(), strict=True)}
         assert table == dict(zip([(0.0, 1.0), (2.0, 3.0), (2.0, 3.5)], expected, strict=True))

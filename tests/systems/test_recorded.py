@@ -195,7 +195,7 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (random(), {"shape": (2, 2, 2, 2)}, ["shape must be", "not (2, 2, 2, 2)"]),
         (random(), {"num_configurations": 401}, ["401", "400 rows"]),
         (random(), {"num_configurations": 0}, ["num_configurations is 0"]),
-        (random(), {"temperature": [1.0, 2.0]}, ["temperature"]),
+        (random(), {"temperature": [1.0, 2.0, 3.0]}, ["3 temperatures, but", "400 rows: set temp"]),
         (random(), {"boundary": "closed"}, ["'closed'"]),
         (random(), {"values": "spins"}, ["'spins'"]),
         (random(), {"max_memory_gb": -1.0}, ["max_memory_gb"]),

@@ -10,7 +10,7 @@ import numpy as np
 from lightdan.data.inspection.blocks import MIN_BLOCKS, TIMES_PER_BLOCK, Blocks
 from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
-from lightdan.data.rows import Rows
+from lightdan.data.rows import ChosenRows, Rows
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
 from lightdan.statistics import Estimate
@@ -102,7 +102,7 @@ def inspect_samples(samples: Samples, sites: Sites, max_values: int = MAX_VALUES
 
 
 def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
-    """Return rows of equal weight and their autocorrelation time.
+    """Return rows of equal weight, temperature after temperature, and their autocorrelation time.
 
     Rows with counts are repeated, at most a million in all, and in random order.
 
@@ -115,7 +115,10 @@ def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
     """
     tau = max(samples.tau_int)
     if samples.row_weights is None:
-        return samples.configurations, tau if tau >= 1 else 0.5
+        rows = samples.configurations
+        if len(samples.temperatures) > 1:
+            rows = ChosenRows(rows, samples.by_temperature().numpy())
+        return rows, tau if tau >= 1 else 0.5
     if not samples.has_counts:
         return None, tau
     numbers = np.concatenate([samples.indices[name] for name in SPLITS])

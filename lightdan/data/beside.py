@@ -1,0 +1,247 @@
+"""Configurations in one file or several, with the numbers that stand beside them in the files."""
+
+import glob
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from lightdan.data.readers import READERS, column_of, open_array
+from lightdan.data.rows import JoinedRows, Rows
+
+NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+HDF5 = (".h5", ".hdf5")
+TEXT = (".csv", ".txt")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One array of configurations.
+
+    Args:
+        path: Path of the file.
+        dataset: Name of the array in the file; None if it holds only one.
+        matched: Part of the name that stands for the ``*`` of a pattern.
+    """
+
+    path: str
+    dataset: str | None = None
+    matched: str = ""
+
+    def __str__(self) -> str:
+        return self.path if self.dataset is None else f"{self.path} ({self.dataset})"
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file name."""
+        return Path(self.path).suffix.lower()
+
+    @property
+    def number(self) -> float | None:
+        """The only number in `matched`, or None."""
+        found = re.findall(NUMBER, self.matched)
+        return float(found[0]) if len(found) == 1 else None
+
+
+def find_sources(path: str | Sequence[str], dataset: str | None) -> list[Source]:
+    """Return the arrays that paths and names stand for, sorted by the numbers in matched names.
+
+    Args:
+        path: Path, pattern with ``*``, or several of them.
+        dataset: Name of the array in each file, or pattern with ``*``.
+
+    Raises:
+        ValueError: A pattern matches nothing, or there is no path.
+    """
+    paths = [path] if isinstance(path, str) else list(path)
+    sources = [source for each in paths for source in _files(each, dataset)]
+    if not sources:
+        raise ValueError("path names no file: set it to a path or to a list of paths.")
+    if dataset is None or "*" not in dataset:
+        return sources
+    found = []
+    for source in sources:
+        names = arrays_in(source.path)
+        matches = _matches(dataset.strip("/"), names)
+        if not matches:
+            listed = ", ".join(map(repr, names))
+            raise ValueError(
+                f"The file {source.path} has no array like {dataset!r}: set dataset to a pattern of "
+                f"{listed or 'names of arrays'}."
+            )
+        found += [Source(source.path, name, text) for name, text in matches]
+    return found
+
+
+def _files(path: str, dataset: str | None) -> list[Source]:
+    expanded = str(Path(path).expanduser())
+    if "*" not in path or Path(expanded).exists():
+        return [Source(path, dataset)]
+    paths = glob.glob("*".join(map(glob.escape, expanded.split("*"))))
+    if not paths:
+        raise ValueError(f"No file matches {path} (seen from {Path.cwd()}): pass another pattern.")
+    return [Source(name, dataset, text) for name, text in _matches(expanded, paths)]
+
+
+def _matches(pattern: str, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the names that fit a pattern with the text at its ``*``, ordered by their numbers."""
+    regex = re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
+    found = [(name, " ".join(m.groups())) for name in names if (m := regex.fullmatch(name))]
+    return sorted(found, key=lambda each: ([float(n) for n in re.findall(NUMBER, each[1])], each[0]))
+
+
+def arrays_in(path: str) -> list[str]:
+    """Return the names of the arrays in an .h5, .npz or .pt file; other files have none.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    file, names = Path(path).expanduser(), list[str]()
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
+
+    try:
+        if file.suffix.lower() in HDF5:
+            with h5py.File(file) as opened:
+                opened.visititems(add)
+        elif file.suffix.lower() == ".npz":
+            with zipfile.ZipFile(file) as archive:
+                names += [name.removesuffix(".npy") for name in archive.namelist()]
+        elif file.suffix.lower() == ".pt":
+            mapped = zipfile.is_zipfile(file)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+            if isinstance(content, Mapping):
+                names += [str(k) for k, v in content.items() if isinstance(v, torch.Tensor)]
+    except Exception:
+        open_array(path)  # which says what is wrong with the file
+        raise
+    return names
+
+
+def open_beside(
+    sources: Sequence[Source], names: Mapping[str, int | str]
+) -> tuple[Rows, dict[str, np.ndarray], dict[str, str]]:
+    """Open configurations together with numbers beside them.
+
+    A name is that of an array or an attribute in the same file (in the group of the configurations, or
+    in the whole file), the name or number of a column of a text file, or the path of another file.
+
+    Args:
+        sources: Arrays of configurations, which are joined.
+        names: Name of the numbers for each option of the system.
+
+    Returns:
+        Configurations, numbers for each option as they are in the file, and the place of the numbers for
+        messages. With several sources the numbers are repeated for each row.
+
+    Raises:
+        ValueError: There are no such numbers, or the configurations have different shapes.
+    """
+    found: dict[str, list[np.ndarray]] = {option: [] for option in names}
+    places, inside = {}, dict(names)
+    for option, name in names.items():
+        if (
+            isinstance(name, str)
+            and Path(name).suffix.lower() in READERS
+            and not _is_inside(sources, name)
+        ):
+            found[option] = [np.asarray(open_array(name)[...])]
+            places[option] = f"file {name}"
+            del inside[option]
+    parts = []
+    for source in sources:
+        array, numbers = _open_one(source, inside)
+        parts.append(array)
+        for option, raw in numbers.items():
+            kind = "column" if source.suffix in TEXT else "array"
+            places[option] = f"{kind} {inside[option]!r} of the file {source.path}"
+            if len(sources) > 1:
+                if raw.size not in (1, array.shape[0]):
+                    raise ValueError(
+                        f"The {places[option]} has the shape {raw.shape}, but there are "
+                        f"{array.shape[0]} configurations: write one number for all or one for each."
+                    )
+                raw = np.broadcast_to(raw.reshape(-1), (array.shape[0],))
+            found[option].append(raw)
+    for source, part in zip(sources, parts, strict=True):
+        if part.shape[1:] != parts[0].shape[1:]:
+            raise ValueError(
+                f"The rows of {source} have the shape {tuple(part.shape[1:])}, but those of "
+                f"{sources[0]} have {tuple(parts[0].shape[1:])}: pass arrays with rows of one shape."
+            )
+    whole = parts[0] if len(parts) == 1 else JoinedRows(parts)
+    return (
+        whole,
+        {option: np.concatenate(v) if len(v) > 1 else v[0] for option, v in found.items()},
+        places,
+    )
+
+
+def _is_inside(sources: Sequence[Source], name: str) -> bool:
+    """Return whether a name that ends like a file is that of an array or a column."""
+    source = sources[0]
+    return not Path(name).expanduser().exists() and name in arrays_in(source.path)
+
+
+def _open_one(source: Source, names: Mapping[str, int | str]) -> tuple[Rows, dict[str, np.ndarray]]:
+    if not names:
+        return open_array(source.path, source.dataset), {}
+    if source.suffix in TEXT:
+        table = np.asarray(open_array(source.path, source.dataset))
+        columns = {
+            option: column_of(Path(source.path).expanduser(), name, table.shape[1], option)
+            for option, name in names.items()
+        }
+        rest = np.delete(table, list(columns.values()), axis=1)
+        return rest, {option: table[:, column] for option, column in columns.items()}
+    if source.suffix == ".npy":
+        option, name = next(iter(names.items()))
+        open_array(source.path, source.dataset)
+        raise ValueError(
+            f"{option} is {name!r}, but the file {source.path} has no columns or names: set it to the "
+            f"path of a file of {'weights' if option == 'weights' else 'numbers, one for each row'}."
+        )
+    known = arrays_in(source.path)
+    numbers: dict[str, np.ndarray] = {}
+    taken: list[str] = []
+    for option, name in names.items():
+        group = (source.dataset or "").strip("/").rpartition("/")[0]
+        options = [f"{group}/{name}" if group else str(name), str(name).strip("/")]
+        own = next((each for each in options if each in known), None)
+        raw: Any = None
+        if own is not None:
+            raw = np.asarray(open_array(source.path, own)[...])
+            taken.append(own)
+        elif source.suffix in HDF5:
+            raw = _attribute(source, str(name))
+        if raw is None:
+            listed = ", ".join(repr(each) for each in known if each != (source.dataset or "").strip("/"))
+            raise ValueError(
+                f"The file {source.path} has no array {name!r}: set {option} to one of "
+                f"{listed or 'its arrays'}, or to the path of another file."
+            )
+        numbers[option] = raw
+    others = [each for each in known if each not in taken]
+    dataset = others[0] if source.dataset is None and len(others) == 1 else source.dataset
+    return open_array(source.path, dataset), numbers
+
+
+def _attribute(source: Source, name: str) -> np.ndarray | None:
+    """Return the numbers in an attribute of a dataset, of its groups or of the file, or None."""
+    with h5py.File(Path(source.path).expanduser()) as file:
+        item = file.get(source.dataset or "/", file)
+        while True:
+            if name in item.attrs:
+                value = np.asarray(item.attrs[name])
+                return value if value.dtype.kind in "biuf" else None
+            if item.name == "/":
+                return None
+            item = item.parent

@@ -1,0 +1,275 @@
+"""Temperatures of a user's configurations, one for each row."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightdan.data.beside import NUMBER, Source, arrays_in, find_sources, open_beside
+from lightdan.data.readers import MAPPED, open_array
+from lightdan.data.rows import JoinedRows, Rows, Slab
+from lightdan.data.weights import checked_weights
+
+FEWEST_ROWS = 20
+"""Length that the second of three axes must have to be taken for that of the rows."""
+FEW_ROWS = 5
+"""Mean number of rows at a temperature below which the temperatures are taken for readings."""
+TEMPERATURE_NAMES = ("t", "temp", "temps", "temperature", "temperatures")
+NAMED_TEMPERATURE = rf"(?i)(?:^|[^a-z])t(?:emp(?:erature)?)?[=_-]?({NUMBER})"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Configurations in files, with a weight and a temperature for each.
+
+    Args:
+        name: Name of the files for messages.
+        array: Configurations `(M, ...)`.
+        weights: Weights `(M,)`, or None.
+        temperature: Temperature of each row `(M,)`.
+        origin: Place that the temperatures come from, for the report.
+        suffix: Ending of the names of the files; of several, one that cannot be mapped comes first.
+        consecutive: Whether the rows are taken for equal consecutive parts, one for each temperature.
+    """
+
+    name: str
+    array: Rows
+    weights: np.ndarray | None
+    temperature: np.ndarray
+    origin: str
+    suffix: str
+    consecutive: bool
+
+    def rows_at(self, num: int | None) -> dict[float, np.ndarray]:
+        """Return the row numbers at each temperature, in ascending order.
+
+        Args:
+            num: Number of rows at each temperature, from the first; None takes all.
+
+        Raises:
+            ValueError: There are fewer rows at a temperature.
+        """
+        _, first, inverse = np.unique(
+            self.temperature.astype(np.float32), return_index=True, return_inverse=True
+        )
+        order = np.argsort(inverse, kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
+        rows = {float(self.temperature[k]): part for k, part in zip(first, parts, strict=True)}
+        for temperature, part in rows.items():
+            where = f" at T = {temperature:g}" if len(rows) > 1 else ""
+            if num is not None and not 1 <= num <= len(part):
+                raise ValueError(
+                    f"num_configurations is {num}, but the file {self.name} has {len(part)} "
+                    f"rows{where}: pass at most that number, or leave it out."
+                )
+        if len(rows) > 1 and len(order) < FEW_ROWS * len(rows):
+            raise ValueError(
+                f"The {self.origin} has {len(rows)} different temperatures for {len(order)} rows, too "
+                "few at each: round the temperatures, so that several rows share each of them."
+            )
+        return {temperature: part[:num] for temperature, part in rows.items()}
+
+
+def open_recorded(
+    path: str | Sequence[str],
+    dataset: str | None = None,
+    weights: int | str | None = None,
+    temperature: float | Sequence[float] | str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Opened:
+    """Open configurations with their weights and temperatures.
+
+    Args:
+        path: Path, pattern with ``*``, or several of them.
+        dataset: Name of the array in each file, or pattern with ``*``.
+        weights: Name of the weights, as in `open_beside`.
+        temperature: One number, numbers, a name as in `open_beside`, or ``*``: the number at the ``*``
+            of the pattern. None is 1, unless the files hold temperatures.
+        shape: Numbers of sites, which tell an axis of temperatures from one of sites.
+
+    Raises:
+        ValueError: There are no such numbers, or it is not clear which rows they belong to.
+    """
+    sources = find_sources(path, dataset)
+    if isinstance(temperature, (list, tuple)) and len(sources) == 1 and dataset is None:
+        sources = _groups(sources[0], temperature)
+    names: dict[str, int | str] = {} if weights is None else {"weights": weights}
+    if isinstance(temperature, str) and temperature != "*":
+        names["temperature"] = temperature
+    array, beside, places = open_beside(sources, names)
+    name = str(sources[0]) if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
+    if isinstance(path, str) and len(sources) == 1:
+        name = path
+    given, origin = _numbers(temperature, sources, array, beside, places)
+    known = np.asarray(given, np.float64)
+    if known.size and known.ndim != 1:
+        known = known.squeeze()
+    _check_positive(known.ravel(), origin)
+    if len(sources) > 1 and known.size == len(sources) and known.size != array.shape[0]:
+        lengths = [part.shape[0] for part in array.parts] if isinstance(array, JoinedRows) else []
+        known = np.repeat(known.ravel(), lengths)
+    array, spread, consecutive = _spread(known, array, name, origin, shape)
+    row_weights = None
+    if weights is not None:
+        raw = beside["weights"]
+        if raw.size == array.shape[0] and raw.shape[:1] != array.shape[:1]:
+            raw = raw.reshape(-1)
+        row_weights = checked_weights(raw, array.shape[0], places["weights"])
+    suffixes = sorted({source.suffix for source in sources}, key=lambda each: each in MAPPED)
+    return Opened(name, array, row_weights, spread, origin, suffixes[0], consecutive)
+
+
+def _groups(source: Source, temperatures: Sequence[float]) -> list[Source]:
+    """Return the arrays of a file whose names hold the temperatures, or the source itself."""
+    names = arrays_in(source.path)
+    found = {number: Source(source.path, each, each) for each in names
+             if (number := Source(source.path, each, each).number) is not None}  # fmt: skip
+    if len(found) == len(names) == len(temperatures) and set(found) == set(map(float, temperatures)):
+        return [found[float(temperature)] for temperature in temperatures]
+    return [source]
+
+
+def _numbers(
+    temperature: float | Sequence[float] | str | None,
+    sources: Sequence[Source],
+    array: Rows,
+    beside: Mapping[str, np.ndarray],
+    places: Mapping[str, str],
+) -> tuple[Any, str]:
+    """Return the numbers that the option stands for, and where they come from."""
+    if "temperature" in beside:
+        return beside["temperature"], places["temperature"]
+    if temperature == "*":
+        numbers = [source.number for source in sources]
+        if None in numbers:
+            bad = sources[numbers.index(None)]
+            raise ValueError(
+                f"temperature is '*', but {bad.matched!r} in the name {bad} is not one number: set path "
+                "or dataset to a pattern whose * stands for the temperature, like T=*/spins."
+            )
+        return numbers, "names of the data"
+    if temperature is None:
+        _ask(sources, array)
+        return 1.0, "default"
+    assert not isinstance(temperature, str)
+    values = np.atleast_1d(np.asarray(temperature, np.float64))
+    if len(sources) == 1 and 1 < values.size < array.shape[0]:
+        if place := _beside_with(sources[0], array, values):
+            return open_array(sources[0].path, place)[
+                ...
+            ], f"array {place!r} of the file {sources[0].path}"
+    elif len(sources) > 1 and values.size not in (1, len(sources), array.shape[0]):
+        raise ValueError(
+            f"temperature has {values.size} numbers, but there are {len(sources)} arrays of "
+            "configurations: pass one number for each."
+        )
+    return values, "option temperature"
+
+
+def _beside_with(source: Source, array: Rows, values: np.ndarray) -> str | None:
+    """Return the name of the only array of the file with one of these values for each row."""
+    found = []
+    for each in arrays_in(source.path):
+        other = open_array(source.path, each)
+        if math.prod(other.shape) == array.shape[0] != math.prod(array.shape):
+            different = np.unique(np.asarray(other[...], np.float32))
+            if np.array_equal(different, np.unique(values.astype(np.float32))):
+                found.append(each)
+    return found[0] if len(found) == 1 else None
+
+
+def _ask(sources: Sequence[Source], array: Rows) -> None:
+    """Raise ValueError if the files seem to hold several temperatures and none is set."""
+    named = [re.search(NAMED_TEMPERATURE, str(source)) for source in sources]
+    numbers = [found[1] for found in named if found]
+    if len(numbers) == len(sources) and len(set(numbers)) > 1:
+        raise ValueError(
+            f"The names {sources[0]} to {sources[-1]} seem to hold temperatures: set temperature to "
+            f"[{', '.join(numbers)}] if they do, or to one number."
+        )
+    source = sources[0]
+    for each in arrays_in(source.path):
+        if each.rpartition("/")[2].lower() in TEMPERATURE_NAMES and each != source.dataset:
+            other = open_array(source.path, each)
+            if math.prod(other.shape) > 1 and len(np.unique(np.asarray(other[...]))) > 1:
+                raise ValueError(
+                    f"The file {source.path} holds several temperatures in the array {each!r}: set "
+                    "temperature to that name to use them, or to one number."
+                )
+
+
+def _check_positive(values: np.ndarray, origin: str) -> None:
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"temperature must be positive and finite, but the {origin} holds {values[row]:g} in place "
+            f"{row} (counted from 0): correct it."
+        )
+
+
+def _spread(
+    values: np.ndarray, array: Rows, name: str, origin: str, shape: Sequence[int] | None
+) -> tuple[Rows, np.ndarray, bool]:
+    """Return configurations `(M, ...)` and their temperatures `(M,)`.
+
+    An axis of temperatures is merged with that of the rows.
+
+    Raises:
+        ValueError: It is not clear which rows the temperatures belong to.
+    """
+    num, axes = array.shape[0], len(array.shape)
+    if values.size == 1:
+        return array, np.full(num, values.ravel()[0]), False
+    if values.ndim == 2 and values.shape == array.shape[:2]:
+        return _merged(array), values.reshape(-1), False
+    values = values.reshape(-1)
+    if values.size == num:
+        if axes < 3 or not _first_axis_is_temperature(values, array, name, shape):
+            return array, values, False
+        return _merged(array), np.repeat(values, array.shape[1]), False
+    if axes == 4 and values.size == array.shape[1]:
+        raise ValueError(
+            f"The file {name} has the shape {tuple(array.shape)}, with {values.size} temperatures along "
+            "the second axis: move it to the front (numpy.moveaxis(a, 1, 0)) and write the file again."
+        )
+    if num % values.size == 0 and num > values.size:
+        if len(set(values)) < values.size:
+            raise ValueError(_unclear(values, num, name, origin, "some of them equal"))
+        return array, np.repeat(values, num // values.size), True
+    raise ValueError(_unclear(values, num, name, origin))
+
+
+def _unclear(values: np.ndarray, num: int, name: str, origin: str, why: str = "") -> str:
+    return (
+        f"The {origin} has {values.size} temperatures{', ' * bool(why)}{why}, but the file {name} has "
+        f"{num} rows: set temperature to the name of an array or a column, or to the path of a file, "
+        "with one number for each row."
+    )
+
+
+def _first_axis_is_temperature(
+    values: np.ndarray, array: Rows, name: str, shape: Sequence[int] | None
+) -> bool:
+    """Return whether the first axis counts temperatures, of rows along the second one."""
+    if len(array.shape) > 3:
+        return True
+    if shape is not None and math.prod(shape) in (array.shape[2], math.prod(array.shape[1:])):
+        return math.prod(shape) == array.shape[2]
+    if len(set(values)) < values.size:
+        return False
+    if array.shape[1] == array.shape[2] or array.shape[1] < FEWEST_ROWS:
+        raise ValueError(
+            f"The file {name} has the shape {tuple(array.shape)} and a temperature for each index of "
+            f"the first axis: set shape to ({array.shape[2]},) if the second axis counts "
+            "configurations, or round the temperatures if each configuration has its own."
+        )
+    return True
+
+
+def _merged(array: Rows) -> Rows:
+    """Return an array `(T, M, ...)` as `(TM, ...)`."""
+    return JoinedRows([Slab(array, number) for number in range(array.shape[0])])
