@@ -131,8 +131,8 @@ def open_beside(
 ) -> tuple[Rows, dict[str, np.ndarray], dict[str, str]]:
     """Open configurations together with numbers beside them.
 
-    A name is that of an array or an attribute in the same file (in the group of the configurations, or
-    in the whole file), the name or number of a column of a text file, or the path of another file.
+    A name is that of an array or an attribute in the same file; the group of the configurations comes
+    first. It can also be the name or number of a column of a text file, or the path of another file.
 
     Args:
         sources: Arrays of configurations, which are joined.

@@ -94,7 +94,7 @@ def open_recorded(
         ValueError: There are no such numbers, or it is not clear which rows they belong to.
     """
     sources = find_sources(path, dataset)
-    if isinstance(temperature, (list, tuple)) and len(sources) == 1 and dataset is None:
+    if len(sources) == 1 and dataset is None:
         sources = _groups(sources[0], temperature)
     names: dict[str, int | str] = {} if weights is None else {"weights": weights}
     if isinstance(temperature, str) and temperature != "*":
@@ -122,13 +122,24 @@ def open_recorded(
     return Opened(name, array, row_weights, spread, origin, suffixes[0], consecutive)
 
 
-def _groups(source: Source, temperatures: Sequence[float]) -> list[Source]:
-    """Return the arrays of a file whose names hold the temperatures, or the source itself."""
-    names = arrays_in(source.path)
-    found = {number: Source(source.path, each, each) for each in names
-             if (number := Source(source.path, each, each).number) is not None}  # fmt: skip
-    if len(found) == len(names) == len(temperatures) and set(found) == set(map(float, temperatures)):
-        return [found[float(temperature)] for temperature in temperatures]
+def _groups(source: Source, temperature: float | Sequence[float] | str | None) -> list[Source]:
+    """Return the arrays of a file whose names hold the listed temperatures, or the source itself.
+
+    Raises:
+        ValueError: The file has arrays of the same name in several groups, and others are listed.
+    """
+    sources = [Source(source.path, name, name) for name in arrays_in(source.path)]
+    listed = list(temperature) if isinstance(temperature, (list, tuple)) else []
+    found = {each.number: each for each in sources}
+    if listed and len(found) == len(sources) == len(listed) and found.keys() == set(listed):
+        return [found[value] for value in listed]
+    tails = {str(each.dataset).rpartition("/")[2] for each in sources}
+    if len(sources) > 1 and len(tails) == 1:
+        raise ValueError(
+            f"The file {source.path} holds the arrays {sources[0].dataset!r} to "
+            f"{sources[-1].dataset!r}: set dataset to '*/{tails.pop()}' to join them (with temperature "
+            "'*' if the names hold temperatures), or to one of them."
+        )
     return [source]
 
 

@@ -244,6 +244,8 @@ def test_bad_groups_and_files_are_refused(tmp_path):
     )
     refused("2 numbers, but there are 3 arrays", path=path, dataset="*/spins", temperature=[1.0, 2.0])
     refused("no array 'kT': set temperature", path=path, dataset="*/spins", temperature="kT")
+    refused(r"set dataset to '\*/spins' to join them \(with temperature '\*'", path=path)
+    refused(r"set dataset to '\*/spins' to join them", path=path, temperature=[1.0, 2.0])
     with h5py.File(path, "a") as file:
         file["run1_T=99/spins"] = ROWS[:, :3]
     refused(r"have the shape \(3, 5\), but those of", path=path, dataset="*/spins", temperature=1.0)
