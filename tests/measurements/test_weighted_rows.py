@@ -55,6 +55,7 @@ def held_out(system, rows, weights):
         torch.as_tensor(rows),
         torch.full((len(rows),), TEMPERATURE),
         {"test": indices},
+        [TEMPERATURE],
         [0.5],
         None if weights is None else {"test": torch.as_tensor(weights)},
     )
