@@ -7,6 +7,7 @@ import torch
 from lightning import Trainer
 
 from lightdan import MADE, FreeEnergy, Hamiltonian, Ising
+from lightdan.data.inspection.inspection import equal_rows
 from lightdan.data.splits import SPLITS
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.systems.recorded import Recorded
@@ -206,3 +207,18 @@ def test_the_network_must_see_several_temperatures(tmp_path):
     system = recorded(tmp_path, *mixed([random(num=300)] * 2))
     with pytest.raises(ValueError, match=r"set model\.temperature_input to true"):
         Trainer(**QUIET, max_steps=1).fit(MADE.for_system(system, width=2), datamodule=system)
+
+
+@pytest.mark.parametrize("memory", [4.0, 0.0])
+def test_inspection_takes_one_temperature_after_the_other(tmp_path, memory):
+    parts = [random(num=100 * k, seed=k) for k in (1, 2, 3)]
+    rows, labels = mixed(parts)
+    np.save(tmp_path / "s.npy", rows)
+    system = Recorded(
+        str(tmp_path / "s.npy"), temperature=labels.tolist(), max_memory_gb=memory, shape=(16,)
+    )
+    system.setup()
+    found, tau = equal_rows(system.data)
+    assert tau == 0.5
+    assert found.shape == (600, 16)
+    np.testing.assert_array_equal(found[50:350], np.concatenate(parts)[50:350].reshape(-1, 16))
