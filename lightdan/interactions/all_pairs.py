@@ -1,14 +1,14 @@
 """Fields and all pairs of spins at once, with a Gaussian prior of the couplings."""
 
-import itertools
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.graph_fit import GraphFit
+from lightdan.interactions.graph_fit import GraphFit, factors_and_signs
 from lightdan.interactions.nodes import PRIOR
+from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Term
 from lightdan.types import Configurations
 
@@ -28,10 +28,6 @@ WIDTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
 """Widths of the prior among which held-out configurations choose."""
 LIMIT = 20_000
 """Largest number of configurations that choose the width."""
-FEW = 5_000
-"""Number of configurations above which one part is enough."""
-FOLDS = 4
-"""Number of parts of the configurations, each held out once if there are few."""
 
 
 class _Nodes:
@@ -47,17 +43,24 @@ class _Nodes:
         start: Tensor | None = None,
         steps: int = STEPS,
         targets: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
-        self.spins = spins.float()
-        self.num, self.num_sites = spins.shape
-        self.mean = self.spins.mean(0)
-        self.up = (self.spins + 1) / 2 if targets is None else targets.float()
-        self.x = torch.cat([self.spins - self.mean, torch.ones_like(self.spins[:, :1])], 1)
+        observations = Observations(spins, weights)
+        spins = spins.float()
+        self.num_rows, self.num_sites = spins.shape
+        self.num = observations.effective_num
+        factors, self.signs = factors_and_signs(observations)
+        self.factors: Tensor | float = 1.0
+        if factors is not None:
+            self.factors = torch.as_tensor(factors, device=spins.device).float()[:, None]
+        self.mean = (self.factors * spins).sum(0) / self.num
+        self.up = (spins + 1) / 2 if targets is None else targets.float()
+        self.x = torch.cat([spins - self.mean, torch.ones_like(spins[:, :1])], 1)
         self.precision = spins.new_full((self.num_sites + 1, 1), width**-2, dtype=torch.float32)
         self.precision[-1] = PRIOR
         self.values = torch.zeros(self.num_sites + 1, self.num_sites, device=spins.device)
         limit = 1 / (2 * self.num)
-        self.values[-1] = torch.logit(self.up.mean(0), limit) / 2
+        self.values[-1] = torch.logit((self.factors * self.up).sum(0) / self.num, limit) / 2
         if start is not None:
             self.values = start.clone()
         self._converge(steps)
@@ -66,9 +69,16 @@ class _Nodes:
         """Return the residuals (1 + s)/2 − p `(M, N)`."""
         return self.up - torch.sigmoid(2 * self.x @ self.values)
 
+    @property
+    def factors_of_blocks(self) -> Tensor | float:
+        """Factors of the residuals in sums over blocks of rows `(M, 1)`, see `factors_and_signs`."""
+        if self.signs is None:
+            return self.factors
+        return torch.as_tensor(self.signs, device=self.x.device).float()[:, None]
+
     def gradient(self, residuals: Tensor) -> Tensor:
         """Return ∂ℓ_i/∂B `(N + 1, N)`; there is no coupling of a site to itself."""
-        gradient = 2 * self.x.T @ residuals - self.precision * self.values
+        gradient = 2 * self.x.T @ (self.factors * residuals) - self.precision * self.values
         gradient[:-1].fill_diagonal_(0)
         return gradient
 
@@ -78,11 +88,11 @@ class _Nodes:
         They are preconditioned by the curvature with the mean weight of each site in place of all its
         weights, so that one factorisation serves all sites.
         """
-        squares, vectors = torch.linalg.eigh(self.x.T[:-1] @ self.x[:, :-1])
+        squares, vectors = torch.linalg.eigh(self.x.T[:-1] @ (self.factors * self.x[:, :-1]))
         squares = squares.clamp(min=0)[:, None]
         z = 2 * self.x @ self.values
         p = torch.sigmoid(z)
-        weights = 4 * (p * (1 - p)).mean(0).clamp(min=1e-6)
+        weights = 4 * ((self.factors * p * (1 - p)).sum(0) / self.num).clamp(min=1e-6)
         scales = 1 / (weights * squares + self.precision[0])
         self.variances = vectors**2 @ scales
 
@@ -108,10 +118,11 @@ class _Nodes:
             along = 2 * self.x @ direction
             slope = (gradient * direction).sum(0)
             prior = (self.precision * direction**2).sum(0)
-            length = slope / ((p * (1 - p) * along**2).sum(0) + prior).clamp(min=1e-30)
+            bend = (self.factors * p * (1 - p) * along**2).sum(0)
+            length = slope / (bend + prior).clamp(min=1e-30)
             for _ in range(SHORTENINGS):
                 p = torch.sigmoid(z + length * along)
-                new = ((self.up - p) * along).sum(0) - length * prior
+                new = (self.factors * (self.up - p) * along).sum(0) - length * prior
                 new -= (self.precision * self.values * direction).sum(0)
                 far = new < -slope / 2
                 if not far.any():
@@ -125,7 +136,7 @@ class _Nodes:
         residuals = self.residuals()
         gradient = self.gradient(residuals)
         p = self.up - residuals
-        weights = 4 * p * (1 - p)
+        weights = 4 * self.factors * p * (1 - p)
         inverses = torch.empty(self.num_sites, *[self.num_sites + 1] * 2, device=self.x.device)
         for site in range(self.num_sites):
             curvature = (self.x * weights[:, site, None]).T @ self.x
@@ -145,6 +156,7 @@ def fit_all_pairs(
     block_size: int = 1,
     errors: bool = True,
     targets: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> GraphFit:
     """Fit all fields and pairs by logistic regressions of each site on all others.
 
@@ -159,11 +171,12 @@ def fit_all_pairs(
         errors: Whether errors are estimated, which takes longer than the fit.
         targets: Probabilities that the spins are up `(M, N)`, as a network gives them; by default the
             spins.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
 
     References:
         M. Ekeberg, T. Hartonen and E. Aurell, J. Comput. Phys. 276, 341 (2014).
     """
-    nodes = _Nodes(configurations.flatten(1), width, targets=targets)
+    nodes = _Nodes(configurations.flatten(1), width, targets=targets, weights=weights)
     if errors:
         return _with_errors(nodes, block_size)
     return _without_errors(nodes)
@@ -195,7 +208,9 @@ def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
     values = values + values.T
     square = torch.zeros_like(values)
     fields_square = torch.zeros_like(nodes.mean)
-    length = max(min(block_size, max(1, nodes.num // 8)), math.ceil(nodes.num / BLOCKS))
+    num = nodes.num_rows
+    length = max(min(block_size, max(1, num // 8)), math.ceil(num / BLOCKS))
+    residuals = residuals * nodes.factors_of_blocks
     parts = [2 * r.T @ x for r, x in zip(residuals.split(length), nodes.x.split(length), strict=True)]
     for start in range(0, len(parts), CHUNK):
         scores = torch.stack(parts[start : start + CHUNK], 1)  # (N, blocks, N + 1)
@@ -221,42 +236,35 @@ def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
     )
 
 
-def likely_pairs(spins: Tensor, least: float, width: float = 1.0) -> list[Term]:
+def likely_pairs(
+    spins: Tensor, least: float, width: float = 1.0, weights: Tensor | None = None
+) -> list[Term]:
     """Return the pairs whose couplings in a rough fit of all pairs exceed some standard errors.
 
     Args:
         spins: Spins s `(M, N)`.
         least: Number of standard errors.
         width: Width of the Gaussian prior of βJ.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
     """
-    nodes = _Nodes(spins, width, steps=ROUGH)
+    nodes = _Nodes(spins, width, steps=ROUGH, weights=weights)
     values = (nodes.values[:-1] + nodes.values[:-1].T) / 2
     errors = ((nodes.variances + nodes.variances.T) / 2).sqrt()
     return [(i, j) for i, j in (values.abs() > least * errors).triu(1).nonzero().tolist()]
 
 
-def choose_width(configurations: Configurations) -> float:
+def choose_width(configurations: Configurations, weights: Tensor | None = None) -> float:
     """Return the width of the prior with the largest pseudo-likelihood of held-out configurations.
 
     Args:
         configurations: Configurations s `(M, *lattice)`; of many, only the first `LIMIT` are used.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
     """
-    spins = configurations.flatten(1)[:LIMIT]
     gains = np.zeros(len(WIDTHS))
-    for held_out, train in folds(spins):
+    for held_out, train in Observations(configurations.flatten(1), weights).limit(LIMIT).folds():
         start = None
         for index, width in enumerate(WIDTHS):
-            nodes = _Nodes(train, width, start, ROUGH)
+            nodes = _Nodes(train.rows, width, start, ROUGH, weights=train.weights)
             start = nodes.values
-            gains[index] += _without_errors(nodes).log_likelihood(held_out).sum()
+            gains[index] += held_out.sum(_without_errors(nodes).log_likelihood(held_out.rows))
     return WIDTHS[int(gains.argmax())]
-
-
-def folds(configurations: Configurations) -> list[tuple[Configurations, Configurations]]:
-    """Return pairs of held-out configurations and the others; only one pair if there are many."""
-    edges = np.linspace(0, len(configurations), FOLDS + 1).astype(int).tolist()
-    pairs = [
-        (configurations[a:b], torch.cat([configurations[:a], configurations[b:]]))
-        for a, b in itertools.pairwise(edges)
-    ]
-    return pairs if len(configurations) < FEW else pairs[-1:]

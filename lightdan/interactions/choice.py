@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from lightdan.interactions.all_pairs import FEW, choose_width, fit_all_pairs, folds
+from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
+from lightdan.interactions.observations import FEW, Observations
 from lightdan.interactions.search import TermSearch
 from lightdan.statistics import Estimate, mean
 
@@ -37,7 +38,7 @@ class Choice(NamedTuple):
         )
 
 
-def choose(search: TermSearch, rows: Tensor) -> Choice:
+def choose(search: TermSearch, rows: Tensor, weights: Tensor | None = None) -> Choice:
     """Compare all pairs with the terms of a search by the pseudo-likelihood of held-out configurations.
 
     If there are few configurations, the search is repeated without those held out.
@@ -45,12 +46,18 @@ def choose(search: TermSearch, rows: Tensor) -> Choice:
     Args:
         search: Finished search.
         rows: Configurations s `(M, *lattice)`.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
     """
-    width = choose_width(rows)
-    differences = []
-    for held_out, train in folds(rows):
-        repeated = search if len(rows) >= FEW else search.repeat(train)
-        sparse = repeated.fit(train).log_likelihood(held_out)
-        dense = fit_all_pairs(train, width, errors=False).log_likelihood(held_out)
-        differences.append(dense - sparse)
-    return Choice(width, mean(np.concatenate(differences)))
+    width = choose_width(rows, weights)
+    observations = Observations(rows, weights)
+    differences, held_out_weights = [], []
+    for held_out, train in observations.folds():
+        repeated = search if observations.num >= FEW else search.repeat(*train)
+        sparse = repeated.fit(*train).log_likelihood(held_out.rows)
+        dense = fit_all_pairs(train.rows, width, errors=False, weights=train.weights)
+        differences.append(dense.log_likelihood(held_out.rows) - sparse)
+        held_out_weights.append(held_out.weights)
+    if weights is None:
+        return Choice(width, mean(np.concatenate(differences)))
+    parts = [part.cpu().numpy() for part in held_out_weights if part is not None]
+    return Choice(width, mean(np.concatenate(differences), np.concatenate(parts)))

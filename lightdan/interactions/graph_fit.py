@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightdan.interactions.nodes import Node
+from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Term
 from lightdan.types import Configurations
 
@@ -67,11 +68,30 @@ def downs(configurations: Configurations) -> NDArray[np.uint8]:
     return down
 
 
+def factors_and_signs(
+    observations: Observations,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return how often each row counts, and its factor in sums over blocks of rows `(M,)`.
+
+    A row with a count c stands for c independent observations. Their scores σ add up to cσ, but the
+    variance of the sum is only cσ². Random signs times √c give blocks of this variance, in any order of
+    the rows.
+    """
+    if (weights := observations.factors) is None:
+        return None, None
+    factors = weights.cpu().numpy()
+    if not observations.has_counts:
+        return factors, None
+    signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), len(factors))
+    return factors, signs * np.sqrt(factors)
+
+
 def fit_terms(
     configurations: Configurations,
     terms: Sequence[Term],
     targets: Tensor | None = None,
     block_size: int = 1,
+    weights: Tensor | None = None,
 ) -> GraphFit:
     """Fit the couplings of terms by one logistic regression per spin, from counts of patterns.
 
@@ -89,9 +109,11 @@ def fit_terms(
         targets: Probabilities that the spins are up `(M, N)`, as a network gives them; by default the
             spins.
         block_size: Number of consecutive, correlated configurations treated as one observation.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
     """
     down = downs(configurations)
     num = down.shape[1]
+    factors, signs = factors_and_signs(Observations(configurations, weights))
     places = {term: place for place, term in enumerate(terms)}
     by_site: dict[int, list[Term]] = {}
     for term in terms:
@@ -103,11 +125,11 @@ def fit_terms(
     scores, unseen = np.zeros((len(starts), len(terms))), np.zeros(len(terms), bool)
     for site, of_site in by_site.items():
         target = None if targets is None else targets[:, site].double().cpu().numpy()
-        node = Node(site, of_site, down, target)
+        node = Node(site, of_site, down, target, factors)
         columns = np.array([places[term] for term in of_site])
         curvature[np.ix_(columns, columns)] += node.regression.curvature
         weighted[columns] += node.regression.curvature @ node.regression.couplings
-        scores[:, columns] += node.scores_of_blocks(starts)
+        scores[:, columns] += node.scores_of_blocks(starts, signs)
         unseen[columns] |= [len(t) > 1 and node.misses(k) for k, t in enumerate(of_site)]
     inverse = np.linalg.inv(curvature)
     influence = scores @ inverse

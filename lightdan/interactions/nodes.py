@@ -53,12 +53,15 @@ class Regression(NamedTuple):
     log_likelihood: float
 
 
-def tabulate(columns: NDArray[np.uint8], up: NDArray[Any]) -> Table:
+def tabulate(
+    columns: NDArray[np.uint8], up: NDArray[Any], factors: NDArray[np.float64] | None = None
+) -> Table:
     """Count the patterns of columns.
 
     Args:
         columns: One row per column, 1 where its value is −1, `(columns, M)`.
         up: 1 where the spin is up, or the probability that it is, `(M,)`.
+        factors: Number of times that each configuration counts `(M,)`; 1 by default.
     """
     num = len(columns)
     if num <= DENSE:
@@ -74,8 +77,9 @@ def tabulate(columns: NDArray[np.uint8], up: NDArray[Any]) -> Table:
             hashes += key * column
         _, rows, codes = np.unique(hashes, return_index=True, return_inverse=True)
         patterns = columns[:, rows].T
-    totals = np.bincount(codes, minlength=len(patterns)).astype(float)
-    ups = np.bincount(codes, weights=up, minlength=len(patterns))
+    totals = np.bincount(codes, weights=factors, minlength=len(patterns)).astype(float)
+    weighted = up if factors is None else up * factors
+    ups = np.bincount(codes, weights=weighted, minlength=len(patterns))
     design = np.asarray(1.0 - 2.0 * patterns, np.float64)
     return Table(design, totals, np.asarray(ups, np.float64), codes)
 
@@ -148,12 +152,14 @@ class Node:
         terms: Terms that contain it.
         down: 1 where a spin is down `(N, M)`.
         target: Probabilities that the spin is up `(M,)`; by default the spin itself, 0 or 1.
+        factors: Number of times that each configuration counts `(M,)`; 1 by default.
     """
 
     site: int
     terms: list[Term]
     down: NDArray[np.uint8]
     target: NDArray[np.float64] | None = None
+    factors: NDArray[np.float64] | None = None
 
     @cached_property
     def table(self) -> Table:
@@ -194,13 +200,18 @@ class Node:
         """Target: 1 where the spin is up, or the probability that it is, `(M,)`."""
         return 1 - self.down[self.site] if self.target is None else self.target
 
-    def scores_of_blocks(self, starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    def scores_of_blocks(
+        self, starts: NDArray[np.intp], signs: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return ∂ℓ/∂J summed over blocks of configurations, `(blocks, terms)`.
 
         Args:
             starts: First configuration of each block `(blocks,)`.
+            signs: Factor of each configuration `(M,)`; by default how often it counts.
         """
-        scores = (2 * self.table.design)[self.table.codes] * self.residuals[:, None]
+        signs = self.factors if signs is None else signs
+        residuals = self.residuals if signs is None else self.residuals * signs
+        scores = (2 * self.table.design)[self.table.codes] * residuals[:, None]
         return np.add.reduceat(scores, starts, axis=0)
 
     def misses(self, column: int) -> bool:
@@ -222,6 +233,8 @@ class Node:
         table = self.table
         rows = np.concatenate([table.design.T * weights, -p[None]])[:, table.codes]
         rows[-1] += self.up
+        if self.factors is not None:
+            rows *= self.factors
         sums = (torch.as_tensor(rows, device=x.device).float() @ x).double().cpu().numpy()
         shared, score = sums[:-1], sums[-1]
         total = float(weights @ table.totals)
@@ -231,20 +244,29 @@ class Node:
         return z
 
     def influence(self, term: Term, num: int) -> NDArray[np.float64]:
-        """Return r x̃ of a term in the first configurations, with unit norm, `(num,)`; see `scores`."""
+        """Return r x̃ of a term in the first configurations, with unit norm, `(num,)`; see `scores`.
+
+        A configuration that counts c times stands for c independent ones, whose norm grows like √c.
+        """
         weights = (p := self.probabilities) * (1 - p)
         codes = self.table.codes[:num]
         others = [place for place, other in enumerate(self.terms) if other != term]
         x = 1.0 - 2.0 * self.columns([term])[0, :num]
         shared = (self.table.design[:, others].T * weights)[:, codes]
+        share: float = len(self.down[0]) / num
+        if self.factors is not None:
+            factors = self.factors[:num]
+            shared, share = shared * factors, self.factors.sum() / factors.sum()
         shares = np.linalg.solve(self.regression.curvature[np.ix_(others, others)] / 4, shared @ x)
-        x -= (shares @ self.table.design[:, others].T)[codes] * (len(self.down[0]) / num)
+        x -= (shares @ self.table.design[:, others].T)[codes] * share
         influence = self.residuals[:num] * x
+        if self.factors is not None:
+            influence *= np.sqrt(factors)
         return influence / max(float(np.linalg.norm(influence)), 1e-12)
 
     def tabulate(self, terms: Sequence[Term]) -> Table:
         """Count the patterns of terms; the column of a field is 1."""
-        return tabulate(self.columns(terms), self.up)
+        return tabulate(self.columns(terms), self.up, self.factors)
 
     def columns(self, terms: Sequence[Term]) -> NDArray[np.uint8]:
         """Return 1 where the product of the other spins of a term is −1, `(terms, M)`."""

@@ -10,8 +10,9 @@ from scipy.stats import norm
 from torch import Tensor
 
 from lightdan.interactions.all_pairs import likely_pairs
-from lightdan.interactions.graph_fit import GraphFit, downs, fit_terms
+from lightdan.interactions.graph_fit import GraphFit, downs, factors_and_signs, fit_terms
 from lightdan.interactions.nodes import Node
+from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Term
 from lightdan.interactions.undetermined import undetermined_sites
 from lightdan.types import Configurations
@@ -62,6 +63,7 @@ class TermSearch:
         candidates: Products of more than two spins that are tested like pairs, `(terms, order)`.
         symmetric: Whether H(−s) = H(s) is expected, so that there are no fields.
         block_size: Number of consecutive, correlated configurations treated as one observation.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
 
     References:
         E. Aurell and M. Ekeberg, Phys. Rev. Lett. 108, 090201 (2012), pseudo-likelihood.
@@ -74,11 +76,19 @@ class TermSearch:
         candidates: Iterable[Sequence[int]] | NDArray[np.intp] = (),
         symmetric: bool = False,
         block_size: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
+        if weights is not None and not weights.is_floating_point():
+            # Rows with counts are often sorted, and the first of them decide about much.
+            order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0))
+            order = order.to(weights.device)
+            configurations, weights = configurations[order], weights[order]
+        self.weights = weights
+        self.factors, _ = factors_and_signs(Observations(configurations, weights))
         self.spins = configurations.flatten(1).float()
         self.down = downs(configurations)
         self.num_sites, self.block_size = self.spins.shape[1], block_size
-        self.left_out = undetermined_sites(self.down)
+        self.left_out = undetermined_sites(self.down, self.factors)
         self.free = [site for site in range(self.num_sites) if site not in self.left_out]
         self.candidates: list[Term] = [
             tuple(sorted(map(int, term)))
@@ -97,9 +107,9 @@ class TermSearch:
         """Terms of the Hamiltonian."""
         return self._terms
 
-    def fit(self, configurations: Configurations) -> GraphFit:
+    def fit(self, configurations: Configurations, weights: Tensor | None = None) -> GraphFit:
         """Fit the couplings of the terms, and of the terms that tie the sites left out."""
-        fit = fit_terms(configurations, self.terms, block_size=self.block_size)
+        fit = fit_terms(configurations, self.terms, block_size=self.block_size, weights=weights)
         known = self.left_out.values()
         values = np.array([[tie.coupling, np.nan] for tie in known]).reshape(-1, 2)
         return replace(
@@ -137,9 +147,9 @@ class TermSearch:
                 self.adopt([*kept, *missing])
             self.adopt(sorted(kept))
 
-    def repeat(self, configurations: Configurations) -> "TermSearch":
+    def repeat(self, configurations: Configurations, weights: Tensor | None = None) -> "TermSearch":
         """Return the same search with other configurations; products of far spins are kept."""
-        search = TermSearch(configurations, self.candidates, self.symmetric, self.block_size)
+        search = TermSearch(configurations, self.candidates, self.symmetric, self.block_size, weights)
         search.find()
         known = {*search.terms, *search.candidates}
         products = [term for term in self.terms if len(term) > 2 and term not in known]
@@ -150,7 +160,11 @@ class TermSearch:
         """Adopt the fields, and the pairs whose couplings are large in a fit of all pairs."""
         self.adopt([], PRELIMINARY)
         fields = [(site,) for site in self.free] if self.has_fields else self.missing_fields()
-        pairs = likely_pairs(self.spins[:PRELIMINARY, self.free], PRUNED)
+        pairs = likely_pairs(
+            self.spins[:PRELIMINARY, self.free],
+            PRUNED,
+            weights=None if self.weights is None else self.weights[:PRELIMINARY],
+        )
         self.adopt([*fields, *((self.free[i], self.free[j]) for i, j in pairs)])
 
     def missing_fields(self) -> list[Term]:
@@ -174,7 +188,9 @@ class TermSearch:
         self.nodes = {}
         for site, of_site in by_site.items():
             same = site in old and old[site].terms == of_site and old[site].down.shape[1] == self.num
-            self.nodes[site] = old[site] if same else Node(site, of_site, self.down[:, : self.num])
+            down, factors = self.down[:, : self.num], self.factors
+            factors = None if factors is None else factors[: self.num]
+            self.nodes[site] = old[site] if same else Node(site, of_site, down, factors=factors)
 
     def is_significant(self, term: Term) -> bool:
         """Return whether a term among the terms is significant.
@@ -315,6 +331,8 @@ class TermSearch:
                 ranking.append((value, tuple(sorted((*fixed, *others)))))
 
         r_site = torch.as_tensor(r, device=spins.device).float()
+        if self.factors is not None:
+            r_site *= torch.as_tensor(self.factors[: len(spins)], device=spins.device).float()
         rank((spins * r_site[:, None]).T @ spins, site)
         for other in self.free:
             if other != site:

@@ -22,13 +22,17 @@ class Known(NamedTuple):
     reason: str
 
 
-def undetermined_sites(down: NDArray[np.uint8]) -> dict[int, Known]:
+def undetermined_sites(
+    down: NDArray[np.uint8], factors: NDArray[np.float64] | None = None
+) -> dict[int, Known]:
     """Return the sites that never change, or always equal or oppose a former one.
 
     Args:
         down: 1 where a spin is down `(N, M)`.
+        factors: Number of times that each configuration counts `(M,)`; 1 by default.
     """
-    bound = 0.5 * np.log(2 * down.shape[1] + 1)
+    num = down.shape[1] if factors is None else factors.sum()
+    bound = 0.5 * np.log(2 * num + 1)
     known: dict[int, Known] = {}
     former: dict[bytes, int] = {}
     for site, row in enumerate(down):

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightdan.simulation.heat_bath import anneal, random_states
-from lightdan.simulation.local import LEVEL, REAL, SPIN
+from lightdan.simulation.heat_bath import anneal, random_states, sweep_states
+from lightdan.simulation.local import LEVEL, REAL, SPIN, energies_of_states
 from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate, log_mean_exp
+
+PARTS = 16
+"""Number of parts of the chains, each with its own random numbers."""
 
 
 def log_partition(
@@ -42,6 +46,17 @@ def log_partition(
     References:
         R. Neal, Stat. Comput. 11, 125 (2001).
     """
+    return log_partition_from_free(interactions, num_chains, num_steps, seed, progress)[0]
+
+
+def log_partition_from_free(
+    interactions: Interactions,
+    num_chains: int,
+    num_steps: int = 200,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda n: None,
+) -> tuple[Estimate, NDArray[np.complex128]]:
+    """Return ln Z as `log_partition` does, and the last states of the chains `(num_chains, N)`."""
     if interactions.kind == REAL:
         raise ValueError("Free fields have no partition function: ln Z needs spins, levels or angles.")
     num_sites = interactions.num_sites
@@ -62,4 +77,121 @@ def log_partition(
             progress(1)
     value, error = log_mean_exp(log_weights)
     values = {SPIN: 2, LEVEL: interactions.size}.get(interactions.kind, 1)
-    return Estimate(value + num_sites * math.log(values), error)
+    return Estimate(value + num_sites * math.log(values), error), states
+
+
+def log_partition_from_sites(
+    interactions: Interactions,
+    fields: NDArray[np.float64],
+    num_chains: int = 500,
+    num_steps: int = 200,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda n: None,
+) -> tuple[Estimate, NDArray[np.complex128]]:
+    """Estimate ln Z by annealing from independent sites, H_0, to H along (1 − β) H_0 + β H.
+
+    The error is smaller than that of `log_partition` where sites are nearly independent but biased.
+    Where H has several phases and the independent sites resemble one of them, it is too small.
+
+    Args:
+        interactions: Hamiltonian H, with couplings in units of T.
+        fields: Independent sites, see `with_sites`.
+        num_chains: Number of independent chains.
+        num_steps: Number of steps of β from 0 to 1.
+        seed: Random seed.
+        progress: Callback that receives the number of finished chains since its last call.
+
+    Returns:
+        ln Z, and the last states of the chains `(num_chains, N)`.
+    """
+    joined, own = with_sites(interactions, fields)
+    rng = np.random.default_rng([seed, 3])
+    states, log_z = independent_states(interactions, fields, num_chains, rng)
+    widths = fields[:, 1].copy() if interactions.kind == REAL else np.ones(interactions.num_sites)
+    parts = np.array_split(np.arange(num_chains), min(PARTS, num_chains))
+    generators = [np.random.default_rng([seed, 4, part]) for part in range(len(parts))]
+    log_weights = np.zeros(num_chains)
+    pieces = [np.ascontiguousarray(states[part]) for part in parts]
+    difference = scaled(joined, own, -1.0, 1.0)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for step in range(num_steps):
+            beta = (step + 1) / num_steps
+            present = scaled(joined, own, 1 - beta, beta)
+
+            def move(index: int, present: Interactions = present) -> None:
+                change = np.empty(len(parts[index]))
+                energies_of_states(pieces[index], difference, change)
+                log_weights[parts[index]] -= change / num_steps
+                sweep_states(pieces[index], present, widths, generators[index])
+
+            list(pool.map(move, range(len(parts))))
+            progress(num_chains * (step + 1) // num_steps - num_chains * step // num_steps)
+    value, error = log_mean_exp(log_weights)
+    return Estimate(value + log_z, error), np.concatenate(pieces)
+
+
+def with_sites(
+    interactions: Interactions, fields: NDArray[np.float64]
+) -> tuple[Interactions, NDArray[np.bool_]]:
+    """Add the terms of independent sites to a Hamiltonian.
+
+    Args:
+        interactions: Hamiltonian of spins, levels or fields.
+        fields: Logarithm of p(1)/p(−1) divided by 2 for spins `(N,)`, ln p of every level `(N, q)`, or
+            mean and standard deviation of fields `(N, 2)`.
+
+    Returns:
+        The Hamiltonian, and which of its entries are those of the independent sites.
+    """
+    num_sites, kind, table = interactions.num_sites, interactions.kind, interactions.table
+    if kind == SPIN:
+        factors, couplings = np.ones(1, np.intp), fields[:, None]
+    elif kind == LEVEL:
+        factors, couplings = len(table) + np.arange(interactions.size), fields
+        table = np.concatenate([table, np.eye(interactions.size)])
+    else:
+        mean, deviation = fields.T
+        factors, couplings = np.array([1, 2]), np.stack([mean, np.full_like(mean, -0.5)], 1)
+        couplings = couplings / deviation[:, None] ** 2
+    size = len(factors)
+    places = np.repeat(interactions.starts[:-1], size)
+    return interactions._replace(
+        size=max(interactions.size, 3) if kind == REAL else interactions.size,
+        starts=interactions.starts + size * np.arange(num_sites + 1),
+        factors=np.insert(interactions.factors, places, np.tile(factors, num_sites)),
+        couplings=np.insert(interactions.couplings, places, couplings.ravel()),
+        ends=np.insert(interactions.ends, places, interactions.ends[places]),
+        table=table,
+    ), np.insert(np.zeros(len(interactions.factors), bool), places, True)
+
+
+def scaled(
+    interactions: Interactions, own: NDArray[np.bool_], first: float, second: float
+) -> Interactions:
+    """Return the Hamiltonian with some entries multiplied by one number, and all else by another."""
+    return interactions._replace(
+        pair_couplings=second * interactions.pair_couplings,
+        matrices=second * interactions.matrices,
+        couplings=np.where(own, first, second) * interactions.couplings,
+        coefficients=second * interactions.coefficients,
+    )
+
+
+def independent_states(
+    interactions: Interactions, fields: NDArray[np.float64], num: int, rng: np.random.Generator
+) -> tuple[NDArray[np.complex128], float]:
+    """Draw states `(num, N)` of independent sites; return them and their ln Z."""
+    shape = (num, interactions.num_sites)
+    if interactions.kind == SPIN:
+        up = rng.random(shape) * (1 + np.exp(-2 * fields)) < 1
+        return np.where(up, 1.0, -1.0).astype(np.complex128), float(np.logaddexp(fields, -fields).sum())
+    if interactions.kind == LEVEL:
+        totals = np.logaddexp.reduce(fields, axis=1)
+        ends = np.exp(fields - totals[:, None]).cumsum(1)
+        levels = (rng.random((*shape, 1)) > ends[:, :-1]).sum(-1)
+        return levels.astype(np.complex128), float(totals.sum())
+    mean, deviation = fields.T
+    log_z = (0.5 * (mean / deviation) ** 2 + np.log(deviation)).sum()
+    log_z += len(mean) * 0.5 * math.log(2 * math.pi)
+    return (mean + deviation * rng.normal(size=shape)).astype(np.complex128), float(log_z)

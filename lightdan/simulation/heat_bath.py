@@ -196,6 +196,13 @@ def anneal(state: Any, interactions: Any, widths: Any, num_steps: int, rng: Any)
     return log_weight
 
 
+@numba.njit(cache=True, nogil=True)
+def sweep_states(states: Any, interactions: Any, widths: Any, rng: Any) -> None:
+    """Sweep every chain of `(B, N)` once at β = 1, in place."""
+    for chain in range(len(states)):
+        sweeps(states[chain], interactions, 1.0, widths, 1, False, rng)
+
+
 @kernel
 def _level(found: Any, beta: float, rng: Any) -> float:
     """Draw a level with probability ∝ e^{βA_s}."""

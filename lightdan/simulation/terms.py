@@ -21,7 +21,7 @@ ROWS_PER_CALL = 4096
 
 
 class Terms(NamedTuple):
-    """Terms of one coupling, −Re[J Π_k g_k(s_{t_k})] each.
+    """Terms of the same factors, −Re[J Π_k g_k(s_{t_k})] each.
 
     The function g of factor f is s for spins (f = 1), row f of a table for levels, e^{ifθ} for angles
     (f ≠ 0), and φ^f for fields (f ≥ 1).
@@ -29,12 +29,12 @@ class Terms(NamedTuple):
     Args:
         sites: Sites of the terms `(terms, order)`; the sites of a term are distinct.
         factors: Factor f of each place in a term.
-        coupling: Coupling J, complex for angles only.
+        coupling: Coupling J, one for all terms or one each `(terms,)`; complex for angles only.
     """
 
     sites: NDArray[np.intp]
     factors: tuple[int, ...]
-    coupling: complex
+    coupling: complex | NDArray[Any]
 
 
 class Potential(NamedTuple):
@@ -123,7 +123,7 @@ def gather(
     Args:
         kind: Kind of site.
         num_sites: Number N of sites.
-        terms: Groups of terms, each with its coupling.
+        terms: Groups of terms with their couplings.
         table: Functions of the levels `(functions, q)`; levels need it.
         potential: Potential U of fields.
 
@@ -138,7 +138,7 @@ def gather(
     functions = np.ascontiguousarray(np.ones((1, 2)) if table is None else table, dtype=np.float64)
     for group in terms:
         _validate(group, kind, num_sites, len(functions))
-    columns = _columns([group for group in terms if group.coupling != 0 and group.sites.size])
+    columns = _columns([group for group in terms if np.any(group.coupling) and group.sites.size])
     pairs, matrices = _pairs(code, columns.get(2), functions)
     pairs, strong = _strongest_first(code, pairs, matrices)
     entries = _entries(code, [part for order, part in columns.items() if order != 2])
@@ -219,9 +219,9 @@ def _validate(group: Terms, kind: Kind, num_sites: int, num_functions: int) -> N
     ordered = np.sort(sites, axis=1)
     if (ordered[:, 1:] == ordered[:, :-1]).any():
         raise ValueError("A term has a site twice: use one factor with the product of both.")
-    if not np.isfinite(coupling):
+    if not np.all(np.isfinite(coupling)):
         raise ValueError(f"A coupling is {coupling}: pass finite numbers.")
-    if kind != "angle" and np.imag(coupling) != 0:
+    if kind != "angle" and np.any(np.imag(coupling)):
         raise ValueError(f"The coupling {coupling} is complex: only angles have phases.")
     fits = {
         "spin": all(f == 1 for f in factors),
@@ -243,7 +243,12 @@ def _columns(terms: Sequence[Terms]) -> dict[int, _Columns]:
         columns[order] = _Columns(
             np.concatenate([group.sites for group in groups]).astype(np.intp),
             np.repeat(np.array([group.factors for group in groups], np.intp), lengths, axis=0),
-            np.repeat(np.array([group.coupling for group in groups], np.complex128), lengths),
+            np.concatenate(
+                [
+                    np.broadcast_to(np.asarray(group.coupling, np.complex128), length)
+                    for group, length in zip(groups, lengths, strict=True)
+                ]
+            ),
         )
     return columns
 

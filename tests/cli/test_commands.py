@@ -110,6 +110,9 @@ def test_every_config_runs_small(config, arguments, tmp_path):
             file["configurations"] = np.random.default_rng(0).integers(3, size=(2000, 4, 4))
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
         np.save(tmp_path / "configurations.npy", spins)
+        np.save(
+            tmp_path / "biased.npy", np.where(np.random.default_rng(1).random((400, 8)) < 0.2, 1, -1)
+        )
         overrides = ["--config", str(config), *FEW[2:]]
     assert config.read_text().startswith("#")
     assert main(["fit", *overrides]) == 0

@@ -7,7 +7,6 @@ from lightdan.interactions.all_pairs import (
     WIDTHS,
     choose_width,
     fit_all_pairs,
-    folds,
     likely_pairs,
 )
 from lightdan.interactions.graph_fit import fit_terms
@@ -99,14 +98,6 @@ def test_the_width_follows_the_couplings():
     chosen = [choose_width(small_couplings(0, 2_000, width)[1]) for width in (0.005, 0.1, 0.4)]
     assert chosen[0] <= 0.02 < chosen[1] < chosen[2]
     assert {*chosen} <= {*WIDTHS}
-    rows = torch.arange(10)[:, None]
-    assert [(*held_out.ravel().tolist(),) for held_out, _ in folds(rows)] == [
-        (0, 1),
-        (2, 3, 4),
-        (5, 6),
-        (7, 8, 9),
-    ]
-    assert all(len(held_out) + len(train) == 10 for held_out, train in folds(rows))
 
 
 def test_likely_pairs_contain_every_strong_bond():
@@ -128,3 +119,20 @@ def test_all_pairs_of_sixty_spins():
     pulls = (fit.values[:, 0] - truth) / fit.values[:, 1]
     assert 0.9 < np.sqrt(np.square(pulls[60:]).mean()) < 1.1
     assert 0.7 < np.sqrt(np.square(pulls[:60]).mean()) < 1.3
+
+
+def test_counts_are_repeated_rows():
+    """Check couplings and the width of the prior exactly, and errors to the noise of the blocks."""
+    _, rows = small_couplings(5, 3_000)
+    different, counts = np.unique(rows.numpy(), axis=0, return_counts=True)
+    different, counts = torch.as_tensor(different), torch.as_tensor(counts)
+    for errors in (True, False):
+        first = fit_all_pairs(rows, 0.3, errors=errors).values
+        second = fit_all_pairs(different, 0.3, errors=errors, weights=counts).values
+        np.testing.assert_allclose(second[:, 0], first[:, 0], atol=2e-4)
+        if errors:
+            np.testing.assert_allclose(second[:, 1], first[:, 1], rtol=0.2)
+            assert np.mean(second[:, 1] / first[:, 1]) == pytest.approx(1, abs=0.03)
+    mixed = rows[torch.randperm(len(rows))]
+    assert 0.4 < choose_width(different, counts) / choose_width(mixed) < 2.6
+    assert likely_pairs(different, 3.0, weights=counts) == likely_pairs(rows, 3.0)

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import lightdan
+from lightdan.interactions.choice import choose
+from lightdan.interactions.graph_fit import fit_terms
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.interactions.search import TermSearch
@@ -280,3 +282,51 @@ def test_couplings_of_a_glass():
     couplings = np.array([o.coupling for o in gaussian.operators])
     assert abs(couplings.mean()) < 0.1
     assert couplings.std() == pytest.approx(1, abs=0.06)
+
+
+def collapsed(rows):
+    """Return the different rows and their counts."""
+    different, counts = np.unique(rows.numpy(), axis=0, return_counts=True)
+    return torch.as_tensor(different), torch.as_tensor(counts)
+
+
+def test_counts_are_repeated_rows():
+    """Check terms, couplings and evidence exactly, and errors to the noise of 2,000 blocks."""
+    truth = sparse_terms(10, 6, 0)
+    rows = exact(truth, 10, 8_000, 0)
+    different, counts = collapsed(rows)
+    repeated = TermSearch(rows)
+    counted = TermSearch(different, weights=counts)
+    for search in (repeated, counted):
+        search.find()
+    assert counted.terms == repeated.terms
+    for term in [*repeated.terms, (0, 9), (2, 7)]:
+        assert counted.evidence(term) == pytest.approx(repeated.evidence(term), rel=1e-9)
+    first, second = repeated.fit(rows).values, counted.fit(different, counts).values
+    np.testing.assert_allclose(second[:, 0], first[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(second[:, 1], first[:, 1], rtol=0.15)
+    first, second = choose(repeated, rows), choose(counted, different, counts)
+    assert first.all_pairs == second.all_pairs
+
+
+def test_real_weights_undo_a_biased_choice_of_rows():
+    """Check that rows kept with known probabilities give couplings with pulls of size 1."""
+    truth = sparse_terms(5, 3, 1)
+    pulls = []
+    for seed in range(30):
+        rows = exact(truth, 5, 12_000, seed)
+        keep = torch.where(rows[:, 0] == rows[:, 1], 0.3, 0.9)
+        kept = torch.as_tensor(np.random.default_rng([seed, 1]).random(12_000)) < keep
+        fit = fit_terms(rows[kept], [*truth], weights=(1 / keep)[kept])
+        pulls += ((fit.values[:, 0] - [*truth.values()]) / fit.values[:, 1]).tolist()
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
+
+
+def test_errors_with_counts_cover():
+    truth = sparse_terms(5, 3, 2)
+    pulls = []
+    for seed in range(30):
+        different, counts = collapsed(exact(truth, 5, 5_000, seed))
+        fit = fit_terms(different, [*truth], weights=counts)
+        pulls += ((fit.values[:, 0] - [*truth.values()]) / fit.values[:, 1]).tolist()
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2

@@ -3,9 +3,9 @@ import pytest
 
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
-from lightdan.simulation.annealing import log_partition
+from lightdan.simulation.annealing import log_partition, log_partition_from_sites
 from lightdan.simulation.tempering import temper
-from lightdan.simulation.terms import energies
+from lightdan.simulation.terms import Terms, energies, gather
 from lightdan.testing import all_configurations
 
 STATES = all_configurations((3, 4), (-1, 1)).numpy().astype(np.int8)
@@ -64,3 +64,50 @@ def test_cold_chains_reach_both_signs_through_the_hot_ones():
     m = temper(moves, np.geomspace(0.3, 8, 10).tolist(), 8, 400, lambda s: s.mean(1)[None], sweeps=1)
     assert np.abs(m[0, 0].mean()) < 0.35
     assert np.abs(m[0, 0]).mean() > 0.99
+
+
+def random_interactions(kind, num_sites=5, scale=0.4, seed=0):
+    """Return fields and all pairs with random couplings; levels have three values."""
+    rng = np.random.default_rng(seed)
+    if kind == "spin":
+        table, factors = None, (1,)
+    else:
+        table, factors = rng.normal(size=(2, 3)), (0, 1)
+    pairs = [(i, j) for i in range(num_sites) for j in range(i)]
+    terms = [Terms(np.array([[i]]), (factors[-1],), rng.normal() - 1) for i in range(num_sites)]
+    terms += [Terms(np.array([p]), (factors[0], factors[-1]), scale * rng.normal()) for p in pairs]
+    return gather(kind, num_sites, terms, table)
+
+
+@pytest.mark.parametrize("kind", ["spin", "level"])
+def test_ln_z_from_independent_sites_by_enumeration(kind):
+    h = random_interactions(kind)
+    q = {"spin": 2, "level": 3}[kind]
+    states = np.stack(np.meshgrid(*[np.arange(q)] * 5, indexing="ij"), -1).reshape(-1, 5)
+    exact = np.logaddexp.reduce(-energies(2 * states - 1 if kind == "spin" else states, h))
+    shape = (5, 3) if kind == "level" else (5,)
+    fields = np.random.default_rng(1).normal(size=shape)
+    found = [log_partition_from_sites(h, fields, 100, 20, seed)[0] for seed in range(40)]
+    pulls = [(f.value - exact) / f.error for f in found]
+    assert max(f.error for f in found) < 0.2
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
+
+
+def test_ln_z_of_fields_by_quadrature():
+    """Check two coupled fields in double wells, ∫∫ e^{φ_1 φ_2/2 + φ² − φ⁴ + 0.3 φ_1}."""
+    sites = np.array([[0], [1]])
+    terms = [
+        Terms(sites, (2,), 1.0),
+        Terms(sites, (4,), -1.0),
+        Terms(np.array([[0]]), (1,), 0.3),
+        Terms(np.array([[0, 1]]), (1, 1), 0.5),
+    ]
+    h = gather("real", 2, terms)
+    x = np.linspace(-4, 4, 801)
+    grid = np.stack(np.meshgrid(x, x, indexing="ij"), -1).reshape(-1, 2)
+    exact = np.log(np.exp(-energies(grid, h)).sum() * (x[1] - x[0]) ** 2)
+    fields = np.array([[0.2, 0.9], [0.1, 0.8]])
+    found = [log_partition_from_sites(h, fields, 100, 20, seed)[0] for seed in range(40)]
+    pulls = [(f.value - exact) / f.error for f in found]
+    assert max(f.error for f in found) < 0.15
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2

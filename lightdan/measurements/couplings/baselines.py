@@ -1,52 +1,91 @@
-"""Likelihoods of simpler models of spins, for comparison with a network."""
+"""Likelihoods of simpler models, for comparison with a network."""
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
-from lightdan.interactions.catalogue import uniform_operators
-from lightdan.interactions.fit import fit
-from lightdan.interactions.graph_fit import fit_terms
+from lightdan.interactions.catalogue import UniformLattice, uniform_operators
+from lightdan.interactions.fit import Undetermined, fit
+from lightdan.interactions.gaussian import best_normal
+from lightdan.interactions.graph_fit import GraphFit, fit_terms
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
-from lightdan.interactions.operators import Term, nearest_neighbours, operators_of_terms
+from lightdan.interactions.observations import Observations
+from lightdan.interactions.operators import (
+    Operator,
+    Term,
+    nearest_neighbours,
+    operators_of_terms,
+)
+from lightdan.interactions.pairwise import pairwise
+from lightdan.interactions.regressions import Sites, best_regression
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings import likelihood
-from lightdan.measurements.couplings.sources import require_spins
-from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
+from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate
+from lightdan.systems.base import System
+
+TITLES = {
+    "independent": "independent sites",
+    "nearest_neighbour": "nearest neighbours with fields",
+    "linear": "the linear regression on the sites before (class_path: Triangular)",
+    "pairs": "the Hamiltonian of pairs (Couplings or CouplingGraph writes it)",
+    "all_pairs": "the Hamiltonian of all pairs, each with its own coupling (CouplingGraph)",
+}
+"""Names of the models in sentences."""
+LABELS = {"nearest_neighbour": "nearest neighbours", "all_pairs": "all pairs"}
+"""Names of the models in the figure, if they differ from those of the estimates."""
+NEAR = 2.0
+"""Largest distance of a pair of a uniform lattice of other sites than spins."""
+CONDITIONALS = 1e6
+"""Largest number of conditionals of such sites to which uniform couplings are fitted."""
+FREELY_FITTED = 60
+"""Number of uniform couplings above which fewer conditionals are used, because the time is quadratic."""
+CONDITIONALS_PER_COUPLING = 20
+"""Number of conditionals per coupling below which there is no fit."""
 
 
 class Baselines(Measurement):
-    """Negative log-likelihoods −⟨ln p⟩ of held-out configurations, for p_θ and simpler models of spins.
+    """Negative log-likelihoods −⟨ln p⟩ of held-out configurations, for p_θ and simpler models.
 
     - `nll`: the network.
-    - `nll_independent`: independent sites, each with its own magnetisation.
-    - `nll_nearest_neighbour`: fields, and couplings of nearest neighbours.
-    - `nll_pairs`: fields, all pairs up to a distance, and plaquettes.
+    - `nll_independent`: independent sites, each with its own distribution: frequencies of spins and
+      levels, a histogram of each angle, a normal distribution of each field.
+    - `nll_nearest_neighbour`: fields, and couplings of nearest neighbours, for spins only.
+    - `nll_linear`: regression of each site on the sites before it, fitted to its minimum: logistic for
+      spins, softmax for levels, von Mises for angles, linear for fields. The width of its Gaussian prior
+      makes held-out training configurations most likely.
+    - `nll_pairs`, `nll_all_pairs`: fields and pairs by pseudo-likelihood.
     - `gain_<baseline>`: nats per configuration by which the network is better, with the error of the
       paired difference.
 
-    With translations, and in a window of a larger lattice, couplings are uniform. Otherwise each site
-    has its own field and each bond its own coupling, and `nll_pairs` contains all pairs, however far,
-    with a Gaussian prior whose width held-out configurations choose.
+    With translations, and in a window of a larger lattice, couplings of `pairs` are uniform. Spins have
+    pairs up to a distance and plaquettes, other sites the default operators of `Couplings` up to a
+    distance of 2. Spins also have `all_pairs`, each with its own coupling and a Gaussian prior chosen in
+    the same way. Elsewhere these are the `pairs`. For fields they are the linear regression, and left
+    out.
 
-    The last two baselines are pseudo-likelihood fits to the training configurations. Their ln Z is exact
-    up to 20 spins, and from annealed importance sampling beyond.
+    ln Z of the pairs is exact up to 20 spins, and from annealed importance sampling beyond. Where that
+    takes too long or fails, a note says so. If the network is not better than every simpler model, a
+    note recommends the simplest of the best.
 
     Args:
-        max_distance: Largest distance of a pair in `nll_pairs`, in lattice constants.
+        max_distance: Largest distance of a pair of a uniform lattice of spins in `nll_pairs`, in lattice
+            constants.
         num_fitted: Largest number of training configurations used in the fits.
         seed: Random seed of the annealing.
         every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
     name = "baselines"
+    takes_weights = True
 
     def __init__(
         self,
@@ -60,50 +99,92 @@ class Baselines(Measurement):
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure all NLL and their differences from the NLL of the network."""
-        require_spins(ensemble)
+        data, device = ensemble.system.data, ensemble.model.device
+        train, held_out = (
+            Observations(
+                data.rows(split, ensemble.temperature).to(device),
+                None if weights is None else weights.to(device),
+            )
+            for split in ("train", ensemble.split)
+            for weights in (data.weights(split, ensemble.temperature),)
+        )
         # A stride keeps all images; the first rows may come from one image.
-        train = ensemble.system.data.rows("train", ensemble.temperature).to(ensemble.model.device)
-        train = train[:: math.ceil(len(train) / self.num_fitted)]
-        held_out = ensemble.configurations
-        baselines = {"independent": likelihood.of_independent_sites(train, held_out)}
-        for name, hamiltonian in self.hamiltonians(ensemble, train).items():
-            baselines[name] = likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
-        network = (-ensemble.log_prob, 0.0)
-        estimates = {"nll": likelihood.nll(network)}
-        estimates |= {f"nll_{name}": likelihood.nll(other) for name, other in baselines.items()}
-        estimates |= {
-            f"gain_{name}": likelihood.gain(network, other) for name, other in baselines.items()
-        }
-        losses = likelihood.losses(network, baselines)
-        notes = [f"The network loses to {losses} on held-out configurations."] if losses else []
+        train = train.every(math.ceil(len(train.rows) / self.num_fitted))
+        baselines, notes = self.baselines(ensemble, train, held_out)
+        network = Likelihood(-ensemble.log_prob, 0.0, ensemble.weights)
+        estimates = {"nll": network.nll}
+        estimates |= {f"nll_{name}": other.nll for name, other in baselines.items()}
+        estimates |= {f"gain_{name}": network.gain_over(other) for name, other in baselines.items()}
+        notes.insert(0, verdict(network, baselines))
         return Result(estimates, figure=self.figure(estimates, ensemble.system.num_sites), notes=notes)
 
-    def hamiltonians(self, ensemble: Ensemble, train: Tensor) -> dict[str, ExplicitHamiltonian]:
-        """Return the fitted Hamiltonians, with couplings in units of the temperature."""
+    def baselines(
+        self, ensemble: Ensemble, train: Observations, held_out: Observations
+    ) -> tuple[dict[str, Likelihood], list[str]]:
+        """Return the likelihoods of the simpler models, simplest first, and sentences on those withheld.
+
+        Args:
+            ensemble: Model, data and temperature.
+            train: Configurations to which the models are fitted.
+            held_out: Configurations that are predicted.
+
+        Raises:
+            NotMeasurable: A field never changes.
+        """
         system = ensemble.system
-        shape = system.lattice_shape
-        operators = uniform_operators(shape, system.boundary, system.symmetries, self.max_distance)
+        sites = system.site_kind, system.levels
+        try:
+            found = {"independent": likelihood.of_independent_sites(train, held_out, *sites)}
+        except ValueError as reason:
+            raise NotMeasurable(str(reason)) from reason
+        hamiltonians = self.hamiltonians(ensemble, train)
+        names = ["independent", "nearest_neighbour", "linear", "pairs", "all_pairs"]
+        if is_uniform(system):
+            names = ["independent", "nearest_neighbour", "pairs", "linear", "all_pairs"]
+        notes = []
+        for name in names[1:]:
+            try:
+                if name == "linear":
+                    found[name] = linear(train, held_out, *sites)
+                elif name in hamiltonians:
+                    hamiltonian = hamiltonians[name]()
+                    found[name] = likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
+                elif name == "pairs" and system.site_kind != "real":
+                    pairs = pairwise(best_regression(train, Sites(*sites), before=False))
+                    found[name] = likelihood.of_interactions(pairs, held_out, *sites, self.seed)
+            except Unknown as reason:
+                notes.append(f"The NLL of {TITLES[name]} is withheld, because {reason}.")
+            except Undetermined as reason:
+                notes.append(f"The NLL of {TITLES[name]} is withheld. {reason}")
+        return found, notes
+
+    def hamiltonians(
+        self, ensemble: Ensemble, train: Observations
+    ) -> dict[str, Callable[[], ExplicitHamiltonian]]:
+        """Return functions that fit Hamiltonians, with couplings in units of the temperature."""
+        system = ensemble.system
+        shape, boundary, symmetries = system.lattice_shape, system.boundary, system.symmetries
+        if system.site_kind != "spin":
+            if not is_uniform(system):
+                return {}
+            sites = system.site_kind, system.levels
+            operators = UniformLattice(shape, boundary, symmetries, NEAR, *sites).operators()
+            return {"pairs": partial(uniform, system, operators, train)}
+        operators = uniform_operators(shape, boundary, symmetries, self.max_distance)
         bonds = nearest_neighbours(operators)
-        if "translation" in system.symmetries or system.boundary == "window":
-            chosen = {"nearest_neighbour": [operators[0], bonds], "pairs": operators}
-            fields = {
-                name: LocalFields(each, system.num_sites, train.device) for name, each in chosen.items()
-            }
+        every_pair = partial(all_pairs, system, train)
+        if is_uniform(system):
             return {
-                name: ExplicitHamiltonian.from_couplings(shape, each, fit(fields[name], train).couplings)
-                for name, each in chosen.items()
+                "nearest_neighbour": partial(uniform, system, [operators[0], bonds], train),
+                "pairs": partial(uniform, system, operators, train),
+                "all_pairs": every_pair,
             }
         terms: list[Term] = [(site,) for site in range(system.num_sites)]
         terms += [(i, j) for i, j in np.sort(bonds.sites, axis=1).tolist()]
-        fits = {
-            "nearest_neighbour": fit_terms(train, terms),
-            "pairs": fit_all_pairs(train, choose_width(train), errors=False),
-        }
+        neighbours = partial(fit_terms, train.rows, terms, weights=train.weights)
         return {
-            name: ExplicitHamiltonian.from_couplings(
-                shape, operators_of_terms(each.terms), each.values[:, 0]
-            )
-            for name, each in fits.items()
+            "nearest_neighbour": lambda: of_graph(shape, neighbours()),
+            "pairs": every_pair,
         }
 
     @staticmethod
@@ -111,17 +192,98 @@ class Baselines(Measurement):
         """Plot one bar per model, in nats per site."""
         figure = Figure(figsize=(4.5, 2.2), layout="constrained")
         axes = figure.subplots()
-        labels = {
-            "nll": "network",
-            "nll_independent": "independent",
-            "nll_nearest_neighbour": "nearest neighbours",
-            "nll_pairs": "pairs",
-        }
-        values = np.array([estimates[name] for name in labels]) / num_sites
-        colours = [MODEL, *[DATA] * (len(labels) - 1)]
-        axes.barh([*labels.values()], values[:, 0], xerr=values[:, 1], color=colours, height=0.6)
+        names = [name.removeprefix("nll_") for name in estimates if name.startswith("nll_")]
+        labels = ["network", *(LABELS.get(name, name) for name in names)]
+        chosen = [estimates["nll"], *(estimates[f"nll_{name}"] for name in names)]
+        values = np.array(chosen) / num_sites
+        colours = [MODEL, *[DATA] * len(names)]
+        axes.barh(labels, values[:, 0], xerr=values[:, 1], color=colours, height=0.6)
         axes.invert_yaxis()
         axes.set_xlabel(r"$-\langle\ln p\rangle/N$", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         return figure
+
+
+def is_uniform(system: System) -> bool:
+    """Return whether couplings are the same everywhere."""
+    return "translation" in system.symmetries or system.boundary == "window"
+
+
+def linear(
+    train: Observations, held_out: Observations, site_kind: str, levels: tuple[int, ...]
+) -> Likelihood:
+    """Return −ln p of the linear regression of each site on the sites before it.
+
+    Args:
+        train: Configurations to which it is fitted, with weights.
+        held_out: Configurations with weights.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
+    """
+    if site_kind == "real":
+        log_p = best_normal(train).log_prob(held_out.rows)
+    else:
+        log_p = best_regression(train, Sites(site_kind, levels), before=True).log_prob(held_out.rows)
+    return Likelihood(-log_p, 0.0, likelihood.weights_of(held_out))
+
+
+def of_graph(shape: tuple[int, ...], graph: GraphFit) -> ExplicitHamiltonian:
+    """Return the Hamiltonian of fitted terms of spins, with couplings in units of the temperature."""
+    return ExplicitHamiltonian.from_couplings(shape, operators_of_terms(graph.terms), graph.values[:, 0])
+
+
+def all_pairs(system: System, train: Observations) -> ExplicitHamiltonian:
+    """Return the Hamiltonian of all fields and pairs of spins, fitted by pseudo-likelihood."""
+    width = choose_width(*train)
+    graph = fit_all_pairs(train.rows, width, errors=False, weights=train.weights)
+    return of_graph(system.lattice_shape, graph)
+
+
+def uniform(system: System, operators: Sequence[Operator], train: Observations) -> ExplicitHamiltonian:
+    """Return the Hamiltonian with uniform couplings of operators, fitted by pseudo-likelihood.
+
+    Raises:
+        Unknown: There are too many operators.
+        Undetermined: The configurations leave a coupling undetermined.
+    """
+    num, sites = len(operators), (system.site_kind, system.levels)
+    if system.site_kind != "spin":
+        conditionals = CONDITIONALS * min(1.0, (FREELY_FITTED / num) ** 2)
+        if conditionals < CONDITIONALS_PER_COUPLING * num:
+            raise Unknown(f"the fit of {num} uniform couplings takes too long")
+        train = train.every(math.ceil(len(train.rows) * system.num_sites / conditionals))
+    fields = LocalFields(operators, system.num_sites, train.rows.device, None, *sites)
+    couplings = fit(fields, train.rows, weights=train.weights).couplings
+    return ExplicitHamiltonian.from_couplings(
+        system.lattice_shape, operators, couplings, site_kind=sites[0], levels=sites[1]
+    )
+
+
+def verdict(network: Likelihood, baselines: dict[str, Likelihood]) -> str:
+    """Return a sentence on whether the network is better, and on the model to prefer if it is not.
+
+    Args:
+        network: Likelihood of the network.
+        baselines: Likelihoods of simpler models, simplest first.
+    """
+    best = min(baselines, key=lambda name: baselines[name].nll.value)
+    gain = network.gain_over(baselines[best])
+    if gain.value > 2 * gain.error:
+        return f"The network is better than every simpler model, by {gain} nats than {TITLES[best]}."
+    for name, other in baselines.items():
+        behind = other.gain_over(baselines[best])
+        if behind.value >= -2 * behind.error:
+            best = name
+            break
+    gain = network.gain_over(baselines[best])
+    if gain.value < -2 * gain.error:
+        size = Estimate(-gain.value, gain.error)
+        return (
+            f"The network loses to {TITLES[best]}, by {size} nats per configuration: "
+            "use that simpler model."
+        )
+    return (
+        f"The network is no better than {TITLES[best]}: the difference is {gain} nats per "
+        "configuration. Prefer that simpler model."
+    )

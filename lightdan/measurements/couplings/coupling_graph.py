@@ -15,18 +15,25 @@ from lightdan.interactions.all_pairs import WIDTHS, fit_all_pairs
 from lightdan.interactions.choice import Choice, choose
 from lightdan.interactions.graph_fit import GraphFit, fit_terms
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings import continuous_graph, likelihood
 from lightdan.measurements.couplings.effective_hamiltonian import explained_share
-from lightdan.measurements.couplings.sources import all_configurations, local_logits, require_spins
+from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
+from lightdan.measurements.couplings.sources import (
+    all_configurations,
+    all_weights,
+    local_logits,
+    require_spins,
+)
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.report import Result
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate
+from lightdan.statistics import Estimate, effective_number
 
 UNEXPLAINED = 3.0
 """Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
@@ -75,6 +82,7 @@ class CouplingGraph(SampledMeasurement):
     """
 
     name = "coupling_graph"
+    takes_weights = True
 
     def __init__(self, num_samples: int = 3_000, **kwargs: object) -> None:
         super().__init__(num_samples=num_samples, **kwargs)  # type: ignore[arg-type]
@@ -85,13 +93,13 @@ class CouplingGraph(SampledMeasurement):
             return continuous_graph.measure(ensemble, self.num_samples, self.seed)
         require_spins(ensemble)
         system = ensemble.system
-        rows = all_configurations(ensemble)
-        search, num_unexplained = self.find_terms(ensemble, rows)
-        choice = choose(search, rows)
+        rows, weights = all_configurations(ensemble), all_weights(ensemble)
+        search, num_unexplained = self.find_terms(ensemble, rows, weights)
+        choice = choose(search, rows, weights)
         if choice.all_pairs:
-            fit = fit_all_pairs(rows, choice.width, search.block_size)
+            fit = fit_all_pairs(rows, choice.width, search.block_size, weights=weights)
         elif search.terms:
-            fit = search.fit(rows)
+            fit = search.fit(rows, weights)
         else:
             raise NotMeasurable("No field, bond or product of spins is significant.")
         network, explained = self.project(ensemble, fit, choice)
@@ -133,7 +141,9 @@ class CouplingGraph(SampledMeasurement):
             attachments={"hamiltonian.json": hamiltonian.to_json()},
         )
 
-    def find_terms(self, ensemble: Ensemble, rows: Tensor) -> tuple[TermSearch, int]:
+    def find_terms(
+        self, ensemble: Ensemble, rows: Tensor, weights: Tensor | None
+    ) -> tuple[TermSearch, int]:
         """Search for the terms, and count the sites that they leave unexplained.
 
         Raises:
@@ -145,19 +155,23 @@ class CouplingGraph(SampledMeasurement):
             plaquettes(system.lattice_shape, system.boundary),
             "z2" in system.symmetries,
             system.block_size(ensemble.temperature),
+            weights,
         )
         if not search.free:
             raise NotMeasurable(f"No spin changes in any of the {len(rows)} configurations.")
         held_out = ensemble.configurations[: self.num_samples]
+        w = None if ensemble.weights is None else ensemble.weights[: self.num_samples]
         spins = held_out.flatten(1).double()
         learned = F.logsigmoid(spins * local_logits(ensemble, held_out))
 
         def unexplained(search: TermSearch) -> list[int]:
             """Return the sites that H_θ explains significantly better than the terms, worst first."""
-            explicit = search.fit(rows).logits(held_out)
-            gain = learned - F.logsigmoid(spins * explicit)
-            z = gain.mean(0) / (gain.std(0) / len(gain) ** 0.5).clamp(min=1e-12)
-            return [site for site in z.argsort(descending=True).tolist() if z[site] > UNEXPLAINED]
+            explicit = search.fit(rows, weights).logits(held_out)
+            gain = (learned - F.logsigmoid(spins * explicit)).cpu().numpy()
+            square = np.average((gain - np.average(gain, axis=0, weights=w)) ** 2, axis=0, weights=w)
+            num = len(gain) if w is None else effective_number(w)
+            z = np.average(gain, axis=0, weights=w) / np.maximum(np.sqrt(square / num), 1e-12)
+            return [site for site in np.argsort(-z).tolist() if z[site] > UNEXPLAINED]
 
         with progress_bar("Searching for couplings", None) as advance:
             search.find(advance)
@@ -203,31 +217,50 @@ class CouplingGraph(SampledMeasurement):
         self, ensemble: Ensemble, search: TermSearch, choice: Choice
     ) -> tuple[dict[str, Estimate], list[str]]:
         """Return −⟨ln p⟩ of held-out configurations, and a sentence if a simpler model is better."""
-        shape, held_out = ensemble.system.lattice_shape, ensemble.configurations
-        names = [name for name in SPLITS if name != ensemble.split]
-        train = torch.cat([ensemble.system.data.rows(name, ensemble.temperature) for name in names])
-        train = train.to(held_out.device)
-
-        def of(fit: GraphFit) -> likelihood.Likelihood:
-            hamiltonian = ExplicitHamiltonian.from_couplings(
-                shape, operators_of_terms(fit.terms), fit.values[:, 0]
-            )
-            return likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
-
-        all_pairs = of(fit_all_pairs(train, choice.width, errors=False))
-        own = all_pairs if choice.all_pairs else of(search.fit(train))
-        others = {
-            "independent": likelihood.of_independent_sites(train, held_out),
-            "pseudo_likelihood": all_pairs,
-            "network": (-ensemble.log_prob, 0.0),
-        }
-        estimates = {"nll": likelihood.nll(own)}
-        estimates |= {f"nll_{name}": likelihood.nll(other) for name, other in others.items()}
-        losses = likelihood.losses(own, others)
-        note = (
-            f"This Hamiltonian loses to {losses} on held-out configurations: something is missing in it."
+        system, weights = ensemble.system, ensemble.weights
+        held_out = Observations(
+            ensemble.configurations, None if weights is None else torch.as_tensor(weights)
         )
-        return estimates, [note] if losses else []
+        data = system.data
+        parts = [
+            Observations(
+                data.rows(name, ensemble.temperature).to(held_out.rows.device),
+                data.weights(name, ensemble.temperature),
+            )
+            for name in SPLITS
+            if name != ensemble.split
+        ]
+        train = parts[0].join(parts[1])
+        notes = []
+        likelihoods = {
+            "independent": likelihood.of_independent_sites(train, held_out, "spin", (-1, 1)),
+            "network": Likelihood(-ensemble.log_prob, 0.0, weights),
+        }
+        all_pairs = fit_all_pairs(train.rows, choice.width, errors=False, weights=train.weights)
+        fits = {"pseudo_likelihood": all_pairs}
+        if not choice.all_pairs:
+            fits["own"] = search.fit(*train)
+        for name, fit in fits.items():
+            hamiltonian = ExplicitHamiltonian.from_couplings(
+                system.lattice_shape, operators_of_terms(fit.terms), fit.values[:, 0]
+            )
+            try:
+                likelihoods[name] = likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
+            except Unknown as reason:
+                title = "this Hamiltonian" if name == "own" else "all pairs"
+                notes.append(f"The NLL of {title} is withheld, because {reason}.")
+        own = likelihoods.pop("pseudo_likelihood" if choice.all_pairs else "own", None)
+        if choice.all_pairs and own is not None:
+            likelihoods["pseudo_likelihood"] = own
+        estimates = {} if own is None else {"nll": own.nll}
+        estimates |= {f"nll_{name}": other.nll for name, other in likelihoods.items()}
+        losses = "" if own is None else own.losses(likelihoods)
+        if losses:
+            notes.append(
+                f"This Hamiltonian loses to {losses} on held-out configurations: something is missing "
+                "in it."
+            )
+        return estimates, notes
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], lattice_shape: tuple[int, ...]) -> Figure:

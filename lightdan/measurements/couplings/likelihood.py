@@ -1,74 +1,141 @@
-"""Held-out likelihoods of explicit Hamiltonians of spins and of independent sites."""
+"""Held-out likelihoods of explicit Hamiltonians and of simpler models."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from lightdan.interactions import independent
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.observations import Observations
+from lightdan.lattices.angles import TWO_PI
 from lightdan.progress import progress_bar
 from lightdan.simulation import terms
 from lightdan.simulation.partition import log_partition
+from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate, mean
 
 CHAINS = 500
 """Number of annealed chains."""
+LEAST_CHAINS = 50
+"""Number of annealed chains below which ln Z is not estimated."""
+OPERATIONS = 5e6
+"""Terms of all chains that are evaluated in a sweep, which limit the number of chains."""
+LARGEST_ERROR = 1.0
+"""Error of ln Z, in nats, beyond which the annealing has failed."""
 
-Likelihood = tuple[np.ndarray, float]
-"""−ln p of configurations `(M,)`, and the error of ln Z, which they share."""
+
+class Unknown(ValueError):
+    """A likelihood is not known, for a reason that the message states."""
+
+
+class Likelihood(NamedTuple):
+    """Likelihood of held-out configurations under a model.
+
+    Args:
+        values: −ln p of each configuration `(M,)`.
+        error: Error of ln Z, which they share.
+        weights: Counts (integers) or real weights of the configurations `(M,)`; None if all are equal.
+    """
+
+    values: np.ndarray
+    error: float = 0.0
+    weights: np.ndarray | None = None
+
+    @property
+    def nll(self) -> Estimate:
+        """−⟨ln p⟩."""
+        average = mean(self.values, self.weights)
+        return Estimate(average.value, float(np.hypot(average.error, self.error)))
+
+    def gain_over(self, other: "Likelihood") -> Estimate:
+        """Return ⟨ln p − ln p_other⟩ with the error of the paired difference."""
+        difference = mean(other.values - self.values, self.weights)
+        error = np.hypot(difference.error, np.hypot(self.error, other.error))
+        return Estimate(difference.value, float(error))
+
+    def losses(self, others: Mapping[str, "Likelihood"]) -> str:
+        """Return the others that are more likely by more than two errors, with the gains in nats."""
+        gains = {name: self.gain_over(other) for name, other in others.items()}
+        return ", ".join(
+            f"{name} (by {Estimate(-g.value, g.error)} nats)"
+            for name, g in gains.items()
+            if g.value < -2 * g.error
+        )
 
 
 def of_hamiltonian(
-    hamiltonian: ExplicitHamiltonian, configurations: Tensor, seed: int = 0
+    hamiltonian: ExplicitHamiltonian, held_out: Observations, seed: int = 0
 ) -> Likelihood:
     """Return −ln p = βH + ln Z; ln Z is exact up to 20 spins and annealed beyond.
 
     Args:
         hamiltonian: Hamiltonian H, with couplings in units of the temperature.
-        configurations: Configurations s `(M, *lattice)`.
+        held_out: Configurations with weights.
         seed: Random seed of the annealing.
+
+    Raises:
+        Unknown: The annealing would take too long, or fails.
     """
-    moves = hamiltonian.moves()
-    with progress_bar("Annealing", CHAINS) as advance:
-        log_z = log_partition(moves, CHAINS, seed, advance)
-    energies = terms.energies(configurations.flatten(1).cpu().numpy(), moves)
-    return energies + log_z.value, log_z.error
+    sites = hamiltonian.site_kind, hamiltonian.levels
+    return of_interactions(hamiltonian.moves(), held_out, *sites, seed)
 
 
-def of_independent_sites(train: Tensor, configurations: Tensor) -> Likelihood:
-    """Return −ln p of independent sites, each with its own rate in other configurations.
+def of_interactions(
+    interactions: Interactions,
+    held_out: Observations,
+    site_kind: str,
+    levels: tuple[int, ...],
+    seed: int = 0,
+) -> Likelihood:
+    """Return −ln p = H + ln Z as `of_hamiltonian` does; the density of angles is that of dθ.
 
     Args:
-        train: Configurations of the rates `(M, *lattice)`.
-        configurations: Configurations s `(M', *lattice)`.
+        interactions: Hamiltonian H, with couplings in units of the temperature.
+        held_out: Configurations with weights.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
+        seed: Random seed of the annealing.
     """
-    least = 1 / (2 * len(train))
-    up = (train > 0).double().flatten(1).mean(0).clamp(least, 1 - least)
-    spins = (configurations > 0).double().flatten(1)
-    values: np.ndarray = -(spins * up.log() + (1 - spins) * (-up).log1p()).sum(1).cpu().numpy()
-    return values, 0.0
+    size = interactions.size if site_kind == "level" else 1
+    num_terms = size * len(interactions.pair_others) + len(interactions.others)
+    chains = min(CHAINS, int(OPERATIONS / max(num_terms, 1)))
+    if chains < LEAST_CHAINS:
+        raise Unknown(f"ln Z with {num_terms:,} terms takes too long")
+    flat = held_out.rows.flatten(1).cpu().numpy()
+    if site_kind == "level":
+        flat = np.searchsorted(np.array(levels), flat)
+    fields = independent.fields(held_out, site_kind, levels)
+    try:
+        with progress_bar("Annealing", chains) as advance:
+            log_z = log_partition(interactions, chains, seed, advance, fields)
+    except ValueError as reason:
+        raise Unknown(f"its fields have no ln Z: {str(reason).rstrip('.')}") from reason
+    if not log_z.error <= LARGEST_ERROR:
+        raise Unknown(f"ln Z is uncertain by {log_z.error:.2g} nats after the annealing")
+    values = terms.energies(flat, interactions) + log_z.value
+    if site_kind == "angle":
+        values += flat.shape[1] * np.log(TWO_PI)
+    return Likelihood(values, log_z.error, weights_of(held_out))
 
 
-def nll(likelihood: Likelihood) -> Estimate:
-    """Return −⟨ln p⟩."""
-    values, error = likelihood
-    average = mean(values)
-    return Estimate(average.value, float(np.hypot(average.error, error)))
+def of_independent_sites(
+    train: Observations, held_out: Observations, site_kind: str, levels: tuple[int, ...]
+) -> Likelihood:
+    """Return −ln p of independent sites, each with its own distribution in other configurations.
+
+    Args:
+        train: Configurations of the distributions, with weights.
+        held_out: Configurations with weights.
+        site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
+        levels: Values of a discrete site.
+    """
+    log_p = independent.log_prob(train, held_out.rows, site_kind, levels)
+    return Likelihood(-log_p, 0.0, weights_of(held_out))
 
 
-def gain(likelihood: Likelihood, other: Likelihood) -> Estimate:
-    """Return ⟨ln p − ln p_other⟩ with the error of the paired difference."""
-    difference = mean(other[0] - likelihood[0])
-    return Estimate(
-        difference.value, float(np.hypot(difference.error, np.hypot(likelihood[1], other[1])))
-    )
-
-
-def losses(likelihood: Likelihood, others: Mapping[str, Likelihood]) -> str:
-    """Return the others that are more likely by more than two errors, with the differences in nats."""
-    gains = {name: gain(likelihood, other) for name, other in others.items()}
-    return ", ".join(
-        f"{name} (by {Estimate(-g.value, g.error)} nats)"
-        for name, g in gains.items()
-        if g.value < -2 * g.error
-    )
+def weights_of(observations: Observations) -> np.ndarray | None:
+    """Return the weights `(M,)` as an array, or None."""
+    weights: Tensor | None = observations.weights
+    return None if weights is None else weights.cpu().numpy()
