@@ -172,10 +172,10 @@ def _fit(
         w = weights(v)
         log_p = sites.log_prob(b * scale + centred @ w, x)
         value = -(log_p * share).double().sum() + precision / 2 * w.double().square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     with torch.no_grad():
         w = weights(v)
         return Regression(sites, w, b * scale - mean @ w, mean, width)

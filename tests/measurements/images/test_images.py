@@ -6,7 +6,6 @@ import pytest
 from lightdan import (
     MADE,
     XY,
-    Baselines,
     CriticalTemperature,
     Domains,
     ImageSteps,
@@ -49,7 +48,6 @@ def test_steps_of_an_image(tmp_path, measured):
 @pytest.mark.parametrize(
     ("measurement", "reason"),
     [
-        (Baselines, "needs spins, but"),
         (CriticalTemperature, "needs spins, but"),
         (StructureFactor, "needs spins, levels or fields"),
         (Domains, "need spins or levels"),
