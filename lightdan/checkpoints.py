@@ -9,6 +9,7 @@ import torch
 
 from lightdan import registry
 from lightdan.architectures.base import Architecture
+from lightdan.architectures.record import TrainingRecord
 from lightdan.conditionals import conditional_from
 from lightdan.provenance import check_checkpoint
 
@@ -63,6 +64,7 @@ def load(path: str | Path) -> Architecture:
         arguments["conditional"] = conditional_from(arguments["conditional"])
         model = cls(**arguments)
         model.load_state_dict(checkpoint["state_dict"])
+        model.record = TrainingRecord.read(origin)
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"The checkpoint {path} does not fit its architecture, because it is damaged or the class "
@@ -117,6 +119,7 @@ def start_from(model: Architecture, path: str | Path) -> None:
                 f"{source.lattice_shape}, and {here} here, on {model.lattice_shape}: {remedy}."
             )
     model.load_state_dict(old)
+    model.record.rows = source.record.rows
 
 
 def num_axes(model: Architecture) -> int:

@@ -1,14 +1,15 @@
-"""Origin of checkpoints: format, version, class and constructor arguments."""
+"""Origin of checkpoints: format, version, class, constructor arguments and recipe of the training."""
 
 import functools
 import inspect
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lightdan.version import __version__
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 def origin_of(cls: type) -> dict[str, Any]:
@@ -46,6 +47,83 @@ def is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))
+
+
+TRAINER_OPTIONS = (
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+    "limit_train_batches",
+    "overfit_batches",
+)
+"""Options of the trainer that change the weights; its length, devices and loggers do not count."""
+
+TRAINING_CALLBACKS = (
+    "StochasticWeightAveraging",
+    "WeightAveraging",
+    "EMAWeightAveraging",
+    "GradientAccumulationScheduler",
+    "ModelPruning",
+    "BaseFinetuning",
+    "BatchSizeFinder",
+    "LearningRateFinder",
+)
+"""Callbacks of Lightning that change the weights."""
+
+
+def recipe_of(trainer: Any, objective: object) -> dict[str, Any]:
+    """Return what determines the steps of a training besides its model and rows, as plain data.
+
+    Args:
+        trainer: Trainer with its optimizers, before it restores their state, and with its data.
+        objective: Function that the training minimises.
+    """
+    recipe = {"objective": type(objective).__name__, **_options("objective", vars(objective))}
+    recipe["scheduler"] = "none"
+    for optimizer in trainer.optimizers:
+        recipe["optimizer"] = type(optimizer).__name__
+        for number, group in enumerate(optimizer.param_groups):
+            name = f"optimizer.{number}" if number else "optimizer"
+            group = {**group, "lr": group.get("initial_lr", group["lr"])}  # before the warm-up
+            recipe |= _options(
+                name, {k: v for k, v in group.items() if k not in ("params", "initial_lr")}
+            )
+    for config in trainer.lr_scheduler_configs:
+        scheduler = config.scheduler
+        recipe["scheduler"] = type(scheduler).__name__
+        arguments = inspect.signature(type(scheduler).__init__).parameters.keys() - {"last_epoch"}
+        recipe |= _options("scheduler", {k: v for k, v in vars(scheduler).items() if k in arguments})
+    for name in ("batch_size", "seed", "temperatures"):
+        recipe[f"data.{name}"] = _plain(getattr(trainer.datamodule, name, None))
+    for name in TRAINER_OPTIONS:
+        value = _plain(getattr(trainer, name, None))
+        # 1 is one batch and 1.0 are all.
+        recipe[f"trainer.{name}"] = str(value) if name.endswith("_batches") else value
+    names = {cls.__name__ for callback in trainer.callbacks for cls in type(callback).__mro__}
+    recipe["trainer.callbacks"] = ", ".join(sorted(names.intersection(TRAINING_CALLBACKS)))
+    return recipe
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """Yield ``name = old, now new`` for each name whose values differ."""
+    for name in sorted(theirs.keys() | ours.keys()):
+        if (old := _plain(theirs.get(name))) != (new := _plain(ours.get(name))):
+            nested = isinstance(old, dict) and isinstance(new, dict)
+            yield from differences(old, new) if nested else [f"{name} = {old}, now {new}"]
+
+
+def _options(owner: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain ones among values, with the name of their owner before theirs."""
+    plain = {name: _plain(value) for name, value in values.items() if not name.startswith("_")}
+    return {f"{owner}.{name}": value for name, value in plain.items() if is_plain(value)}
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers and strings as they are, sequences as lists, and a counter as a list."""
+    if isinstance(value, Counter):  # the milestones of a schedule
+        return sorted(value.elements())
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class KeepsArguments(ABC):

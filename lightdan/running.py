@@ -1,21 +1,36 @@
-"""Parts of every run: its directory, configuration, interruption and predictions."""
+"""Parts of every run: its directory, configuration, checkpoints, interruption and predictions."""
 
+import os
+import pickle
+import shutil
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightdan.data.cache import write_hdf5
-from lightdan.data.files import whole_file
+from lightdan.data.files import check_writable, whole_file
+
+MADE_BY_RUNS = (
+    "config.yaml",
+    "metrics.csv",
+    "hparams.yaml",
+    "predictions*.h5",
+    "measurements/*",
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+)
+"""Patterns of the files that a run writes to its directory."""
 
 
 def run_directory(trainer: Trainer) -> Path:
@@ -26,25 +41,176 @@ def run_directory(trainer: Trainer) -> Path:
     """
     if not trainer.loggers:
         return Path(trainer.default_root_dir)
-    logger = trainer.loggers[0]
+    return _directory(trainer.loggers[0], trainer.default_root_dir)
+
+
+def _directory(logger: Logger, root: str) -> Path:
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version)
+    return Path(logger.save_dir or root, str(logger.name), version)
+
+
+def next_directory(root: Path) -> Path:
+    """Make and return ``root/version_N`` with the first free N, for a run without a logger.
+
+    Raises:
+        ValueError: The directory cannot be written.
+    """
+    check_writable(root, "--trainer.default_root_dir")
+    number = max(
+        (int(path.name[8:]) for path in root.glob("version_*") if path.name[8:].isdigit()), default=-1
+    )
+    if int(os.environ.get("LOCAL_RANK", 0)) and number >= 0:
+        return root / f"version_{number}"  # made by the first process of this run
+    while True:
+        number += 1
+        try:
+            (root / f"version_{number}").mkdir()
+        except FileExistsError:
+            continue
+        return root / f"version_{number}"
+
+
+def check_new(trainer: Trainer, resumed: str | None) -> None:
+    """Check that the run would replace no file, whose directories have a given name.
+
+    A run that resumes from a checkpoint in its own directory may go on there.
+
+    Args:
+        trainer: Trainer of the run.
+        resumed: Checkpoint from which a training resumes.
+
+    Raises:
+        ValueError: A file exists.
+    """
+    for logger in trainer.loggers:
+        named = isinstance(logger, CSVLogger | TensorBoardLogger) and logger._version is not None
+        named |= isinstance(logger, WandbLogger) and logger.version is not None
+        if not named:  # it gets a new number from `claim_directory`, or a new name from its server
+            continue
+        directory = _directory(logger, trainer.default_root_dir)
+        if resumed and directory.resolve() in Path(resumed).resolve().parents:
+            keep(directory / "metrics.csv")
+        elif found := [path for pattern in MADE_BY_RUNS for path in sorted(directory.glob(pattern))]:
+            raise ValueError(
+                f"The run would replace {found[0]}: leave the version of the logger out, or pass a new "
+                "one."
+            )
+
+
+def keep(path: Path) -> None:
+    """Rename a file of the same run before the logger begins it again."""
+    if path.exists():
+        number = len([*path.parent.glob(f"{path.stem}-*{path.suffix}")])
+        path.rename(path.with_stem(f"{path.stem}-{number}"))
+
+
+def claim_directory(trainer: Trainer) -> Path:
+    """Make the directory of a run, and return it.
+
+    If another run has taken the number that its logger chose, it gets the next one.
+    """
+    logger = trainer.loggers[0] if trainer.loggers else None
+    if isinstance(logger, CSVLogger | TensorBoardLogger) and logger._version is None:
+        while trainer.is_global_zero:
+            try:
+                run_directory(trainer).mkdir(parents=True)
+                break
+            except FileExistsError:
+                logger._version = None
+        logger._version = trainer.strategy.broadcast(logger._version)
+    directory = run_directory(trainer)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 class SaveConfig(SaveConfigCallback):
-    """Callback that writes the configuration to the run's directory and to Weights & Biases."""
+    """Callback that claims the run's directory and writes the configuration to it and to W&B."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration once, in one process."""
-        if not self.already_saved and trainer.is_global_zero:
-            directory = run_directory(trainer)
-            directory.mkdir(parents=True, exist_ok=True)
-            with whole_file(directory / self.config_filename) as temporary:
-                self.parser.save(self.config, temporary, multifile=False, overwrite=True)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_hyperparams(self.config.as_dict())
+        if not self.already_saved:
+            directory = claim_directory(trainer)
+            if trainer.is_global_zero:
+                with whole_file(directory / self.config_filename) as temporary:
+                    self.parser.save(self.config, temporary, multifile=False, overwrite=True)
+                for logger in trainer.loggers:
+                    if isinstance(logger, WandbLogger):
+                        logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Callback that keeps the checkpoint of the lowest validation loss, ``best.ckpt``.
+
+    A resumed run begins with the best checkpoint so far, in a copy, so that it ends with the best one of
+    the whole training.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(monitor="val_loss", filename="best", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing, because `on_load_checkpoint` restores the state."""
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Copy the best checkpoint so far.
+
+        A `UserWarning` says if it is missing or has been replaced since.
+        """
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if trainer.state.fn != "fit" or not state or state["best_model_score"] is None:
+            return
+        score, resumed = state["best_model_score"], Path(str(trainer.ckpt_path))
+        target = Path(self.format_checkpoint_name({}))
+        for path in (Path(state["best_model_path"]), resumed.with_name(target.name)):
+            if self._is_best(path, score):
+                break
+        else:
+            warnings.warn(
+                f"No {target.name} beside {resumed} has the lowest validation loss so far, {score:.6g}: "
+                f"{target.name} will be the best one from step {checkpoint['global_step']} on.",
+                stacklevel=2,
+            )
+            return
+        if trainer.is_global_zero and path.resolve() != target.resolve():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(target) as temporary:
+                shutil.copyfile(path, temporary)
+        self.best_model_path = self.kth_best_model_path = str(target)
+        self.best_k_models = {str(target): score}
+        self.best_model_score = self.kth_value = score
+
+    def _is_best(self, path: Path, score: torch.Tensor) -> bool:
+        """Return whether a checkpoint has this validation loss as its best one."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            state = content["callbacks"][self.state_key]
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+            return False
+        return bool(state["best_model_score"] == score)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Callback that keeps the last checkpoint, ``last.ckpt``, also when the training fails."""
+
+    def __init__(self) -> None:
+        super().__init__(filename="last", save_on_exception=True, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing, because a resumed run has a directory of its own."""
+
+
+def reserve_names(trainer: Trainer) -> None:
+    """Rename what other callbacks would write to ``best.ckpt`` and ``last.ckpt``."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and not isinstance(
+            callback, BestCheckpoint | LastCheckpoint
+        ):
+            callback.CHECKPOINT_NAME_LAST = "own-last"
+            if callback.filename in ("best", "last"):
+                callback.filename = f"own-{callback.filename}"
 
 
 class Interruption(Callback):
@@ -83,14 +249,21 @@ class Interruption(Callback):
         """Restore the former handler and say how to resume."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
-        last = run_directory(trainer) / "checkpoints" / "last.ckpt"
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and trainer.is_global_zero and last.exists():
-            print(
-                f"lightdan: interrupted at step {trainer.global_step}; resume by adding "
-                f"--ckpt_path {last}",
-                file=sys.stderr,
-            )
+        checkpoints = run_directory(trainer) / "checkpoints"
+        kept = any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks)
+        if not kept or not trainer.is_global_zero or not trainer.global_step:
+            return
+        what = type(exception).__name__
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            what = "interrupted"
+        if trainer.state.fn == "fit":
+            remedy = f"resume by adding --ckpt_path {checkpoints / 'last.ckpt'}"
+        else:
+            remedy = f"measure with 'lightdan test' and --ckpt_path {checkpoints / 'best.ckpt'}"
+        print(
+            f"lightdan: {what} at step {trainer.global_step}, before any measurement; {remedy}",
+            file=sys.stderr,
+        )
 
 
 class PredictionWriter(Callback):

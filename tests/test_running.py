@@ -1,11 +1,25 @@
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from lightdan.running import Interruption, run_directory
+from lightdan import MADE, Ising
+from lightdan.running import (
+    BestCheckpoint,
+    Interruption,
+    LastCheckpoint,
+    check_new,
+    claim_directory,
+    next_directory,
+    reserve_names,
+    run_directory,
+)
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -31,3 +45,159 @@ def test_run_directory_is_where_lightning_puts_checkpoints(tmp_path):
         trainer = Trainer(**QUIET, default_root_dir=tmp_path, logger=chosen)
         checkpoints = trainer.checkpoint_callback._ModelCheckpoint__resolve_ckpt_dir(trainer)
         assert str(run_directory(trainer) / "checkpoints") == str(checkpoints)
+
+
+LOSSES = [4.0, 2.0, 3.0, 2.5, 1.0, 5.0]
+"""Validation loss after each epoch."""
+
+
+class Script(MADE):
+    """Model whose validation loss is given."""
+
+    def validation_step(self, batch, batch_index):
+        self.log("val_loss", LOSSES[self.trainer.current_epoch], batch_size=1)
+
+
+class Killed(Callback):
+    """Callback that ends the process, as far as a test can, after an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch > self.epoch:
+            raise SystemExit
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    return Ising(
+        2, num_configurations=40, batch_size=30, cache_dir=str(tmp_path_factory.mktemp("cache"))
+    )
+
+
+def train(system, folder, resume=None, epochs=6, killed=9, callbacks=()):
+    """Train in a folder, and return where the best checkpoint is and the epoch that it is of."""
+    best = BestCheckpoint()
+    trainer = Trainer(
+        **QUIET,
+        logger=False,
+        default_root_dir=folder,
+        max_epochs=epochs,
+        callbacks=[*callbacks, best, LastCheckpoint(), Killed(killed)],
+    )
+    reserve_names(trainer)
+    try:
+        trainer.fit(Script.for_system(system), datamodule=system, ckpt_path=resume, weights_only=True)
+    except SystemExit:
+        (folder / "checkpoints" / "last.ckpt").touch()
+    path = folder / "checkpoints" / "best.ckpt"
+    assert best.best_model_path in ("", str(path))
+    return epoch_of(path) if best.best_model_path else None
+
+
+def epoch_of(path):
+    return torch.load(path, weights_only=True)["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("killed", "epochs", "best"), [(0, 6, 4), (2, 4, 1), (3, 6, 4), (4, 6, 4), (2, 3, 1)]
+)
+def test_the_best_checkpoint_is_of_the_whole_training(system, tmp_path, killed, epochs, best):
+    assert train(system, tmp_path / "whole", epochs=epochs) == best
+    train(system, tmp_path / "first", epochs=epochs, killed=killed)
+    last = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    assert train(system, tmp_path / "second", last, epochs=epochs) == best
+    assert epoch_of(tmp_path / "first" / "checkpoints" / "best.ckpt") == min(
+        range(killed + 1), key=LOSSES.__getitem__
+    )
+
+
+def test_resumed_twice_and_moved(system, tmp_path):
+    train(system, tmp_path / "a", killed=2)
+    shutil.move(tmp_path / "a", tmp_path / "moved")
+    assert train(system, tmp_path / "b", tmp_path / "moved" / "checkpoints" / "last.ckpt", killed=3) == 1
+    assert train(system, tmp_path / "c", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=4) == 1
+    assert train(system, tmp_path / "d", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=6) == 4
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_resumed_from_the_best_or_an_own_checkpoint(system, tmp_path):
+    def resume(name, checkpoint):
+        own = ModelCheckpoint(save_top_k=-1, filename="{epoch}")
+        return train(system, tmp_path / name, checkpoint, epochs=4, callbacks=[own])
+
+    assert resume("a", None) == 1
+    folder = tmp_path / "a" / "checkpoints"
+    assert resume("b", folder / "best.ckpt") == 1
+    assert resume("c", folder / "epoch=2.ckpt") == 1
+    (folder / "best.ckpt").unlink()
+    with pytest.warns(UserWarning, match=r"No best.ckpt beside .*loss so far, 2: .*from step 3 on"):
+        assert resume("d", folder / "epoch=2.ckpt") == 3
+    shutil.copy(folder / "epoch=0.ckpt", folder / "best.ckpt")
+    with pytest.warns(UserWarning, match="No best.ckpt beside"):
+        assert resume("e", folder / "epoch=2.ckpt") == 3
+
+
+OWN = {
+    "same monitor": [{"monitor": "val_loss", "save_top_k": 2}],
+    "the other way": [{"monitor": "val_loss", "mode": "max"}],
+    "no monitor": [{"save_top_k": -1}],
+    "last": [{"save_last": True}],
+    "link": [{"save_last": "link", "save_top_k": -1}],
+    "same names": [{"filename": "best"}, {"filename": "last", "monitor": "val_loss"}],
+    "same name every step": [{"filename": "best", "every_n_train_steps": 1, "save_last": True}],
+    "replaced": [
+        {"filename": "best", "enable_version_counter": False, "mode": "max", "monitor": "val_loss"}
+    ],
+    "nothing": [{"save_top_k": 0}],
+    "several": [{"save_top_k": -1, "every_n_epochs": 2}, {"monitor": "val_loss"}, {"save_last": True}],
+}
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
+@pytest.mark.parametrize("killed", [1, pytest.param(9, marks=pytest.mark.slow)])
+def test_no_other_checkpoint_changes_the_best_and_the_last(system, tmp_path, own, killed):
+    def callbacks():
+        return [ModelCheckpoint(**options) for options in own]
+
+    best = train(system, tmp_path / "a", callbacks=callbacks(), epochs=4, killed=killed)
+    assert best == 1
+    folder = tmp_path / "a" / "checkpoints"
+    assert epoch_of(folder / "last.ckpt") == min(killed, 3)
+    assert train(system, tmp_path / "b", folder / "last.ckpt", callbacks=callbacks(), epochs=6) == 4
+    assert not (folder / "last.ckpt").is_symlink()
+
+
+def test_directories_are_numbered_and_claimed(tmp_path):
+    trainers = [Trainer(**QUIET, logger=CSVLogger(tmp_path, name="r")) for _ in range(3)]
+    assert [trainer.logger._get_next_version() for trainer in trainers] == [0, 0, 0]
+    claimed = [claim_directory(trainer) for trainer in trainers]
+    assert claimed == [tmp_path / "r" / f"version_{number}" for number in range(3)]
+    assert claim_directory(trainers[0]) == claimed[0]
+    assert [next_directory(tmp_path / "x").name for _ in range(3)] == [f"version_{n}" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.yaml", "metrics.csv", "hparams.yaml", "predictions.h5", "predictions-1.h5"),
+        *("measurements/couplings.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"),
+    ],
+)
+def test_nothing_is_replaced_in_a_named_directory(tmp_path, name):
+    path = tmp_path / "r" / "mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    (tmp_path / "r" / "mine" / "notes.txt").write_text("of no concern")
+    trainer = Trainer(**QUIET, logger=CSVLogger(tmp_path, "r", version="mine"))
+    with pytest.raises(ValueError, match=f"would replace .*{path.name}: leave the version"):
+        check_new(trainer, None)
+    with pytest.raises(ValueError, match="would replace"):
+        check_new(trainer, str(tmp_path / "other" / "last.ckpt"))
+    check_new(trainer, str(path.parents[name.count("/")] / "checkpoints" / "last.ckpt"))
+    assert "mine" in [p.read_text() for p in Path(tmp_path).rglob("*") if p.is_file()]
+    path.unlink(missing_ok=True)
+    for moved in path.parent.glob("metrics-*"):
+        assert moved.read_text() == "mine"
+    check_new(trainer, None)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightdan.architectures.hamiltonian import LearnedHamiltonian
+from lightdan.architectures.record import TrainingRecord
 from lightdan.data.splits import derive_seed
 from lightdan.lattices import groups
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
@@ -68,6 +69,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         self.check_declared("augment", augment)
         self.augment = tuple(augment)
         self.optimizer, self.scheduler = optimizer, scheduler
+        self.record = TrainingRecord()
         self._augmentations = [groups.OPERATIONS[name](lattice_shape) for name in augment]
 
     @classmethod
@@ -148,6 +150,14 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
                 f"{self.conditional.bound:g} of {type(self.conditional).__name__}: set a larger one."
             )
 
+    def on_fit_start(self) -> None:
+        """Note the rows and the recipe of the training for its checkpoints.
+
+        Raises:
+            ValueError: A resumed run has other rows or another recipe.
+        """
+        self.record.begin(self.trainer, self.objective)
+
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch after random symmetry operations."""
         generator = self._step_generator(0)
@@ -168,8 +178,18 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         merit = self.objective.figure_of_merit(problem, batch)
         self.log("val_loss", batch.mean(merit), prog_bar=True, batch_size=len(merit), sync_dist=True)
 
+    def on_validation_start(self) -> None:
+        """Check that ``lightdan validate`` uses no row of the training."""
+        if self.trainer.state.fn == "validate":
+            self.record.check(self.trainer, "validation")
+
+    def on_predict_start(self) -> None:
+        """Check that no row of the training is used."""
+        self.record.check(self.trainer, "test")
+
     def on_test_start(self) -> None:
-        """Discard the results of an earlier test."""
+        """Check that no row of the training is used, and discard the results of an earlier test."""
+        self.record.check(self.trainer, "test")
         self.test_log_prob: list[Tensor] = []
 
     def test_step(self, batch: Batch) -> None:
@@ -229,10 +249,8 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add format, version, architecture and system to the checkpoint."""
-        system = getattr(self._trainer, "datamodule", None)
-        spec = system.spec() if system is not None else None
-        checkpoint["lightdan"] = {**origin_of(type(self)), "system": spec}
+        """Add format, version and architecture, and the system, rows and recipe of the training."""
+        checkpoint["lightdan"] = {**origin_of(type(self)), **self.record.plain()}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Check that the checkpoint is of this architecture with these arguments.
@@ -255,6 +273,9 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
                     f"The checkpoint was trained with {name} = {theirs.get(name)}, and this run has "
                     f"{ours.get(name)}: use the configuration that it was trained with."
                 )
+        trainer = getattr(self, "_trainer", None)
+        resumes = trainer is not None and trainer.state.fn == "fit"
+        self.record = TrainingRecord.read(origin, resumes)
 
 
 def warm_cosine(progress: float, warm_up: float = 0.05) -> float:

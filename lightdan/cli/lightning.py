@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightdan import checkpoints, registry
@@ -20,7 +21,17 @@ from lightdan.architectures.base import LINKED, Architecture
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
-from lightdan.running import Interruption, PredictionWriter, SaveConfig
+from lightdan.measurements.base import measurements_of
+from lightdan.running import (
+    BestCheckpoint,
+    Interruption,
+    LastCheckpoint,
+    PredictionWriter,
+    SaveConfig,
+    check_new,
+    next_directory,
+    reserve_names,
+)
 from lightdan.systems.base import System
 
 ROOT = "runs"
@@ -63,13 +74,9 @@ class CLI(LightningCLI):
             # Any other directory was chosen for this logger and stays.
             if isinstance(logger, Namespace) and logger.init_args.get("save_dir") == ROOT:
                 logger.init_args.save_dir = config.trainer.default_root_dir or ROOT
-        self.trainer_defaults["callbacks"] = [
-            ModelCheckpoint(monitor="val_loss", filename="best", enable_version_counter=False),
-            ModelCheckpoint(filename="last", save_on_exception=True, enable_version_counter=False),
-            Interruption(),
-            Convergence(),
-            PredictionWriter(),
-        ]
+        self.trainer_defaults["callbacks"] = [Interruption(), Convergence(), PredictionWriter()]
+        if config.trainer.enable_checkpointing is not False:
+            self.trainer_defaults["callbacks"] += [BestCheckpoint(), LastCheckpoint()]
         if config.trainer.enable_progress_bar:
             self.trainer_defaults["callbacks"].append(RichProgressBar(refresh_rate=10))
 
@@ -84,7 +91,11 @@ class CLI(LightningCLI):
             # In a dry run save_dir is a method, and it may be the address of a server.
             if isinstance(logger.save_dir, str | os.PathLike) and "://" not in str(logger.save_dir):
                 check_writable(Path(logger.save_dir), "--trainer.default_root_dir")
-        if path := self.config[self.subcommand].ckpt_path:
+        path = self.config[self.subcommand].ckpt_path
+        if self.trainer.is_global_zero:
+            check_new(self.trainer, path if self.subcommand == "fit" else None)
+        reserve_names(self.trainer)
+        if path:
             self.model.on_load_checkpoint(checkpoints.read(path))
         elif path := self.config[self.subcommand].start_from:
             checkpoints.start_from(self.model, path)
@@ -93,12 +104,22 @@ class CLI(LightningCLI):
         """Make the trainer.
 
         Raises:
-            ValueError: An option has a type that Lightning does not accept.
+            ValueError: Lightning does not accept the type of an option, or a callback occurs twice.
         """
+        config = self.config[self.subcommand].trainer
+        if config.logger is False and not config.fast_dev_run:
+            options["default_root_dir"] = str(next_directory(Path(config.default_root_dir or ROOT)))
         try:
             return super().instantiate_trainer(**options)
         except TypeError as error:
             raise ValueError(f"The trainer refuses an option: {error}") from error
+        except RuntimeError as error:
+            if match := re.search("more than one stateful callback of type `(.*?)`", str(error)):
+                raise ValueError(
+                    f"trainer.callbacks has {match[1]} twice with the same monitor, mode and interval: "
+                    "let them differ, or remove one."
+                ) from error
+            raise
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration: Lightning would silently replace it by the checkpoint's settings.
@@ -107,17 +128,56 @@ class CLI(LightningCLI):
         """
 
     def after_fit(self) -> None:
-        """Test the best checkpoint."""
-        first = self.trainer.checkpoint_callback
-        best = first.best_model_path if isinstance(first, ModelCheckpoint) else ""
-        if best:
-            self.trainer.test(
-                self.model,
-                datamodule=self.datamodule,
-                ckpt_path=best,
-                weights_only=True,
-                verbose=False,
+        """Test the best checkpoint, or the last weights if there is none, and say why."""
+        if self._nothing_to_measure():
+            return
+        callbacks = self.trainer.checkpoint_callbacks
+        best = next((call.best_model_path for call in callbacks if isinstance(call, BestCheckpoint)), "")
+        if not best:
+            self._say(f"The last weights are measured, because {self._why_no_best()}.")
+        self.trainer.test(
+            self.model,
+            datamodule=self.datamodule,
+            ckpt_path=best or None,
+            weights_only=True,
+            verbose=False,
+        )
+
+    def after_test(self) -> None:
+        """Say why there is no measurement."""
+        self._nothing_to_measure()
+
+    def _nothing_to_measure(self) -> bool:
+        """Return whether nothing can be measured, and say why."""
+        trainer = self.trainer
+        if trainer.fast_dev_run:
+            why = "fast_dev_run is set"
+        elif not measurements_of(trainer):
+            self._say(
+                "Only the loss of the test configurations is logged, because trainer.callbacks has no "
+                "measurement: add some, such as Hamiltonian."
             )
+            return False
+        elif trainer.limit_test_batches == 0:
+            why = "limit_test_batches is 0"
+        elif self.subcommand == "fit" and trainer.global_step == 0:
+            why = "no step of training was made: raise max_epochs, max_steps, max_time and the like"
+        else:
+            return False
+        self._say(f"Nothing is measured, because {why}.")
+        return True
+
+    def _why_no_best(self) -> str:
+        trainer = self.trainer
+        if not any(isinstance(call, BestCheckpoint) for call in trainer.checkpoint_callbacks):
+            return "enable_checkpointing is false and so no best ones are kept"
+        if trainer.limit_val_batches == 0:
+            return "limit_val_batches is 0 and so the best ones are not known"
+        return "the training ended before a validation and so the best ones are not known"
+
+    def _say(self, sentence: str) -> None:
+        if self.trainer.is_global_zero:
+            print(sentence)
 
 
 def import_classes(args: Sequence[str]) -> None:

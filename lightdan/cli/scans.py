@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,8 @@ class Run:
         write_text(self.directory / "settings.txt", self.settings)
         last = self.directory / "run" / "checkpoints" / "last.ckpt"
         resume = [f"--ckpt_path={last}"] if last.exists() else []
+        if not resume:  # an interrupted run of these settings, which begins again
+            shutil.rmtree(self.directory / "run", ignore_errors=True)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         with (self.directory / "log.txt").open("ab") as log:
             return subprocess.Popen(

@@ -34,6 +34,8 @@ class Samples:
         row_weights: Weights of the rows of each split by name, aligned with ``indices``. Integers are
             counts: a count of n is n independent observations. Floats weight single observations.
         doubts: Sentences on what the configurations cannot tell, which every report repeats.
+        sources: Names of what the rows at each temperature come from, for checkpoints: other data have
+            other names, in whatever way they are split.
     """
 
     configurations: Tensor | Rows
@@ -43,6 +45,7 @@ class Samples:
     tau_int: Sequence[float]
     row_weights: dict[str, Tensor] | None = None
     doubts: Sequence[str] = ()
+    sources: Sequence[Sequence[str]] = ()
 
     @classmethod
     def split(

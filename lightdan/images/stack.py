@@ -1,5 +1,6 @@
 """A stack of images, converted to textures of spins or levels."""
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,8 @@ class ImageStack:
     def read(self, progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
         """Return the textures `(M, rows, columns)` and set `usable` to the images that they come from.
 
+        Hashes of these images are the attribute `names`.
+
         Each image is read two or three times, because only a few are in memory at a time.
 
         Args:
@@ -60,6 +63,7 @@ class ImageStack:
                 grey value, or the threshold leaves one phase.
         """
         self.usable: list[Page] = []
+        self.names: list[str] = []
         self.backgrounds: dict[Page, np.ndarray] = {}
         illuminations: dict[Page, tuple[np.ndarray, bool]] = {}
         total = np.zeros(0)
@@ -119,6 +123,7 @@ class ImageStack:
                     f"{image.shape[0]} × {image.shape[1]} pixels: set another crop."
                 )
             progress(1)
+            self.names.append(f"image-{hashlib.sha256(image.tobytes()).hexdigest()[:16]}")
             yield page, cut
 
     @cached_property

@@ -17,6 +17,7 @@ from lightdan.data.cache import CachedSimulation
 from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import JoinedRows, Rows
 from lightdan.data.samples import Samples
+from lightdan.data.seen import simulation_name
 from lightdan.data.splits import derive_seed
 from lightdan.lattices.angles import polarization, vorticity
 from lightdan.lattices.sites import site_values
@@ -220,7 +221,7 @@ class System(LightningDataModule, KeepsArguments):
         configurations: Tensor | Rows = JoinedRows(parts)
         if self.in_memory:
             configurations = torch.cat([torch.from_numpy(np.asarray(part)) for part in parts])
-        return Samples.split(
+        samples = Samples.split(
             configurations,
             [part.shape[0] for part in parts],
             self.temperatures,
@@ -228,23 +229,28 @@ class System(LightningDataModule, KeepsArguments):
             self.splits,
             self.seed,
         )
+        samples.sources = [[simulation_name(self._key(number))] for number in range(len(parts))]
+        return samples
 
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive configurations that count as one observation in errors."""
         return self.data.block_size(temperature)
 
-    def _cached(self, number: int) -> Simulation:
-        """Return the simulation at one of the temperatures, run unless it is in the cache."""
-        temperature = self.temperatures[number]
-        name = type(self).__name__
-        key = {
-            "system": name,
+    def _key(self, number: int) -> dict[str, Any]:
+        """Return what determines the simulation at one of the temperatures."""
+        return {
+            "system": type(self).__name__,
             "lattice_shape": self.lattice_shape,
-            "temperature": temperature,
+            "temperature": self.temperatures[number],
             "num_configurations": self.num_configurations,
             "seed": derive_seed(self.seed, number),
             **self.parameters(),
         }
+
+    def _cached(self, number: int) -> Simulation:
+        """Return the simulation at one of the temperatures, run unless it is in the cache."""
+        temperature, key = self.temperatures[number], self._key(number)
+        name = type(self).__name__
         sites = "×".join(map(str, self.lattice_shape))
         title = f"Simulating {name} {sites} at {self.label(temperature)}"
         run = CachedSimulation(self.cache_dir, name.lower(), key).get(

@@ -163,6 +163,7 @@ class KerrImages(System):
             },
             self.temperatures,
             [0.5],
+            sources=[self.stack.names],
         )
 
     def patches(self) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ from lightdan.data.readers import MAPPED
 from lightdan.data.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
+from lightdan.data.seen import identity
 from lightdan.data.splits import SPLITS
 from lightdan.data.temperatures import open_recorded
 from lightdan.data.weights import collapse as collapse_rows
@@ -165,6 +166,7 @@ class Recorded(System):
                 for temperature, each in zip(self.temperatures, correlations, strict=True)
                 for doubt in each.equilibrium.sentences
             ]
+        samples.sources = [[identity(recording.array)]]
         self._report(samples, correlations)
         self._inspect(samples)
         return samples

@@ -459,7 +459,7 @@ def test_a_run_is_where_default_root_dir_or_the_logger_says(arguments, capsys):
     assert main([*fit, "--trainer.default_root_dir=here", logger]) == 0
     assert main([*fit, "--trainer.default_root_dir=nowhere", "--trainer.logger=false"]) == 0
     assert not Path("runs").exists()
-    for run in ("here/ising-made/version_0", "there/ising-made/version_0", "nowhere"):
+    for run in ("here/ising-made/version_0", "there/ising-made/version_0", "nowhere/version_0"):
         assert Path(run, "checkpoints", "best.ckpt").exists()
         assert Path(run, "config.yaml").exists()
         assert set(estimates(run)) == {"hamiltonian"}
