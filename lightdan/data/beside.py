@@ -2,7 +2,6 @@
 
 import glob
 import re
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,16 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 
-from lightdan.data.readers import READERS, column_of, open_array
-from lightdan.data.rows import JoinedRows, Rows
+from lightdan.data.formats.common import kind_of
+from lightdan.data.readers import READERS, SHAPES, arrays_in, is_table, open_array
+from lightdan.data.reading import Reading
+from lightdan.data.rows import JoinedRows, LabelledRows
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 HDF5 = (".h5", ".hdf5")
-TEXT = (".csv", ".txt")
+OF = {"weights": "weights", "temperature": "numbers, one for each row"}
+"""Contents of another file, by the option that names it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Source:
     @property
     def suffix(self) -> str:
         """Ending of the file name."""
-        return Path(self.path).suffix.lower()
+        return kind_of(Path(self.path))
 
     @property
     def number(self) -> float | None:
@@ -96,47 +97,18 @@ def _matches(pattern: str, names: Iterable[str]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda each: ([float(n) for n in re.findall(NUMBER, each[1])], each[0]))
 
 
-def arrays_in(path: str) -> list[str]:
-    """Return the names of the arrays in an .h5, .npz or .pt file; other files have none.
-
-    Raises:
-        ValueError: The file cannot be read.
-    """
-    file, names = Path(path).expanduser(), list[str]()
-
-    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset):
-            names.append(name)
-
-    try:
-        if file.suffix.lower() in HDF5:
-            with h5py.File(file) as opened:
-                opened.visititems(add)
-        elif file.suffix.lower() == ".npz":
-            with zipfile.ZipFile(file) as archive:
-                names += [name.removesuffix(".npy") for name in archive.namelist()]
-        elif file.suffix.lower() == ".pt":
-            mapped = zipfile.is_zipfile(file)
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-            if isinstance(content, Mapping):
-                names += [str(k) for k, v in content.items() if isinstance(v, torch.Tensor)]
-    except Exception:
-        open_array(path)  # which says what is wrong with the file
-        raise
-    return names
-
-
 def open_beside(
-    sources: Sequence[Source], names: Mapping[str, int | str]
-) -> tuple[Rows, dict[str, np.ndarray], dict[str, str]]:
+    sources: Sequence[Source], names: Mapping[str, int | str], reading: Reading
+) -> tuple[LabelledRows, dict[str, np.ndarray], dict[str, str]]:
     """Open configurations together with numbers beside them.
 
     A name is that of an array or an attribute in the same file; the group of the configurations comes
-    first. It can also be the name or number of a column of a text file, or the path of another file.
+    first. It can also be the name or number of a column of a table, or the path of another file.
 
     Args:
         sources: Arrays of configurations, which are joined.
         names: Name of the numbers for each option of the system.
+        reading: Options that say how the files are meant.
 
     Returns:
         Configurations, numbers for each option as they are in the file, and the place of the numbers for
@@ -148,20 +120,16 @@ def open_beside(
     found: dict[str, list[np.ndarray]] = {option: [] for option in names}
     places, inside = {}, dict(names)
     for option, name in names.items():
-        if (
-            isinstance(name, str)
-            and Path(name).suffix.lower() in READERS
-            and not _is_inside(sources, name)
-        ):
+        if isinstance(name, str) and kind_of(Path(name)) in READERS and not _is_inside(sources, name):
             found[option] = [np.asarray(open_array(name)[...])]
             places[option] = f"file {name}"
             del inside[option]
     parts = []
     for source in sources:
-        array, numbers = _open_one(source, inside)
+        array, numbers = _open_one(source, inside, reading)
         parts.append(array)
         for option, raw in numbers.items():
-            kind = "column" if source.suffix in TEXT else "array"
+            kind = "column" if is_table(source.path) or source.suffix == ".npy" else "array"
             places[option] = f"{kind} {inside[option]!r} of the file {source.path}"
             if len(sources) > 1:
                 if raw.size not in (1, array.shape[0]):
@@ -177,7 +145,16 @@ def open_beside(
                 f"The rows of {source} have the shape {tuple(part.shape[1:])}, but those of "
                 f"{sources[0]} have {tuple(parts[0].shape[1:])}: pass arrays with rows of one shape."
             )
-    whole = parts[0] if len(parts) == 1 else JoinedRows(parts)
+        if part.names != parts[0].names:
+            raise ValueError(
+                f"The letters or words of {source} are others than those of {sources[0]}: join the "
+                "files, so that each letter has one meaning."
+            )
+    whole = parts[0]
+    if len(parts) > 1:
+        notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        joined = JoinedRows([part.array for part in parts])
+        whole = LabelledRows(joined, names=whole.names, notes=notes)
     return (
         whole,
         {option: np.concatenate(v) if len(v) > 1 else v[0] for option, v in found.items()},
@@ -191,24 +168,32 @@ def _is_inside(sources: Sequence[Source], name: str) -> bool:
     return not Path(name).expanduser().exists() and name in arrays_in(source.path)
 
 
-def _open_one(source: Source, names: Mapping[str, int | str]) -> tuple[Rows, dict[str, np.ndarray]]:
-    if not names:
-        return open_array(source.path, source.dataset), {}
-    if source.suffix in TEXT:
-        table = np.asarray(open_array(source.path, source.dataset))
-        columns = {
-            option: column_of(Path(source.path).expanduser(), name, table.shape[1], option)
-            for option, name in names.items()
-        }
-        rest = np.delete(table, list(columns.values()), axis=1)
-        return rest, {option: table[:, column] for option, column in columns.items()}
-    if source.suffix == ".npy":
-        option, name = next(iter(names.items()))
-        open_array(source.path, source.dataset)
-        raise ValueError(
-            f"{option} is {name!r}, but the file {source.path} has no columns or names: set it to the "
-            f"path of a file of {'weights' if option == 'weights' else 'numbers, one for each row'}."
-        )
+def _open_one(
+    source: Source, names: Mapping[str, int | str], reading: Reading
+) -> tuple[LabelledRows, dict[str, np.ndarray]]:
+    columns: dict[str, int | str] = {}
+    if is_table(source.path):
+        columns = dict(names)
+    elif source.suffix not in SHAPES:
+        for option, name in names.items():
+            if isinstance(name, str) and not re.fullmatch(r"(column )?-?\d+", name):
+                open_array(source.path, source.dataset)
+                raise ValueError(
+                    f"{option} is {name!r}, but the file {source.path} has no names: set it to the path "
+                    f"of a file of {OF[option]}, or to 'column n' with the number of a column."
+                )
+            columns[option] = name
+    dataset, numbers = source.dataset, dict[str, np.ndarray]()
+    if names and not columns:
+        dataset, numbers = _arrays_beside(source, names)
+    rows, taken = reading.of(source.path, open_array(source.path, dataset), columns)
+    return rows, numbers | taken
+
+
+def _arrays_beside(
+    source: Source, names: Mapping[str, int | str]
+) -> tuple[str | None, dict[str, np.ndarray]]:
+    """Return the name of the configurations, and the numbers in other arrays of the file."""
     known = arrays_in(source.path)
     numbers: dict[str, np.ndarray] = {}
     taken: list[str] = []
@@ -231,7 +216,7 @@ def _open_one(source: Source, names: Mapping[str, int | str]) -> tuple[Rows, dic
         numbers[option] = raw
     others = [each for each in known if each not in taken]
     dataset = others[0] if source.dataset is None and len(others) == 1 else source.dataset
-    return open_array(source.path, dataset), numbers
+    return dataset, numbers
 
 
 def _attribute(source: Source, name: str) -> np.ndarray | None:

@@ -157,7 +157,14 @@ def chunks(rows: Rows, num: int, title: str) -> Iterator[tuple[int, np.ndarray]]
             advance(len(chunk))
 
 
-def recognise(path: str, array: Rows, lattice_shape: tuple[int, ...], num: int, values: str) -> Form:
+def recognise(
+    path: str,
+    array: Rows,
+    lattice_shape: tuple[int, ...],
+    num: int,
+    values: str,
+    names: Sequence[str] = (),
+) -> Form:
     """Return the form of the values in the first rows of a file.
 
     Args:
@@ -165,16 +172,18 @@ def recognise(path: str, array: Rows, lattice_shape: tuple[int, ...], num: int, 
         array: Array in the file.
         lattice_shape: Shape of a configuration.
         num: Number of rows.
-        values: ``auto``, ``spin``, ``level``, ``angle`` or ``real``.
+        values: ``auto``, ``spin``, ``level``, ``angle``, ``degrees`` or ``real``.
+        names: Names of the levels 0, 1, …, where the file has letters or words.
 
     Raises:
         ValueError: values is none of these, or the file does not hold such values.
     """
     if values not in RECOGNISE:
         raise ValueError(f"values must be one of {', '.join(RECOGNISE)}, not {values!r}.")
-    summary = ValueSummary(path, lattice_shape)
+    summary = ValueSummary(path, lattice_shape, names)
     for start, chunk in chunks(array, num, f"Scanning {path}"):
         summary.add(start, chunk.reshape(len(chunk), -1))
+    summary.merge()
     if summary.minimum == summary.maximum:
         raise ValueError(
             f"The file {path} holds only the value {summary.minimum:g}, from which nothing can be "

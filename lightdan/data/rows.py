@@ -1,6 +1,6 @@
 """Arrays in memory or on disk, read by rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -55,6 +55,80 @@ class Hdf5Rows:
             return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
         with h5py.File(self.path) as file:
             return file[self.name][rows]
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows with what their file says about them.
+
+    Args:
+        array: Rows.
+        columns: Names of the columns of a table, or none.
+        names: Names of the levels 0, 1, …, where the file has letters or words.
+        block: Number of lines between two empty lines or comments of a text file, if it is always the
+            same; otherwise 0.
+        notes: Sentences for the report.
+        words: Numbers of the columns that hold words, as codes, among columns of numbers.
+    """
+
+    array: Rows
+    columns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    block: int = 0
+    notes: tuple[str, ...] = ()
+    words: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        return self.array[rows]
+
+
+@dataclass(frozen=True)
+class ConvertedRows:
+    """Rows that are made of others when they are read.
+
+    Args:
+        array: Rows in the file.
+        row: Shape of a new row.
+        dtype: Type of the new values.
+        convert: Function of some rows of the file, and of the number of the first of them.
+        together: Number of consecutive rows of the file in a new one.
+    """
+
+    array: Rows
+    row: tuple[int, ...]
+    dtype: Any
+    convert: Callable[[np.ndarray, int], np.ndarray]
+    together: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the converted array."""
+        return (self.array.shape[0] // self.together, *self.row)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """Return the rows of a slice without a step, or of ascending indices."""
+        if isinstance(rows, tuple):  # row, and a part of it
+            return self[rows[0] : rows[0] + 1][0][rows[1:]]
+        if isinstance(rows, np.ndarray):
+            inner: Any = (rows[:, None] * self.together + np.arange(self.together)).ravel()
+            first = int(rows[0]) if len(rows) else 0
+        elif rows is Ellipsis:
+            inner, first = slice(None), 0
+        else:
+            first, stop, _ = rows.indices(self.shape[0])
+            inner = slice(first * self.together, stop * self.together)
+        values = np.asarray(self.array[inner])
+        return self.convert(values, first * self.together).reshape(-1, *self.row)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lightdan.data.beside import NUMBER, Source, arrays_in, find_sources, open_beside
-from lightdan.data.readers import MAPPED, open_array
+from lightdan.data.beside import NUMBER, Source, find_sources, open_beside
+from lightdan.data.readers import MAPPED, arrays_in, open_array
+from lightdan.data.reading import Reading
 from lightdan.data.rows import JoinedRows, Rows, Slab
 from lightdan.data.weights import checked_weights
 
@@ -33,6 +34,8 @@ class Opened:
         origin: Place that the temperatures come from, for the report.
         suffix: Ending of the names of the files; of several, one that cannot be mapped comes first.
         consecutive: Whether the rows are taken for equal consecutive parts, one for each temperature.
+        names: Names of the levels 0, 1, …, where the files have letters or words.
+        notes: Sentences for the report.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Opened:
     origin: str
     suffix: str
     consecutive: bool
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def rows_at(self, num: int | None) -> dict[float, np.ndarray]:
         """Return the row numbers at each temperature, in ascending order.
@@ -79,6 +84,8 @@ def open_recorded(
     weights: int | str | None = None,
     temperature: float | Sequence[float] | str | None = None,
     shape: Sequence[int] | None = None,
+    exclude: Sequence[int | str] | None = None,
+    axis: int | None = None,
 ) -> Opened:
     """Open configurations with their weights and temperatures.
 
@@ -89,6 +96,8 @@ def open_recorded(
         temperature: One number, numbers, a name as in `open_beside`, or ``*``: the number at the ``*``
             of the pattern. None is 1, unless the files hold temperatures.
         shape: Numbers of sites, which tell an axis of temperatures from one of sites.
+        exclude: Names or numbers of columns that are no sites, as in `Reading`.
+        axis: Axis of the configurations, as in `Reading`.
 
     Raises:
         ValueError: There are no such numbers, or it is not clear which rows they belong to.
@@ -99,7 +108,10 @@ def open_recorded(
     names: dict[str, int | str] = {} if weights is None else {"weights": weights}
     if isinstance(temperature, str) and temperature != "*":
         names["temperature"] = temperature
-    array, beside, places = open_beside(sources, names)
+    several = temperature is not None and not isinstance(temperature, (int, float))
+    reading = Reading(exclude, axis, shape, grouped=several)
+    labelled, beside, places = open_beside(sources, names, reading)
+    array = labelled.array
     name = str(sources[0]) if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
     if isinstance(path, str) and len(sources) == 1:
         name = path
@@ -119,7 +131,8 @@ def open_recorded(
             raw = raw.reshape(-1)
         row_weights = checked_weights(raw, array.shape[0], places["weights"])
     suffixes = sorted({source.suffix for source in sources}, key=lambda each: each in MAPPED)
-    return Opened(name, array, row_weights, spread, origin, suffixes[0], consecutive)
+    read = (labelled.names, labelled.notes)
+    return Opened(name, array, row_weights, spread, origin, suffixes[0], consecutive, *read)
 
 
 def _groups(source: Source, temperature: float | Sequence[float] | str | None) -> list[Source]:

@@ -39,6 +39,7 @@ class UniformLattice:
         levels: Values of a discrete site.
         low: Smallest value of a field.
         high: Largest value of a field.
+        level_values: Physical value of each level, if it is not the level itself.
     """
 
     shape: Sequence[int]
@@ -49,6 +50,7 @@ class UniformLattice:
     levels: tuple[int, ...] = (-1, 1)
     low: float = -1.0
     high: float = 1.0
+    level_values: tuple[float, ...] = ()
 
     def operators(self, names: Iterable[str] | None = None) -> list[Operator]:
         """Return the operators of some entries of the catalogue.
@@ -108,7 +110,7 @@ class UniformLattice:
 
     def level_fields(self) -> list[Operator]:
         """Return Σ_i u_k(s_i) for the contrasts u_k of the levels."""
-        contrasts = contrasts_of(self.levels)
+        contrasts = contrasts_of(self.levels, self.level_values)
         return [self._single(f"field_{k}", u) for k, u in enumerate(contrasts, start=1)]
 
     # Pairs
@@ -125,10 +127,11 @@ class UniformLattice:
         ]
 
     def _power(self, exponent: int) -> Factor:
-        """Return s^p, tabulated for levels."""
+        """Return s^p, tabulated for levels by their physical values."""
         if self.site_kind != "level":
             return Power(exponent)
-        return Table(self.levels, tuple(float(level) ** exponent for level in self.levels))
+        values = self.level_values or self.levels
+        return Table(self.levels, tuple(float(value) ** exponent for value in values))
 
     def pairs(self) -> list[Operator]:
         """Return Σ s_i s_j."""
@@ -156,7 +159,7 @@ class UniformLattice:
 
         The pair energy is then any symmetric matrix whose rows and columns add up to zero.
         """
-        contrasts = contrasts_of(self.levels)
+        contrasts = contrasts_of(self.levels, self.level_values)
         operators = []
         for k, u in enumerate(contrasts, start=1):
             for m, v in enumerate(contrasts[k - 1 :], start=k):
@@ -263,12 +266,17 @@ def uniform_operators(
     return UniformLattice(shape, boundary, symmetries, max_distance, **site).operators()
 
 
-def contrasts_of(levels: Sequence[int]) -> list[Table]:
+def contrasts_of(levels: Sequence[int], level_values: Sequence[float] = ()) -> list[Table]:
     """Return orthonormal polynomials u_1, …, u_{q−1} on the levels, each with Σ_a u_k(a) = 0.
 
     u_1 is a straight line, so a pair u_1 u_1 is the product of two ordered levels.
+
+    Args:
+        levels: Levels of a site.
+        level_values: Physical value of each level, if it is not the level itself.
     """
-    scaled = np.array(levels, dtype=np.float64) / max(map(abs, levels))
+    values = np.array(level_values or levels, dtype=np.float64)
+    scaled = values / np.abs(values).max()
     vectors, triangle = np.linalg.qr(np.vander(scaled, increasing=True))
     vectors *= np.sign(triangle.diagonal())
     return [Table(tuple(levels), tuple(column.tolist())) for column in vectors.T[1:]]

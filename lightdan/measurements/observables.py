@@ -156,8 +156,10 @@ def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:
     """Return C(r) of each configuration for r from 1 to half the longest side `(M, R)`.
 
     C(r) is the mean over sites and axes of the product of two spins, levels or fields, or of the cosine
-    of the difference of two angles.
+    of the difference of two angles. Levels stand for their physical values.
     """
+    configurations = ensemble.system.physical(configurations)
+    angular = ensemble.system.site_kind == "angle" or ensemble.system.clock
     periodic = ensemble.system.boundary == "periodic"
     shape = configurations.shape[1:]
     columns = []
@@ -170,7 +172,7 @@ def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:
             if not periodic:
                 shifted = configurations.narrow(axis, distance, side - distance)
                 fixed = configurations.narrow(axis, 0, side - distance)
-            if ensemble.system.site_kind == "angle":
+            if angular:
                 products.append(torch.cos(shifted - fixed).flatten(1).mean(1))
             else:
                 products.append((shifted * fixed).flatten(1).mean(1))

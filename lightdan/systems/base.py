@@ -59,6 +59,10 @@ class System(LightningDataModule, KeepsArguments):
     """``spin`` (±1), ``level`` (integers), ``angle`` ([0, 2π)) or ``real``."""
     levels: tuple[int, ...] = (-1, 1)
     """Values of a discrete site; empty for a continuous one."""
+    level_values: tuple[float, ...] = ()
+    """Physical value of each level; empty if it is the level itself."""
+    clock: bool = False
+    """Whether the physical values of the levels are angles."""
     symmetries: tuple[str, ...] = ()
     """Names of the operations in `lightdan.lattices.groups` that leave the ensemble unchanged."""
     lattice_shape: tuple[int, ...]
@@ -157,15 +161,15 @@ class System(LightningDataModule, KeepsArguments):
             functions["energy"] = lambda s: self.energy(s) / self.num_sites
         elif self.has_action:
             functions["action"] = lambda s: self.action(s, temperature) / self.num_sites
-        if self.site_kind == "angle":
-            functions["abs_magnetization"] = lambda s: polarization(s).norm(dim=1)
+        if self.site_kind == "angle" or self.clock:
+            functions["abs_magnetization"] = lambda s: polarization(self.physical(s)).norm(dim=1)
             if len(self.lattice_shape) == 2 and min(self.lattice_shape) > 1:
                 functions["vortex_pairs"] = lambda s: (
-                    vorticity(s, self.boundary).abs().flatten(1).mean(1) / 2
+                    vorticity(self.physical(s), self.boundary).abs().flatten(1).mean(1) / 2
                 )
         else:
-            functions["abs_magnetization"] = lambda s: s.flatten(1).mean(1).abs()
-            functions["magnetization"] = lambda s: s.flatten(1).mean(1)
+            functions["abs_magnetization"] = lambda s: self.physical(s).flatten(1).mean(1).abs()
+            functions["magnetization"] = lambda s: self.physical(s).flatten(1).mean(1)
         if self.site_kind == "real":
             functions["phi2"] = lambda s: s.flatten(1).square().mean(1)
         return functions
@@ -179,6 +183,15 @@ class System(LightningDataModule, KeepsArguments):
             ValueError: The shape is another one, or a value is none of a site.
         """
         return site_values(configurations, self.lattice_shape, self.site_kind, self.levels)
+
+    def physical(self, configurations: Tensor) -> Tensor:
+        """Return the physical values of levels, and other configurations as they are."""
+        if not self.level_values:
+            return configurations
+        levels = torch.tensor(self.levels).to(configurations)
+        values = torch.tensor(self.level_values, dtype=torch.float64, device=configurations.device)
+        floating = configurations if configurations.is_floating_point() else configurations.double()
+        return values.to(floating)[torch.searchsorted(levels, configurations.contiguous())]
 
     @property
     def num_sites(self) -> int:

@@ -34,32 +34,36 @@ from lightdan.systems.base import System
 class Recorded(System):
     """Configurations in a file, whose Hamiltonian H = −T ln p is learned.
 
-    The kind of values is recognised. Two values are spins, the larger one up; up to 16 integers are
-    levels; reals that fill [0, 2π) are angles.
+    The kind of values is recognised. Two values are spins, the larger one up; up to 16 integers, or 256
+    values that repeat, are levels; reals that fill [0, 2π) are angles.
 
     A report is printed when training begins: kind of values, number of repeated rows and
     autocorrelation along the file. Correlated rows are split by blocks.
 
     Args:
-        path: File that ends in .npy, .npz, .h5, .csv, .txt or .pt, of shape (M, sites) or
-            (M, rows, columns). It is never unpickled, so no code in it can run. Several files, in a list
-            or by a pattern with ``*``, are joined.
-        values: Kind of values, if it should not be recognised: ``spin`` (two values), ``level``
-            (integers), ``angle`` (in [0, 2π)) or ``real``.
+        path: File of shape (M, sites) or (M, rows, columns): .npy, .npz, .h5, .mat, .pt, .zarr, .csv,
+            .txt, .dat, .parquet, .arrow or .fasta. It is never unpickled, so no code in it can run.
+            Several files, in a list or by a pattern with ``*``, are joined.
+        values: Kind of values, if it should not be recognised: ``spin`` (two values), ``level`` (few
+            values), ``angle`` (radians, taken modulo 2π), ``degrees`` or ``real``.
         boundary: Boundary of the lattice: ``open``, ``window`` (cut out of a larger one), or
             ``periodic``, the only one with translations.
-        dataset: Name of the array in an .npz, .h5 or .pt file with several; a pattern with ``*`` joins
-            arrays.
+        dataset: Name of the array in an .npz, .h5, .mat, .pt or .zarr file with several; a pattern with
+            ``*`` joins arrays.
         temperature: Temperature T in units of J (k_B = 1), by default 1. A list has one number for each
             file, array, index of the first axis, or row, or for equal consecutive parts. A name stands
-            for one number for each row, like that of weights (``column 0`` is the first one of a text
-            file). ``*`` stands for the number at the ``*`` of a pattern.
-        shape: Numbers of sites, to reshape each row into a ring or a rectangle.
+            for one number for each row, like that of weights (``column 0`` is the first one of a
+            table). ``*`` stands for the number at the ``*`` of a pattern.
+        shape: Numbers of sites, to reshape each row into a ring or a rectangle. Rows that are lines of
+            a lattice, single values or packed bits are put together.
         num_configurations: Number of rows at each temperature, from the first; all by default.
         weights: Weight of each row: name of an array in the same file, name or number of a column of a
-            text file (−1 is the last), or path of another file. Whole numbers are counts: a count of n
-            is n independent rows. Otherwise each row is one observation, and errors follow (Σw)²/Σw².
+            table (−1 is the last), or path of another file. Whole numbers are counts: a count of n is n
+            independent rows. Otherwise each row is one observation, and errors follow (Σw)²/Σw².
         collapse: Whether equal rows become one with a count. Rows are then taken as independent.
+        exclude: Names or numbers of columns that are no sites, like an energy. An empty list says that
+            all columns are sites.
+        axis: Axis of the configurations, −1 for the last; by default the first, unless that is in doubt.
         kwargs: Further arguments of `System`: batch_size, splits, seed, max_memory_gb (.npz, .csv and
             .txt files are read whole in any case).
 
@@ -71,7 +75,7 @@ class Recorded(System):
     def __init__(
         self,
         path: list[str] | str,
-        values: Literal["auto", "spin", "level", "angle", "real"] = "auto",
+        values: Literal["auto", "spin", "level", "angle", "degrees", "real"] = "auto",
         boundary: Literal["open", "periodic", "window"] = "open",
         dataset: str | None = None,
         temperature: float | list[float] | str | None = None,
@@ -79,9 +83,11 @@ class Recorded(System):
         num_configurations: int | None = None,
         weights: int | str | None = None,
         collapse: bool = False,
+        exclude: list[int | str] | None = None,
+        axis: int | None = None,
         **kwargs: Any,
     ) -> None:
-        opened = open_recorded(path, dataset, weights, temperature, shape)
+        opened = open_recorded(path, dataset, weights, temperature, shape, exclude, axis)
         array, name = opened.array, opened.name
         _check_rows(name, array)
         self._rows = opened.rows_at(num_configurations)
@@ -102,11 +108,14 @@ class Recorded(System):
                 f"collapse needs counts, but the weights of {name} are not whole numbers: set it to "
                 "false."
             )
-        form = recognise(name, array, self.lattice_shape, end, values)
+        form = recognise(name, array, self.lattice_shape, end, values, opened.names)
+        self._notes = opened.notes
+        self.level_names = tuple(opened.names[level] for level in form.levels) if opened.names else ()
         self._recording: Recording | None = Recording(array, self.lattice_shape, form)
         self._form = form
         self.findings: list[Finding] = []
         self.site_kind, self.levels = form.site_kind, form.levels
+        self.level_values, self.clock = form.level_values, form.clock
         self.symmetries = groups.spatial_operations(self.lattice_shape, boundary)
         if self.site_kind == "angle":
             self.symmetries = (*groups.SPIN_OPERATIONS, *self.symmetries)
@@ -192,7 +201,8 @@ class Recorded(System):
         sites = " × ".join(map(str, self.lattice_shape))
         print(
             f"{self.path}: {num} configurations of {sites} sites, {self.boundary} boundary, {size}\n"
-            f"  values: {self._form.description}\n"
+            + "".join(f"  {note}\n" for note in self._notes)
+            + f"  values: {self._form.description}\n"
             f"  rows that repeat an earlier one: {sum(each.duplicates for each in correlations)}"
         )
         if len(self.temperatures) > 1:
@@ -243,7 +253,7 @@ def _check_rows(path: str, array: Rows) -> None:
     if len(array.shape) < 2:
         raise ValueError(
             f"The file {path} has the shape {tuple(array.shape)}: write one configuration per row, "
-            "(M, sites) or (M, rows, columns)."
+            "(M, sites) or (M, rows, columns), or set shape to that of a lattice."
         )
     if 0 in array.shape:
         raise ValueError(
@@ -261,8 +271,8 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
     row = tuple(int(side) for side in array.shape[1:])
     if math.prod(row) == 1:
         raise ValueError(
-            f"The file {path} has the shape {tuple(array.shape)}, one value per row: write all sites of "
-            "a configuration in one row."
+            f"The file {path} has the shape {tuple(array.shape)}, one value per row: set shape to that "
+            "of a lattice, so that its sites are taken from consecutive rows."
         )
     if shape is None:
         return check_shape(row, f"The shape of a row of the file {path} (set shape to change it)")

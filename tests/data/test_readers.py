@@ -117,9 +117,6 @@ def test_text(tmp_path, text):
         ("\n\n# nothing\n", ["no line of numbers"]),
         ("1,x\n1,1\n", ["'x' in line 1"]),
         ("1,1\n,1\n", ["'' in line 2"]),
-        (",0,1\n0,1,1\n1,1,1\n", ["first column in line 1", "index=False"]),
-        ("".join(f"{row},1,-1\n" for row in range(3, 13)), ["row numbers", "index=False"]),
-        ("id,a\n" + "".join(f"{row},1\n" for row in range(20)), ["row numbers", "index=False"]),
     ],
 )
 def test_bad_text(tmp_path, text, words):
@@ -200,9 +197,13 @@ def test_missing_directory_and_unknown(tmp_path):
     refused(tmp_path / "none.npy", "does not exist")
     (tmp_path / "folder.npy").mkdir()
     refused(tmp_path / "folder.npy", "directory")
-    for name in ("a.xlsx", "a"):
+    for name, words in {
+        "a.xlsx": ".csv",
+        "a.pkl": "pickles can run code",
+        "a": ".npy, .npz, .h5",
+    }.items():
         (tmp_path / name).write_text("1")
-        refused(tmp_path / name, ".npy, .npz, .h5")
+        refused(tmp_path / name, words)
 
 
 def test_no_permission(tmp_path, monkeypatch):
@@ -211,9 +212,8 @@ def test_no_permission(tmp_path, monkeypatch):
     refused(path, "may not be read", "chmod")
 
 
-@pytest.mark.parametrize("array", [np.ones((2, 2), complex), np.full((2, 2), "up")])
-def test_no_real_numbers(tmp_path, array):
-    refused(write(tmp_path / "a.npy", array), "integers or floats")
+def test_no_real_numbers(tmp_path):
+    refused(write(tmp_path / "a.npy", np.full((2, 2), "up")), "integers or floats")
 
 
 def test_unusual_tensors(tmp_path):

@@ -224,7 +224,7 @@ def test_bad_temperatures_are_refused(tmp_path):
     np.savez(path, s=ROWS, T=np.linspace(1, 2, 120))
     refused("120 different temperatures for 120 rows.*round", path=path, temperature="T", shape=(4, 5))
     np.save(tmp_path / "a.npy", ROWS)
-    refused("no columns or names: set it to the path", path=str(tmp_path / "a.npy"), temperature="T")
+    refused("no names: set it to the path", path=str(tmp_path / "a.npy"), temperature="T")
     refused("some of them equal", path=str(tmp_path / "a.npy"), temperature=[1.0, 2.0, 1.0])
     np.save(tmp_path / "b.npy", np.zeros((M, 3, 4, 5)))
     refused(r"second axis: move it to the front", path=str(tmp_path / "b.npy"), temperature=T)

@@ -90,7 +90,7 @@ def test_other_lengths_and_names_are_refused(tmp_path):
         ):
             open_weighted(str(tmp_path / "rows.csv"), None, name)
     write(tmp_path / "rows.npy", ROWS, REAL)
-    with pytest.raises(ValueError, match="no columns or names: set it to the path of a file of weights"):
+    with pytest.raises(ValueError, match="no names: set it to the path of a file of weights"):
         open_weighted(str(tmp_path / "rows.npy"), None, "w")
 
 

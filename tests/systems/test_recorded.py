@@ -200,9 +200,9 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (random(), {"values": "spins"}, ["'spins'"]),
         (random(), {"max_memory_gb": -1.0}, ["max_memory_gb"]),
         (angles(), {"values": "spin"}, ["too many for spins"]),
-        (angles(), {"values": "level"}, ["row 0, site (0, 0)", "not an integer level"]),
+        (angles(), {"values": "level"}, ["256 different values", "too many for levels", "bin them"]),
         (random(range(400), dtype=int), {"values": "level"}, ["too many for levels"]),
-        (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "np.deg2rad"]),
+        (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "set values to 'degrees'"]),
         (1e300 * angles(), {}, ["single precision"]),
     ],
 )
@@ -346,3 +346,167 @@ def test_command_line_names_the_culprit(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "spins.npy is truncated" in error
     assert error.count("\n") == 1
+
+
+HALVES = (-1.5, -0.5, 0.5, 1.5)
+CLOCK = 2 * np.pi * np.arange(6) / 6
+FEW = {
+    "half integers": (HALVES, (-3, -1, 1, 3)),
+    "integer multiples": ((0.1, 0.3, 0.7), (1, 3, 7)),
+    "quarters": ((0, 0.25, 0.75, 1.0), (0, 1, 3, 4)),
+    "many multiples": (tuple(np.arange(40) / 8), tuple(range(40))),
+    "irrational": ((-np.sqrt(2), -1, 1, np.sqrt(2)), (-2, -1, 1, 2)),
+    "without an order": ((0.1234, 1.999, 7.77), (0, 1, 2)),
+}
+
+
+@pytest.mark.parametrize("values", ["auto", "level"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FEW)
+def test_few_values_are_levels_with_physical_values(recorded, name, dtype, values):
+    physical, levels = FEW[name]
+    array = random(physical, num=M, dtype=dtype)
+    noisy = array * (1 + 3e-7 * random((-1, 0, 1), dtype=float, seed=1))  # as computed in two ways
+    system = recorded(noisy, values=values)
+    assert (system.site_kind, system.levels) == ("level", levels)
+    assert system.level_values == pytest.approx(physical, rel=1e-6)
+    assert ("z2" in system.symmetries) == (physical[0] == -physical[-1])
+    system.setup()
+    rows = system.data.rows("test", 1.0)
+    expected = array[system.data.indices["test"]]
+    np.testing.assert_allclose(system.physical(rows.double()), expected, rtol=1e-6)
+    observables = system.observables(1.0)
+    np.testing.assert_allclose(
+        observables["magnetization"](rows), expected.mean((1, 2)), rtol=1e-6, atol=1e-6
+    )
+    assert system.checked(rows).shape == rows.shape
+
+
+@pytest.mark.parametrize("turn", [0.0, np.pi / 6, -np.pi])
+@pytest.mark.parametrize("states", [3, 4, 6, 12, 64])
+def test_angles_of_a_clock_are_levels(recorded, states, turn):
+    levels = random(range(states), shape=(8, 8))
+    angles = 2 * np.pi * levels / states + turn
+    angles = np.mod(angles, 2 * np.pi) if turn >= 0 else angles
+    angles += 1e-9 * random((-1, 1), shape=(8, 8))  # some are just below 0
+    system = recorded(angles)
+    assert (system.site_kind, system.clock) == ("level", True)
+    assert system.levels == tuple(range(states))
+    system.setup()
+    rows = system.data.rows("test", 1.0).double()
+    expected = np.exp(1j * angles[system.data.indices["test"]])
+    np.testing.assert_allclose(np.exp(1j * system.physical(rows).numpy()), expected, atol=1e-6)
+    magnetization = system.observables(1.0)["abs_magnetization"](rows)
+    np.testing.assert_allclose(magnetization, np.abs(expected.mean((1, 2))), atol=1e-6)
+    assert recorded(angles, values="angle").site_kind == "angle"
+
+
+def test_a_clock_from_phases_and_from_text(recorded, tmp_path):
+    states = random(range(6), shape=(10,))
+    assert recorded(np.exp(2j * np.pi * states / 6).astype(np.complex64)).levels == tuple(range(6))
+    np.savetxt(tmp_path / "a.txt", 2 * np.pi * states / 6, "%.2f")
+    system = Recorded(str(tmp_path / "a.txt"))
+    assert (system.levels, system.clock) == (tuple(range(6)), True)
+
+
+def test_values_that_repeat_are_told(recorded, capsys):
+    for kind, array in {"real": random(HALVES, dtype=float), "angle": CLOCK[random(range(6))]}.items():
+        recorded(array, values=kind).setup()
+        assert "set values to 'level'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("array", [angles(), angles().round(2), random(HALVES, num=1, dtype=float)])
+def test_values_that_do_not_repeat_are_no_levels(recorded, array):
+    assert recorded(array).site_kind != "level" or array.size < 50
+
+
+def one(value, array=None):
+    array = angles() if array is None else array.copy()
+    array[37, 1, 2] = value
+    return array
+
+
+NEARLY = {
+    "below 0": one(-1e-6),
+    "above 2π": one(2 * np.pi + 1e-3),
+    "rounded": one(-1e-3, angles().round(3)),
+    "below −π": one(-np.pi - 1e-6, angles() - np.pi),
+    "single precision": one(-1e-6).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", NEARLY)
+def test_angles_that_leave_the_circle_by_round_off(recorded, capsys, name):
+    system = recorded(NEARLY[name])
+    system.setup()
+    assert system.site_kind == "angle"
+    assert "taken modulo 2π (the first outside [0, 2π) is" in capsys.readouterr().out
+    expected = NEARLY[name][system.data.indices["test"]]
+    np.testing.assert_allclose(system.data.rows("test", 1.0).cos().numpy(), np.cos(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [-0.5, 7.0, 999.0, -99.0])
+@pytest.mark.parametrize("middle", [0, np.pi])
+def test_a_few_values_outside_the_circle(refused, recorded, value, middle):
+    value = value - middle * (abs(value) < 9)
+    array = one(value, np.random.default_rng(0).uniform(-middle, 2 * np.pi - middle, (2000, 4, 4)))
+    refused(array, "row 37, site (1, 2)", f"{value:g}", "1 values in all", "set values to 'angle'")
+    assert recorded(array, values="angle").site_kind == "angle"
+    assert recorded(array, values="real").site_kind == "real"
+
+
+def test_unwrapped_angles(recorded, capsys):
+    array = np.unwrap(angles().reshape(M, 16), axis=1) + 40
+    recorded(array).setup()
+    assert "angles need values: angle" in capsys.readouterr().out
+    system = recorded(array, values="angle")
+    system.setup()
+    expected = np.cos(angles().reshape(M, 16) + 40)[system.data.indices["test"]]
+    np.testing.assert_allclose(system.data.rows("test", 1.0).cos().numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("low", [0.0, -180.0])
+@pytest.mark.parametrize("digits", [9, 1, 0])
+def test_degrees(recorded, refused, low, digits):
+    degrees = (np.mod(np.rad2deg(angles()) - low, 360) + low).round(digits)
+    refused(degrees, "degrees", "set values to 'degrees'")
+    system = recorded(degrees, values="degrees")
+    system.setup()
+    assert system.site_kind == "angle"
+    expected = np.cos(np.deg2rad(degrees))[system.data.indices["test"]]
+    np.testing.assert_allclose(system.data.rows("test", 1.0).cos().numpy(), expected, atol=1e-5)
+
+
+ORDINARY = {
+    "normal": (np.random.default_rng(0).normal(size=(M, 4, 4)), "real"),
+    "narrow": (np.random.default_rng(0).normal(0, 0.8, (M, 4, 4)), "real"),
+    "exponential": (np.random.default_rng(0).exponential(1.0, (M, 4, 4)), "real"),
+    "gamma": (np.random.default_rng(0).gamma(4, 0.5, (M, 4, 4)), "real"),
+    "percent": (np.random.default_rng(0).uniform(0, 100, (M, 4, 4)), "real"),
+    "counts": (np.random.default_rng(0).poisson(3, (M, 4, 4)), "level"),
+    "unit interval": (np.random.default_rng(0).random((M, 4, 4)), "real"),
+    "ordered angles": (np.mod(np.random.default_rng(0).normal(0, 0.3, (M, 4, 4)), 2 * np.pi), "angle"),
+    "angles to 3 digits": (angles().round(3), "angle"),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_values_raise_no_question(recorded, name):
+    array, kind = ORDINARY[name]
+    assert recorded(array).site_kind == kind
+
+
+def test_letters_are_named(tmp_path, capsys):
+    letters = random(range(4), shape=(12,))
+    path = tmp_path / "a.fasta"
+    lines = (f">{k}\n{''.join('-ACD'[x] for x in row)}\n" for k, row in enumerate(letters))
+    path.write_text("".join(lines))
+    system = Recorded(str(path))
+    system.setup()
+    assert (system.levels, system.level_names) == ((0, 1, 2, 3), ("-", "A", "C", "D"))
+    assert "4 levels, named -, A, C, D" in capsys.readouterr().out
+    path.with_suffix(".txt").write_text("\n".join("".join("ab"[x % 2] for x in row) for row in letters))
+    system = Recorded(str(path.with_suffix(".txt")))
+    system.setup()
+    assert system.site_kind == "spin"
+    assert "b is +1, a is −1" in capsys.readouterr().out

@@ -126,7 +126,9 @@ class Couplings(SampledMeasurement):
             arrays[column] = np.stack([values, errors], 1)[pairs]
         estimates["efficiency"] = effective.efficiency()
         if ensemble.system.site_kind == "level":
-            arrays |= pair_matrix(ensemble.system.levels, operators, effective.couplings)
+            system = ensemble.system
+            physical = () if system.clock else system.level_values
+            arrays |= pair_matrix(system.levels, operators, effective.couplings, physical)
         if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
             if ensemble.system.has_action:
@@ -269,7 +271,10 @@ def largest_deviation(learned: np.ndarray, true: np.ndarray) -> Estimate:
 
 
 def pair_matrix(
-    levels: tuple[int, ...], operators: Sequence[Operator], couplings: np.ndarray
+    levels: tuple[int, ...],
+    operators: Sequence[Operator],
+    couplings: np.ndarray,
+    level_values: Sequence[float] = (),
 ) -> dict[str, np.ndarray]:
     """Return the levels, and the matrix βJ(s_i, s_j) of the first class of pairs if it was fitted.
 
@@ -279,11 +284,12 @@ def pair_matrix(
         levels: Levels of a site.
         operators: Operators O_a.
         couplings: βJ_a `(operators,)`.
+        level_values: Physical value of each level, if it is not the level itself.
     """
-    arrays = {"levels": np.array(levels)}
+    arrays = {"levels": np.array(level_values or levels)}
     displacements = [o.displacement for o in operators if o.displacement]
     nearest = min(displacements, key=lambda step: (math.hypot(*step), step), default=None)
-    contrasts = np.array([table.values for table in contrasts_of(levels)])
+    contrasts = np.array([table.values for table in contrasts_of(levels, level_values)])
     matrix = np.zeros((len(levels),) * 2)
     found = False
     for operator, coupling in zip(operators, couplings, strict=True):

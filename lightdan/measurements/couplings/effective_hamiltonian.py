@@ -318,6 +318,7 @@ def uniform_hamiltonian(
             system.levels,
             low,
             high,
+            () if system.clock else system.level_values,
         )
         try:
             operators = lattice.operators(names)

@@ -1,0 +1,86 @@
+"""Datasets in HDF5 files, and in the files of MATLAB from version 7.3 on, which are HDF5 too."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lightdan.data.formats.common import choose, chosen, read_safely
+from lightdan.data.rows import Hdf5Rows, Rows
+
+
+def hdf5(path: Path, dataset: str | None) -> Rows:
+    """Open a dataset of an HDF5 file; it stays on disk."""
+    datasets, others = _datasets(path)
+    shapes = {name: rows.shape for name, rows in datasets.items()}
+    name = choose(path, shapes or others, dataset and dataset.strip("/"))
+    if name in others:
+        raise ValueError(
+            f"The file {path} holds text or records in {name!r}, not numbers: save the configurations "
+            "as integers or floats."
+        )
+    return chosen(datasets[name], name, shapes)
+
+
+def matlab73(path: Path, dataset: str | None) -> Rows:
+    """Read a numeric array as MATLAB shows it, because the file has its axes reversed."""
+    datasets = _numbers(path)
+    shapes = matlab73_shapes(path)
+    name = choose(path, shapes, dataset and dataset.replace("/", "."))
+    rows = datasets[name.replace(".", "/")]
+    array = read_safely(path, lambda: np.asarray(rows[slice(None)]).T)
+    return chosen(_complex(array), name, shapes)
+
+
+def hdf5_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the datasets of numbers by name."""
+    return {name: rows.shape for name, rows in _datasets(path)[0].items()}
+
+
+def matlab73_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays of numbers by name, as MATLAB shows them."""
+    return {name.replace("/", "."): rows.shape[::-1] for name, rows in _numbers(path).items()}
+
+
+def _numbers(path: Path) -> dict[str, Hdf5Rows]:
+    """Return the datasets that are arrays of numbers in MATLAB."""
+    return {
+        name: rows
+        for name, rows in _datasets(path)[0].items()
+        if not name.startswith("#") and not _is_object(path, name)
+    }
+
+
+def _datasets(path: Path) -> tuple[dict[str, Hdf5Rows], dict[str, tuple[int, ...]]]:
+    """Return the numeric datasets by name, and the shapes of all others."""
+    datasets: dict[str, Hdf5Rows] = {}
+    others: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            numeric = item.dtype.kind in "biufc" or item.dtype.names == ("real", "imag")
+            if numeric and item.shape is not None:
+                datasets[name] = Hdf5Rows.of(path.absolute(), item)
+            else:
+                others[name] = item.shape or ()
+
+    def visit() -> None:
+        with h5py.File(path) as file:
+            file.visititems(add)
+
+    read_safely(path, visit)
+    return datasets, others
+
+
+def _is_object(path: Path, name: str) -> bool:
+    """Return whether a dataset of MATLAB is text, empty or no array."""
+    with h5py.File(path) as file:
+        attributes = file[name].attrs
+        kind = attributes.get("MATLAB_class", b"double")
+        kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+        return "MATLAB_empty" in attributes or kind in ("char", "cell", "function_handle", "struct")
+
+
+def _complex(array: np.ndarray) -> np.ndarray:
+    """Return numbers that MATLAB stores as pairs of real and imaginary parts."""
+    return array["real"] + 1j * array["imag"] if array.dtype.names else array

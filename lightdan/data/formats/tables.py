@@ -1,0 +1,98 @@
+"""Tables of parquet, arrow and feather files."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightdan.data.formats.common import choose, chosen, read_safely
+from lightdan.data.formats.words import codes
+from lightdan.data.rows import LabelledRows, Rows
+
+
+def table(path: Path, dataset: str | None) -> Rows:
+    """Read a table with a column per site, or the one column that holds lists.
+
+    Raises:
+        ValueError: pyarrow is missing, or a value is missing in the table.
+    """
+    if find_spec("pyarrow") is None:
+        raise ValueError(
+            f"The package pyarrow is needed to read {path}: pip install 'lightdan[formats]'."
+        )
+    import pyarrow
+    from pyarrow import feather, parquet
+
+    def load() -> Any:
+        if path.suffix.lower() == ".parquet":
+            return parquet.read_table(path)
+        if path.suffix.lower() == ".feather":
+            return feather.read_table(path)
+        with pyarrow.memory_map(str(path)) as source:
+            try:
+                return pyarrow.ipc.open_file(source).read_all()
+            except pyarrow.ArrowInvalid:
+                source.seek(0)
+                return pyarrow.ipc.open_stream(source).read_all()
+
+    content = read_safely(path, load)
+    names = [name for name in content.column_names if not name.startswith("__index_level_")]
+    for name in names:
+        if content[name].null_count:
+            row = content[name].is_null().to_pylist().index(True)
+            raise ValueError(
+                f"The file {path} has no value in row {row} of the column {name!r} (counted from 0): "
+                "fill it or remove the row."
+            )
+    lists = [name for name in names if _is_list(content.schema.field(name).type)]
+    if lists:
+        shapes = {name: (len(content), *_first_shape(content[name])) for name in lists}
+        shapes |= {name: (len(content),) for name in names if name not in lists}
+        name = choose(path, shapes, dataset)
+        if name not in lists:
+            return _column(content[name])
+        return chosen(_listed(path, name, content[name].to_pylist()), name, shapes)
+    if dataset is not None:
+        choose(path, {name: (len(content),) for name in names}, dataset)
+        return _column(content[dataset])
+    columns = [_column(content[name]) for name in names]
+    if not columns:
+        raise ValueError(f"The file {path} has no column: save the configurations, a column per site.")
+    words = [array.dtype.kind not in "biuf" for array in columns]
+    if all(words):
+        return codes(path, np.stack([array.astype(str) for array in columns], axis=1), tuple(names))
+    numbers = [
+        np.unique(array.astype(str), return_inverse=True)[1] if is_word else array
+        for array, is_word in zip(columns, words, strict=True)
+    ]
+    of_words = tuple(column for column, is_word in enumerate(words) if is_word)
+    return LabelledRows(np.stack(numbers, axis=1), columns=tuple(names), words=of_words)
+
+
+def _column(column: Any) -> np.ndarray:
+    return np.asarray(column.to_numpy())
+
+
+def _is_list(kind: Any) -> bool:
+    return "list" in str(kind).split("<")[0] or "tensor" in str(kind)
+
+
+def _first_shape(column: Any) -> tuple[int, ...]:
+    return np.shape(column[0].as_py()) if len(column) else ()
+
+
+def _listed(path: Path, name: str, rows: list[Any]) -> np.ndarray:
+    """Return lists of equal length as an array.
+
+    Raises:
+        ValueError: Two lists have different lengths.
+    """
+    shapes = [np.shape(row) for row in rows]
+    for number, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                f"The file {path} has {shape} values in row {number} of {name!r} but {shapes[0]} in row "
+                "0: write the same number of sites for every configuration."
+            )
+    return np.array(rows)

@@ -1,0 +1,267 @@
+"""Text: tables of numbers or words, lines of characters, and alignments of sequences."""
+
+import gzip
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lightdan.data.formats.common import read_safely, refuse_name
+from lightdan.data.formats.words import PAIRS, codes, sequences
+from lightdan.data.rows import LabelledRows, Rows
+
+COMMENTS = ("#", "%")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eEdD][+-]?\d+)?")
+HEAD = 50
+"""Number of lines that are searched for the words of the first one."""
+WORDS = {word for pair in PAIRS for word in pair}
+
+
+@dataclass
+class Layout:
+    """Lines of a text file that hold data.
+
+    Args:
+        first: Number of the first line with data (from 1), and its text.
+        names: Names of the columns, or none.
+        num: Number of lines with data.
+        block: Number of lines between two empty lines or comments, if always the same; otherwise 0.
+        together: Whether each line holds the characters of all sites without separators.
+    """
+
+    first: tuple[int, str]
+    names: tuple[str, ...]
+    num: int
+    block: int
+    together: bool
+
+
+def text(path: Path, dataset: str | None) -> Rows:
+    """Read a table with one configuration or one row of a lattice per line.
+
+    Raises:
+        ValueError: The file has no numbers, or lines that differ in their number of values.
+    """
+    refuse_name(path, dataset)
+    if read_safely(path, lambda: _starts_with_title(path)):
+        return fasta(path, dataset)
+    layout = read_safely(path, lambda: _layout(path))
+    if layout is None:
+        raise ValueError(f"The file {path} holds no line of numbers: write one configuration per line.")
+    number, first = layout.first
+    if layout.together:
+        lines = list(_data(path, number))
+        rows = sequences(path, [line for _, line in lines], [f"line {n}" for n, _ in lines])
+        return LabelledRows(rows.array, (), rows.names, layout.block, rows.notes)
+    try:
+        table = np.loadtxt(
+            path,
+            delimiter=delimiter(first),
+            skiprows=number - 1,
+            ndmin=2,
+            encoding="utf-8-sig",
+            comments=COMMENTS,
+        )
+    except ValueError:
+        table = None
+    if table is None:
+        return _cells(path, layout)
+    # pandas numbers the columns if they have no names.
+    columns, names = table.shape[1], layout.names
+    numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))
+    if numbered and table[1:].max() < columns - 1:
+        table, names = table[1:], tuple(map(str, range(columns)))
+    return LabelledRows(table, columns=names, block=layout.block)
+
+
+def fasta(path: Path, dataset: str | None) -> Rows:
+    """Read an alignment: titles that begin with ``>``, each before the lines of its sequence."""
+    refuse_name(path, dataset)
+
+    def read() -> dict[int, list[str]]:
+        parts: dict[int, list[str]] = {}
+        for line in open_text(path):
+            stripped = line.strip()
+            if stripped.startswith(">"):
+                parts[len(parts) + 1] = []
+            elif stripped and parts:
+                parts[len(parts)].append("".join(stripped.split()))
+        return parts
+
+    parts = read_safely(path, read)
+    if not any(parts.values()):
+        raise ValueError(f"The file {path} holds no sequence: write a title like '>1' before each.")
+    return sequences(path, ["".join(p) for p in parts.values()], [f"sequence {n}" for n in parts])
+
+
+def open_text(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, which may be compressed."""
+    compressed = path.suffix.lower() == ".gz"
+    encoding = "utf-8-sig"
+    with (
+        gzip.open(path, "rt", encoding=encoding) if compressed else path.open(encoding=encoding) as file
+    ):
+        yield from file
+
+
+def _starts_with_title(path: Path) -> bool:
+    return next((line for line in open_text(path) if line.strip()), "").startswith(">")
+
+
+def _layout(path: Path) -> Layout | None:
+    """Return where the data are, or None if there are none."""
+    head = list(itertools.islice(_written(open_text(path)), HEAD))
+    if not head:
+        return None
+    named = bool(fields(head[0][1])) and _is_header(head)
+    if len(head) < 1 + named:
+        return None
+    number, first = head[named]
+    num, run, runs, width = 0, 0, set(), len(first)
+    together, digits, zero = len(fields(first)) == 1 and width > 1, True, False
+    for line in itertools.islice(open_text(path), number - 1, None):
+        data = _without_comment(line)
+        if "\0" in data:
+            raise ValueError("it holds binary numbers, which np.fromfile can read")
+        if data:
+            num, run = num + 1, run + 1
+            if together:
+                together = len(data) == width and not data.isspace() and " " not in data
+                digits = digits and data.isdecimal()
+                zero = zero or (data[0] == "0")
+        elif run:
+            runs.add(run)
+            run = 0
+    several = bool(runs) and runs != {num}
+    runs |= {run} if run else set()
+    block = runs.pop() if several and len(runs) == 1 else 0
+    if together and digits:  # otherwise numbers of equal length, one a line
+        together = zero or width >= 16 or set(first) <= {"0", "1"}
+    elif together:
+        together = not _is_number(first) and first.lower() not in WORDS and not DELIMITERS.search(first)
+    names = tuple(fields(head[0][1])) if named else ()
+    return Layout((number, first), names, num, block if block > 1 else 0, together)
+
+
+DELIMITERS = re.compile(r"[;,\s]")
+
+
+def _is_header(head: list[tuple[int, str]]) -> bool:
+    """Return whether the first line names the columns: its fields are no numbers, and do not recur."""
+    above = fields(head[0][1])
+    if above[0] == "" and len(above) > 1 and all(map(_is_number, above[1:])):
+        return [float(field) for field in above[1:]] == [*range(len(above) - 1)]
+    if any(map(_is_number, above)):
+        return False
+    if len(head) < 2:
+        return not (set(map(str.lower, above)) <= WORDS or (len(above) == 1 and len(above[0]) > 1))
+    below = fields(head[1][1])
+    if any(map(_is_number, below)):
+        return True
+    if len(above) == 1:
+        return len(above[0]) != len(below[0]) and above[0].lower() not in WORDS
+    words = {field for _, line in head[1:] for field in fields(line)}
+    return len(set(above)) == len(above) and not set(above) & words
+
+
+def _cells(path: Path, layout: Layout) -> Rows:
+    """Return a table whose fields are no plain numbers.
+
+    They may have decimal commas, exponents with a D, or be words. A column of words among columns of
+    numbers is kept as codes.
+
+    Raises:
+        ValueError: A line has another number of fields, or a column has words and numbers.
+    """
+    lines = list(_data(path, layout.first[0]))
+    mark = delimiter(layout.first[1])
+    table = [fields(line, mark) for _, line in lines]
+    for (number, _), row in zip(lines, table, strict=True):
+        if len(row) != len(table[0]):
+            raise ValueError(
+                f"The file {path} has {len(row)} numbers in line {number} but {len(table[0])} in line "
+                f"{lines[0][0]}: write the same number of sites for every configuration."
+            )
+    cells = np.array(table)
+    if mark != ",":
+        cells = np.char.replace(cells, ",", ".")
+    numeric = np.vectorize(_is_number, otypes=[bool])(cells)
+    if not numeric.any() and (cells != "").all():
+        rows = codes(path, cells, layout.names)
+        return LabelledRows(rows.array, rows.columns, rows.names, layout.block, rows.notes)
+    words = ~numeric.any(axis=0) & (cells != "").all(axis=0)
+    if not (numeric | words).all():
+        line, column = (int(place[0]) for place in np.nonzero(~(numeric | words)))
+        raise ValueError(
+            f"The file {path} has {table[line][column]!r} in line {lines[line][0]}, which is not a "
+            "number: correct or remove the line."
+        )
+    values = np.empty(cells.shape)
+    for column in range(cells.shape[1]):
+        if words[column]:
+            values[:, column] = np.unique(cells[:, column], return_inverse=True)[1]
+        else:
+            values[:, column] = [_number(cell) for cell in cells[:, column]]
+    of_words = tuple(int(column) for column in np.flatnonzero(words))
+    return LabelledRows(values, layout.names, (), layout.block, words=of_words)
+
+
+def _data(path: Path, first: int) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines with data."""
+    for number, line in _written(open_text(path)):
+        if number >= first:
+            yield number, line
+
+
+def _written(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield number (from 1) and text of each line that is not blank, without comments."""
+    for number, line in enumerate(lines, start=1):
+        if written := _without_comment(line):
+            yield number, written
+
+
+def _without_comment(line: str) -> str:
+    for mark in COMMENTS:
+        if mark in line:
+            line = line.partition(mark)[0]
+    return line.strip()
+
+
+def delimiter(line: str) -> str | None:
+    """Return the mark between the fields of a line, or None for blanks."""
+    if ";" in line:
+        return ";"
+    if "," not in line:
+        return None
+    words = line.split()
+    return None if len(words) > 1 and all(map(DECIMAL_COMMA.fullmatch, words)) else ","
+
+
+def fields(line: str, mark: str | None = "") -> list[str]:
+    """Return the fields of a line without blanks and quotes.
+
+    Args:
+        line: Line.
+        mark: Mark between the fields; by default that of `delimiter`.
+    """
+    mark = delimiter(line) if mark == "" else mark
+    return [field.strip().strip("\"'").strip() for field in line.split(mark)]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        _number(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(field: str) -> float:
+    """Return the number in a field, whose exponent may be written with the D of Fortran."""
+    try:
+        return float(field)
+    except ValueError:
+        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d+$)", "e", field))

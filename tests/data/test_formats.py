@@ -1,0 +1,277 @@
+"""Every habit of writing configurations is read as it was meant, or refused with the remedy."""
+
+import gzip
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+import torch
+
+from lightdan.data.formats.common import kind_of
+from lightdan.data.readers import open_array
+from lightdan.data.rows import LabelledRows
+from lightdan.data.temperatures import open_recorded
+
+SPINS = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (40, 6))
+LATTICES = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (30, 4, 4))
+
+
+def text(path, lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def refused(path, *words, **kwargs):
+    with pytest.raises(ValueError, match=path.name) as error:
+        open_recorded(str(path), **kwargs)
+    message = str(error.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert error.value.__context__ is None
+    for word in words:
+        assert word in message, message
+
+
+TOKENS = {
+    "plus": ("+", "-", " "),
+    "minus sign": ("+", "−", " "),
+    "up": ("up", "down", ","),
+    "UP": ("UP", "DN", "\t"),
+    "u": ("u", "d", ";"),
+    "arrows": ("↑", "↓", " "),
+    "true": ("True", "False", ","),
+    "TRUE": ("TRUE", "FALSE", " "),
+    "T": ("T", "F", ","),
+    "quoted": ('"1"', '"-1"', ","),
+    "Fortran": ("1.0D+00", "-1.0D+00", " "),
+    "fortran": ("0.1d1", "-.1d1", " "),
+    "comma": ("1,0", "-1,0", ";"),
+    "commas": ("1,0", "-1,0", "\t"),
+    "exponents": ("1,0E+00", "-1,0E+00", " "),
+    "joined": ("+", "-", ""),
+    "ud": ("u", "d", ""),
+}
+
+
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens(tmp_path, name, header):
+    up, down, mark = TOKENS[name]
+    if header and not mark:
+        return
+    lines = [mark.join(up if s > 0 else down for s in row) for row in SPINS]
+    lines = [mark.join(f"s{k}" for k in range(6)), *lines] if header else lines
+    rows = open_array(text(tmp_path / "a.txt", lines))
+    np.testing.assert_array_equal(rows[:], SPINS)
+    if header:
+        assert rows.columns == tuple(f"s{k}" for k in range(6))
+
+
+@pytest.mark.parametrize("largest", [1, 2, 9])
+def test_digits_without_separators(tmp_path, largest):
+    values = np.random.default_rng(0).integers(0, largest + 1, (40, 20))
+    lines = ["".join(map(str, row)) for row in values]
+    np.testing.assert_array_equal(open_array(text(tmp_path / "a.dat", lines))[:], values)
+
+
+def test_numbers_of_equal_length_are_no_digits(tmp_path):
+    rows = open_array(text(tmp_path / "a.dat", ["1234", "5678", "4321"]))
+    np.testing.assert_array_equal(rows[:], [[1234], [5678], [4321]])
+
+
+ALIGNMENT = np.random.default_rng(0).choice(list("-ACDEFGHIKLMNPQRSTVWY"), (30, 50))
+
+
+@pytest.mark.parametrize("style", ["fasta", "wrapped", "in text", "plain", "commas", "gz"])
+def test_letters(tmp_path, style):
+    sequences = ["".join(row) for row in ALIGNMENT]
+    path = tmp_path / {"fasta": "a.fasta", "wrapped": "a.fa", "gz": "a.fasta.gz"}.get(style, "a.txt")
+    if style == "plain":
+        text(path, sequences)
+    elif style == "commas":
+        text(path, [",".join(row) for row in ALIGNMENT])
+    elif style == "gz":
+        with gzip.open(path, "wt") as file:
+            file.writelines(f">{k}\n{line}\n" for k, line in enumerate(sequences))
+    else:
+        wrap = 20 if style == "wrapped" else 100
+        text(
+            path,
+            [
+                part
+                for k, line in enumerate(sequences)
+                for part in (f">s{k} # some title", *(line[i : i + wrap] for i in range(0, 50, wrap)))
+            ],
+        )
+    rows = open_array(path)
+    assert rows.names == tuple("-ACDEFGHIKLMNPQRSTVWY")
+    np.testing.assert_array_equal(np.array(rows.names)[rows[:]], ALIGNMENT)
+
+
+def test_sequences_that_are_not_aligned(tmp_path):
+    refused(text(tmp_path / "a.fasta", [">1", "ACD", ">2", "AC"]), "2 characters in sequence 2", "align")
+    refused(text(tmp_path / "b.fasta", ["ACD", "AC"]), "no sequence", ">1")
+
+
+def test_words_that_are_no_sites(tmp_path):
+    lines = [" ".join(map(str, row)) + (" cat" if row[0] > 0 else " dog") for row in SPINS]
+    path = text(tmp_path / "a.txt", lines)
+    refused(path, "column", "6 (it holds words)", "exclude to [6]")
+    np.testing.assert_array_equal(open_recorded(str(path), exclude=[-1]).array[:], SPINS)
+
+
+@pytest.mark.parametrize("name", ["a.npy.gz", "a.txt.gz", "a.CSV.gz"])
+def test_compressed(tmp_path, name):
+    path = tmp_path / name
+    with gzip.open(path, "wb") as file:
+        if kind_of(path) == ".npy":
+            np.save(file, SPINS)
+        else:
+            np.savetxt(file, SPINS, delimiter="," if kind_of(path) == ".csv" else " ")
+    np.testing.assert_array_equal(open_array(path)[:], SPINS)
+
+
+def test_compressed_files_that_are_unpacked_first(tmp_path):
+    with gzip.open(tmp_path / "a.h5.gz", "wb") as file:
+        file.write(b"1")
+    refused(tmp_path / "a.h5.gz", "gunzip")
+
+
+def test_binary_numbers_in_a_text_file(tmp_path):
+    SPINS.tofile(tmp_path / "a.dat")
+    refused(tmp_path / "a.dat", "not a .dat file")
+    np.zeros(99, np.int32).tofile(tmp_path / "b.dat")
+    refused(tmp_path / "b.dat", "np.fromfile")
+
+
+def matlab73(path, **arrays):
+    """Write arrays as MATLAB does, with reversed axes and its attributes."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, data=np.ascontiguousarray(array.T))
+            dataset.attrs["MATLAB_class"] = np.bytes_("double")
+        text_of_matlab = file.create_dataset("note", data=np.array([[104], [105]], np.uint16))
+        text_of_matlab.attrs["MATLAB_class"] = np.bytes_("char")
+
+
+def test_matlab(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"spins": SPINS, "T": 2.0, "E": np.ones((40, 1)), "note": "hi"})
+    matlab73(tmp_path / "b.mat", spins=SPINS.astype(float), T=np.ones((1, 1)))
+    for name in ("a.mat", "b.mat"):
+        rows = open_array(tmp_path / name)
+        np.testing.assert_array_equal(rows[:], SPINS)
+        assert "array spins" in rows.notes[0]
+        refused(tmp_path / name, "no array 'S'", "'spins' (40, 6)", dataset="S")
+
+
+def test_fields_of_structs_of_matlab(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"run": {"spins": SPINS, "code": 3}, "cells": [SPINS, "x"]})
+    np.testing.assert_array_equal(open_array(tmp_path / "a.mat")[:], SPINS)
+    np.testing.assert_array_equal(open_array(tmp_path / "a.mat", "run.spins")[:], SPINS)
+
+
+def test_lattices_of_matlab(tmp_path):
+    stack = np.moveaxis(LATTICES, 0, -1)
+    scipy.io.savemat(tmp_path / "a.mat", {"spins": stack})
+    matlab73(tmp_path / "b.mat", spins=stack.astype(float))
+    for name in ("a.mat", "b.mat"):
+        refused(tmp_path / name, "(4, 4, 30)", "axis to -1")
+        opened = open_recorded(str(tmp_path / name), axis=-1)
+        np.testing.assert_array_equal(opened.array[:], LATTICES)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow", "stream.arrow"])
+def test_tables(tmp_path, suffix):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import feather, parquet
+
+    def save(table, path):
+        if suffix == ".parquet":
+            parquet.write_table(table, path)
+        elif suffix == ".feather":
+            feather.write_feather(table, path)
+        else:
+            new = pyarrow.ipc.new_stream if suffix.startswith("stream") else pyarrow.ipc.new_file
+            with pyarrow.OSFile(str(path), "wb") as sink, new(sink, table.schema) as writer:
+                writer.write_table(table)
+        return path
+
+    columns = {f"s{k}": SPINS[:, k] for k in range(6)}
+    index = {"__index_level_0__": np.arange(40)}
+    path = save(pyarrow.table(columns | index), tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(open_array(path)[:], SPINS)
+    path = save(pyarrow.table(columns | {"T": np.full(40, 2.5)}), tmp_path / f"b{suffix}")
+    refused(path, "'T'", "exclude to [T]")
+    np.testing.assert_array_equal(open_recorded(str(path), exclude=["T"]).array[:], SPINS)
+    lists = {"spins": SPINS.tolist(), "energy": np.arange(40.0)}
+    path = save(pyarrow.table(lists), tmp_path / f"c{suffix}")
+    np.testing.assert_array_equal(open_array(path)[:], SPINS)
+    opened = open_recorded(str(path), dataset="spins")
+    np.testing.assert_array_equal(opened.array[:], SPINS)
+    path = save(pyarrow.table({"a": [1, None, 1], "b": [1, 1, 1]}), tmp_path / f"d{suffix}")
+    refused(path, "no value in row 1 of the column 'a'")
+    letters = {f"s{k}": np.where(SPINS[:, k] > 0, "up", "down") for k in range(6)}
+    path = save(pyarrow.table(letters), tmp_path / f"e{suffix}")
+    np.testing.assert_array_equal(open_array(path)[:], SPINS)
+
+
+def test_zarr(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    zarr.save_array(str(tmp_path / "a.zarr"), SPINS)
+    group = zarr.open_group(str(tmp_path / "b.zarr"), mode="w")
+    group.create_array("run/spins", data=SPINS)
+    group.create_array("run/energy", data=np.arange(40.0))
+    for name in ("a.zarr", "b.zarr"):
+        rows = open_array(tmp_path / name)
+        np.testing.assert_array_equal(rows[3:5], SPINS[3:5])
+        np.testing.assert_array_equal(rows[np.array([1, 7])], SPINS[[1, 7]])
+    refused(tmp_path / "b.zarr", "'run/spins' (40, 6)", dataset="spins")
+    (tmp_path / "c.zarr").mkdir()
+    refused(tmp_path / "c.zarr", "no zarr array")
+
+
+def test_the_only_array_that_can_be_meant(tmp_path):
+    arrays = {"spins": SPINS, "energy": np.arange(40.0), "T": np.array(2.0)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    torch.save({name: torch.tensor(array) for name, array in arrays.items()}, tmp_path / "a.pt")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, array in arrays.items():
+            file[f"run/{name}"] = array
+        file["run/note"] = "some text"
+    for suffix in (".npz", ".pt", ".h5"):
+        rows = open_array(tmp_path / f"a{suffix}")
+        np.testing.assert_array_equal(rows[:], SPINS)
+        assert "energy" in rows.notes[0]
+
+
+def test_tensors_in_dictionaries_and_lists(tmp_path):
+    nested = {"epoch": 3, "state": {"spins": torch.tensor(SPINS), "energy": torch.ones(40)}}
+    torch.save(nested, tmp_path / "a.pt")
+    np.testing.assert_array_equal(open_array(tmp_path / "a.pt")[:], SPINS)
+    np.testing.assert_array_equal(open_array(tmp_path / "a.pt", "state.spins")[:], SPINS)
+    torch.save([torch.tensor(row) for row in LATTICES], tmp_path / "b.pt")
+    np.testing.assert_array_equal(open_array(tmp_path / "b.pt")[:], LATTICES)
+    torch.save({"spins": [torch.tensor(row) for row in LATTICES]}, tmp_path / "c.pt")
+    np.testing.assert_array_equal(open_array(tmp_path / "c.pt")[:], LATTICES)
+    torch.save([torch.tensor(SPINS), torch.tensor(LATTICES)], tmp_path / "d.pt")
+    np.testing.assert_array_equal(open_array(tmp_path / "d.pt", "1")[:], LATTICES)
+    torch.save(torch.tensor(SPINS).to_sparse(), tmp_path / "e.pt")
+    refused(tmp_path / "e.pt", "to_dense()")
+
+
+def test_objects_beside_arrays_are_not_read(tmp_path):
+    np.savez(tmp_path / "a.npz", spins=SPINS, settings={"T": 2})
+    np.testing.assert_array_equal(open_array(tmp_path / "a.npz")[:], SPINS)
+    refused(tmp_path / "a.npz", "pickled", "np.savez(path, **arrays)", dataset="settings")
+    np.savez(tmp_path / "b.npz", data={"spins": SPINS})
+    refused(tmp_path / "b.npz", "pickled", "np.savez(path, **arrays)")
+    scipy.sparse.save_npz(tmp_path / "c.npz", scipy.sparse.csr_matrix(SPINS))
+    refused(tmp_path / "c.npz", "toarray()")
+
+
+def test_labelled_rows_are_those_of_the_array():
+    rows = LabelledRows(SPINS)
+    assert (rows.shape, rows.dtype) == (SPINS.shape, SPINS.dtype)
+    np.testing.assert_array_equal(rows[2:5], SPINS[2:5])
