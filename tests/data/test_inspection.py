@@ -108,7 +108,7 @@ def test_glass_has_unequal_bonds_but_equal_sites():
     assert bond_test(blocks, (6, 6), wrap=True) < 1e-3
     assert site_test(blocks) > 0.01
     lattice = recognise_lattice(blocks, (6, 6))
-    assert lattice.neighbours == [True, True]
+    assert lattice.ordered == [True, True]
     assert lattice.boundary == "periodic"
 
 
@@ -125,7 +125,7 @@ def test_lattice_of_an_ising_model(shape, temperature, periodic):
     for form in (rows, rows.reshape(1000, -1)):
         lattice = recognise_lattice(blocks_of(form), form.shape[1:])
         assert lattice.shape == shape
-        assert lattice.neighbours == [True, True]
+        assert lattice.ordered == [True, True]
         assert lattice.boundary == ("periodic" if periodic else "open")
 
 
@@ -148,8 +148,20 @@ def test_chain(periodic):
     rows = rows if periodic else rows[:, :24]
     lattice = recognise_lattice(blocks_of(rows), rows.shape[1:])
     assert lattice.shape == rows.shape[1:]
-    assert lattice.neighbours == [True]
+    assert lattice.ordered == [True]
     assert lattice.boundary == ("periodic" if periodic else "open")
+
+
+@pytest.mark.parametrize(
+    ("period", "boundary"), [(16 / 5, "periodic"), (16 / 7, "periodic"), (5, "open")]
+)
+def test_stripes(period, boundary):
+    """Distant sites of stripes are correlated more than neighbours."""
+    random = np.random.default_rng(21)
+    phase = 2 * np.pi * (random.random((3000, 1)) + np.arange(16) / period)
+    rows = np.where(3 * np.cos(phase) + random.normal(size=(3000, 16)) > 0, 1, -1)
+    lattice = recognise_lattice(blocks_of(rows), (16,))
+    assert (lattice.ordered, lattice.boundary) == ([True], boundary)
 
 
 def test_cylinder_has_no_single_boundary():
@@ -164,7 +176,7 @@ def test_independent_sites_tell_nothing():
     for shape in ((8, 8), (64,)):
         lattice = recognise_lattice(blocks, shape)
         assert (lattice.shape, lattice.boundary) == (shape, "unknown")
-        assert not any(lattice.neighbours)
+        assert not any(lattice.ordered)
 
 
 @pytest.mark.parametrize("sets", [20, pytest.param(200, marks=pytest.mark.slow)])
@@ -176,7 +188,7 @@ def test_a_random_graph_is_no_lattice(sets):
         lattice = recognise_lattice(blocks, rows.shape[1:])
         assert correlated_pairs(blocks)[0] > 0
         assert (lattice.shape, lattice.boundary) == (rows.shape[1:], "unknown")
-        assert not any(lattice.neighbours)
+        assert not any(lattice.ordered)
 
 
 def test_correlations_are_those_of_numpy():

@@ -80,7 +80,7 @@ def inspect_rows(rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VAL
     lattice = recognise_lattice(blocks, sites.shape)
     findings += [_mean(blocks, sites), *_flip(rows, blocks, sites, tau, max_values)]
     findings.append(_tested("sites", site_test(blocks), "equal means on all sites"))
-    if len(sites.shape) > 1 or any(lattice.neighbours):
+    if len(sites.shape) > 1 or any(lattice.ordered):
         wrap = "periodic" in (lattice.boundary, sites.boundary)
         p_value = bond_test(blocks, lattice.shape, wrap=wrap)
         findings.append(_tested("bonds", p_value, "equal products on all bonds of an axis"))
@@ -216,17 +216,17 @@ def _lattice(blocks: Blocks, sites: Sites, lattice: RecognisedLattice) -> list[F
         )
         option = f"--data.init_args.shape '[{lattice.shape[0]}, {lattice.shape[1]}]'"
         findings.append(Finding("shape", sentence, option))
-    clear = [axis for axis, out in zip(AXES[len(lattice.shape)], lattice.neighbours, strict=True) if out]
+    clear = [
+        axis for axis, is_one in zip(AXES[len(lattice.shape)], lattice.ordered, strict=True) if is_one
+    ]
     if clear:
-        sentence = (
-            f"sites beside each other along {' and '.join(clear)} are correlated more than distant"
-        )
-    elif None in lattice.neighbours:
+        sentence = f"correlations depend on the distance along {' and '.join(clear)}"
+    elif None in lattice.ordered:
         sentence = "unknown, because an axis of fewer than four sites has no distant ones"
     elif number:
         sentence = (
-            "a graph, or another order of sites: sites beside each other are not correlated more than "
-            "distant ones"
+            "a graph, or another order of sites: correlations do not depend on the distance along the "
+            "lattice"
         )
     else:
         sentence = "unknown, because no sites are correlated"

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import kruskal, mannwhitneyu
 from scipy.stats import t as student
 
 from lightdan.data.inspection.blocks import Blocks, Strength
@@ -14,6 +14,7 @@ SURE = 1e-4
 SURE_OF_BOUNDARY = 1e-3
 """Largest p-value of the statement that a lattice on which they do is periodic, or open."""
 MAX_PAIRS = 10_000
+MAX_DISTANCE = 32
 SMALLEST_SIDE = 4
 """Shortest side on which neighbours and distant sites differ."""
 
@@ -89,13 +90,13 @@ class RecognisedLattice(NamedTuple):
 
     Args:
         shape: Shape of a configuration, or of the rectangle that its line of sites is.
-        neighbours: For each axis whether neighbours are correlated more than distant sites; None for
-            fewer than four sites.
+        ordered: For each axis whether correlations depend on the distance along it; None for fewer than
+            four sites.
         boundary: ``periodic`` or ``open`` if all axes are, otherwise ``unknown``.
     """
 
     shape: tuple[int, ...]
-    neighbours: list[bool | None]
+    ordered: list[bool | None]
     boundary: str
 
 
@@ -103,36 +104,51 @@ def recognise_lattice(blocks: Blocks, shape: tuple[int, ...]) -> RecognisedLatti
     """Recognise the lattice of configurations of a shape; a line of sites may be a rectangle."""
     if len(shape) == 1:
         shape = recognised_rectangle(blocks) or shape
-    neighbours: list[bool | None] = []
-    for axis, side in enumerate(shape):
-        pairs = axis_pairs(shape, axis)
-        near, far = (blocks.correlations(each) for each in (pairs.inner, pairs.far))
-        neighbours.append(stand_out(near, far) if side >= SMALLEST_SIDE else None)
-    boundaries = {recognised_boundary(blocks, shape, axis) for axis in range(len(shape))}
-    boundary = boundaries.pop() if len(boundaries) == 1 and any(neighbours) else "unknown"
-    return RecognisedLattice(shape, neighbours, boundary)
+    ordered: list[bool | None] = [
+        distance_matters(blocks, shape, axis) if side >= SMALLEST_SIDE else None
+        for axis, side in enumerate(shape)
+    ]
+    boundary = "unknown"
+    if all(ordered):
+        boundaries = {recognised_boundary(blocks, shape, axis) for axis in range(len(shape))}
+        boundary = boundaries.pop() if len(boundaries) == 1 else "unknown"
+    return RecognisedLattice(shape, ordered, boundary)
+
+
+def distance_matters(blocks: Blocks, shape: tuple[int, ...], axis: int) -> bool:
+    """Return whether correlations depend on the distance along an axis more than in a random graph."""
+    sizes = []
+    for distance in range(1, min(shape[axis] // 2, MAX_DISTANCE) + 1):
+        values = blocks.correlations(pairs_apart(shape, axis, distance))
+        sizes.append(np.abs(values.mean(0)))
+    # Sites that never change have no correlation at all, which is no rank.
+    return bool(np.ptp(np.concatenate(sizes)) > 0 and kruskal(*sizes).pvalue < SURE)
 
 
 def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axis: int) -> str:
     """Return whether an axis is ``periodic`` or ``open``, or ``unknown``.
 
-    On a periodic axis the first and the last site are as correlated as neighbours, on an open one less
-    than the two most distant of a ring. The limit is in the middle.
+    On a periodic axis the first and the last site are as correlated as neighbours, on an open one hardly
+    more than sites half the axis apart. The limit is in the middle, and as far above. If distant sites
+    are correlated more than neighbours, as those of stripes, the middle to zero is taken.
 
     Args:
         blocks: Features of the sites.
         shape: Shape of the lattice.
         axis: Number of an axis.
     """
-    if shape[axis] < SMALLEST_SIDE:
-        return "unknown"
     inner, wrap, far = (Strength.of(blocks.correlations(p)) for p in axis_pairs(shape, axis))
-    if inner.minus(far).significance > SURE:
+    nearer = inner.minus(far).significance
+    if nearer > 1 - SURE:
+        far = Strength(0.0, np.zeros_like(far.without))
+        nearer = inner.significance
+    if nearer > SURE:
         return "unknown"
-    above = wrap.minus(far).minus(inner.minus(far), 0.5).significance
-    if above < SURE_OF_BOUNDARY:
-        return "periodic"
-    return "open" if 1 - above < SURE_OF_BOUNDARY else "unknown"
+    of_ring, of_wrap = inner.minus(far), wrap.minus(far)
+    above, beyond = (of_wrap.minus(of_ring, factor).significance for factor in (0.5, 1.5))
+    if min(1 - above, beyond) < SURE_OF_BOUNDARY:
+        return "open"
+    return "periodic" if above < SURE_OF_BOUNDARY else "unknown"
 
 
 def recognised_rectangle(blocks: Blocks) -> tuple[int, int] | None:
