@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import kstest
 
 from lightdan.data.inspection.blocks import Blocks, sign_flip_test
+from lightdan.data.inspection.copies import share_of_copies
 from lightdan.data.inspection.inspection import Sites, brief, inspect_rows
 from lightdan.data.inspection.pairs import correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
@@ -264,6 +265,26 @@ def test_flip_of_levels():
     assert findings(even, "level", (-1, 0, 1))["flip"].p_value > 0.01
     assert findings(odd, "level", (-1, 0, 1))["flip"].p_value < 1e-3
     assert "flip" not in findings(even + 1, "level", (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda random, rows: np.concatenate([rows, rows]),
+        lambda random, rows: rows[random.integers(0, 500, 2000)],
+        lambda random, rows: np.concatenate([rows, rows[:40]]),
+    ],
+)
+def test_copies_are_told_from_frequent_states(copy):
+    random = np.random.default_rng(22)
+    copies = copy(random, spins(random, 500))
+    expected = 1 - len(np.unique(copies.reshape(-1, 36), axis=0)) / len(copies)
+    assert share_of_copies(copies, 0.5, (-1, 1)) == pytest.approx(expected)
+    assert f"{100 * expected:.2g} %" in findings(copies)["copies"].sentence
+    for temperature in (2.0, 3.0, 5.0):
+        rows = ising(random, 1000, (4, 4), temperature, periodic=True, sweeps=30)
+        assert share_of_copies(rows, 0.5, (-1, 1)) == 0
+    assert share_of_copies(repeated(random, spins(random, 2000)), 5.0, (-1, 1)) == 0
 
 
 def test_constant_sites_are_named():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightdan.data.inspection.blocks import MIN_BLOCKS, TIMES_PER_BLOCK, Blocks
+from lightdan.data.inspection.copies import share_of_copies
 from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
 from lightdan.data.rows import ChosenRows, Rows
@@ -74,6 +75,12 @@ def inspect_rows(rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VAL
     if blocks.num_rows < num / 2:
         sentence = f"{blocks.num_rows} of {num} rows, in {blocks.num} blocks along the file"
         findings.append(Finding("looked at", sentence))
+    if share := share_of_copies(rows, tau, sites.levels):
+        sentence = (
+            f"{100 * share:.2g} % of the rows repeat another one, all about equally often: if they are "
+            "copies, write each once, because tests and errors count them as new"
+        )
+        findings.append(Finding("copies", sentence))
     findings += _constant_sites(blocks, sites.shape)
     if not blocks.independent:
         return [*findings, _too_few(num, tau)]
@@ -137,7 +144,7 @@ def brief(findings: Sequence[Finding]) -> list[str]:
     tests = [f"{f.sentence} (p {shown(f.p_value)})" for f in findings if f.p_value is not None]
     lines = [f"  symmetries: {'; '.join(tests)}"] if tests else []
     for finding in findings:
-        if finding.option or finding.name in ("constant sites", "tests"):
+        if finding.option or finding.name in ("copies", "constant sites", "tests"):
             remedy = f": set {finding.option}" if finding.option else ""
             lines.append(f"  {finding.name}: {finding.sentence}{remedy}")
     return lines
