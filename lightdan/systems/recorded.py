@@ -274,6 +274,12 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
             f"The file {path} has the shape {tuple(array.shape)}, one value per row: set shape to that "
             "of a lattice, so that its sites are taken from consecutive rows."
         )
+    if shape is None and len(row) == 3 and array.shape[0] < row[0]:
+        raise ValueError(
+            f"The file {path} has the shape {tuple(array.shape)}, one axis more than rectangles "
+            f"have: set temperature to a list of {array.shape[0]} numbers if the first axis counts "
+            "temperatures, or shape to that of a lattice."
+        )
     if shape is None:
         return check_shape(row, f"The shape of a row of the file {path} (set shape to change it)")
     if math.prod(shape) != math.prod(row):

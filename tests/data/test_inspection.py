@@ -165,9 +165,17 @@ def test_stripes(period, boundary):
     assert (lattice.ordered, lattice.boundary) == ([True], boundary)
 
 
+def test_axes_together_tell_what_single_ones_do_not():
+    rows = ising(np.random.default_rng(0), 300, (6, 6), 3.0, periodic=True)
+    assert findings(rows, boundary="periodic")["boundary"].sentence.startswith("periodic")
+
+
 def test_cylinder_has_no_single_boundary():
     rows = spins(np.random.default_rng(8), 1500, (8, 16))[:, :, :8]
     assert recognise_lattice(blocks_of(rows), (8, 8)).boundary == "unknown"
+    found = findings(rows)["boundary"]
+    assert found.sentence.startswith("not clear")
+    assert not found.option
 
 
 def test_independent_sites_tell_nothing():

@@ -331,7 +331,7 @@ def test_command_line(tmp_path):
     np.save(tmp_path / "spins.npy", random((0, 1), num=1000))
     assert run(tmp_path / "spins.npy", tmp_path, "--data.init_args.max_memory_gb=0") == 0
     results = {path.stem: json.loads(path.read_text()) for path in tmp_path.rglob("measurements/*.json")}
-    assert set(results) == {"hamiltonian", "symmetry", "observables"}
+    assert set(results) == {"hamiltonian", "symmetry", "observables", "baselines"}
     assert "nll" in json.dumps(results["hamiltonian"])
 
 

@@ -239,6 +239,12 @@ def _lattice(blocks: Blocks, sites: Sites, lattice: RecognisedLattice) -> list[F
         sentence = "unknown, because no sites are correlated"
     findings.append(Finding("lattice", sentence))
     if lattice.boundary == "unknown":
+        if all(lattice.ordered):
+            question = (
+                f"not clear from these rows; {sites.boundary} is set, and periodic is right if first "
+                "and last sites are neighbours"
+            )
+            findings.append(Finding("boundary", question))
         return findings
     option = ""
     if lattice.boundary == "periodic":

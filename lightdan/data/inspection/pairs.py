@@ -1,6 +1,7 @@
 """Classes of pairs of sites on a chain or a rectangle, and what their correlations tell."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -110,8 +111,10 @@ def recognise_lattice(blocks: Blocks, shape: tuple[int, ...]) -> RecognisedLatti
     ]
     boundary = "unknown"
     if all(ordered):
-        boundaries = {recognised_boundary(blocks, shape, axis) for axis in range(len(shape))}
-        boundary = boundaries.pop() if len(boundaries) == 1 else "unknown"
+        axes = range(len(shape))
+        boundaries = {recognised_boundary(blocks, shape, [axis]) for axis in axes}
+        if boundaries != {"periodic", "open"}:
+            boundary = recognised_boundary(blocks, shape, axes)
     return RecognisedLattice(shape, ordered, boundary)
 
 
@@ -125,8 +128,8 @@ def distance_matters(blocks: Blocks, shape: tuple[int, ...], axis: int) -> bool:
     return bool(np.ptp(np.concatenate(sizes)) > 0 and kruskal(*sizes).pvalue < SURE)
 
 
-def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axis: int) -> str:
-    """Return whether an axis is ``periodic`` or ``open``, or ``unknown``.
+def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axes: Sequence[int]) -> str:
+    """Return whether axes together are ``periodic`` or ``open``, or ``unknown``.
 
     On a periodic axis the first and the last site are as correlated as neighbours, on an open one hardly
     more than sites half the axis apart. The limit is in the middle, and as far above. If distant sites
@@ -135,9 +138,10 @@ def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axis: int) -> st
     Args:
         blocks: Features of the sites.
         shape: Shape of the lattice.
-        axis: Number of an axis.
+        axes: Numbers of the axes.
     """
-    inner, wrap, far = (Strength.of(blocks.correlations(p)) for p in axis_pairs(shape, axis))
+    classes = zip(*(axis_pairs(shape, axis) for axis in axes), strict=True)
+    inner, wrap, far = (Strength.of(blocks.correlations(np.concatenate(each))) for each in classes)
     nearer = inner.minus(far).significance
     if nearer > 1 - SURE:
         far = Strength(0.0, np.zeros_like(far.without))
