@@ -90,6 +90,8 @@ def check_new(trainer: Trainer, resumed: str | None) -> None:
         directory = _directory(logger, trainer.default_root_dir)
         if resumed and directory.resolve() in Path(resumed).resolve().parents:
             keep(directory / "metrics.csv")
+            for start in ("Experiment logs directory", "Checkpoint directory"):
+                warnings.filterwarnings("ignore", f"{start} .* exists and is not empty")
         elif found := [path for pattern in MADE_BY_RUNS for path in sorted(directory.glob(pattern))]:
             raise ValueError(
                 f"The run would replace {found[0]}: leave the version of the logger out, or pass a new "
@@ -126,17 +128,30 @@ def claim_directory(trainer: Trainer) -> Path:
 class SaveConfig(SaveConfigCallback):
     """Callback that claims the run's directory and writes the configuration to it and to W&B."""
 
+    directory: Path | None = None
+    """Directory of the run, if it is new."""
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save the configuration once, in one process."""
         if not self.already_saved:
             directory = claim_directory(trainer)
             if trainer.is_global_zero:
+                self.directory = None if any(directory.iterdir()) else directory
                 with whole_file(directory / self.config_filename) as temporary:
                     self.parser.save(self.config, temporary, multifile=False, overwrite=True)
                 for logger in trainer.loggers:
                     if isinstance(logger, WandbLogger):
                         logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Remove the directory of a run that was refused before it left anything."""
+        if self.directory is not None and isinstance(exception, ValueError):
+            files = {path.name for path in self.directory.iterdir()}
+            if files <= {self.config_filename, "hparams.yaml"}:
+                shutil.rmtree(self.directory)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -148,6 +163,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self) -> None:
         super().__init__(monitor="val_loss", filename="best", enable_version_counter=False)
+        self._earlier: Path | None = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Do nothing, because `on_load_checkpoint` restores the state."""
@@ -155,7 +171,7 @@ class BestCheckpoint(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Copy the best checkpoint so far.
+        """Find the best checkpoint so far.
 
         A `UserWarning` says if it is missing or has been replaced since.
         """
@@ -174,13 +190,26 @@ class BestCheckpoint(ModelCheckpoint):
                 stacklevel=2,
             )
             return
-        if trainer.is_global_zero and path.resolve() != target.resolve():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target) as temporary:
-                shutil.copyfile(path, temporary)
+        self._earlier = path
         self.best_model_path = self.kth_best_model_path = str(target)
         self.best_k_models = {str(target): score}
         self.best_model_score = self.kth_value = score
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the best checkpoint so far."""
+        super().on_train_start(trainer, pl_module)
+        self._copy(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the best checkpoint so far if there was no step to make."""
+        self._copy(trainer)
+
+    def _copy(self, trainer: Trainer) -> None:
+        path, target, self._earlier = self._earlier, Path(self.best_model_path), None
+        if path is not None and trainer.is_global_zero and path.resolve() != target.resolve():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(target) as temporary:
+                shutil.copyfile(path, temporary)
 
     def _is_best(self, path: Path, score: torch.Tensor) -> bool:
         """Return whether a checkpoint has this validation loss as its best one."""

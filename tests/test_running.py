@@ -47,6 +47,7 @@ def test_run_directory_is_where_lightning_puts_checkpoints(tmp_path):
         assert str(run_directory(trainer) / "checkpoints") == str(checkpoints)
 
 
+SLOW = [(3, 6, 4), (4, 6, 4), (2, 3, 1)]
 LOSSES = [4.0, 2.0, 3.0, 2.5, 1.0, 5.0]
 """Validation loss after each epoch."""
 
@@ -101,7 +102,8 @@ def epoch_of(path):
 
 
 @pytest.mark.parametrize(
-    ("killed", "epochs", "best"), [(0, 6, 4), (2, 4, 1), (3, 6, 4), (4, 6, 4), (2, 3, 1)]
+    ("killed", "epochs", "best"),
+    [(0, 6, 4), (2, 4, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
 )
 def test_the_best_checkpoint_is_of_the_whole_training(system, tmp_path, killed, epochs, best):
     assert train(system, tmp_path / "whole", epochs=epochs) == best
@@ -155,8 +157,15 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
-@pytest.mark.parametrize("killed", [1, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("own", "killed"),
+    [
+        pytest.param(own, killed, id=f"{name}-{killed}", marks=() if quick else pytest.mark.slow)
+        for killed in (1, 9)
+        for name, own in OWN.items()
+        for quick in [killed == 1 and name in ("same names", "link", "several")]
+    ],
+)
 def test_no_other_checkpoint_changes_the_best_and_the_last(system, tmp_path, own, killed):
     def callbacks():
         return [ModelCheckpoint(**options) for options in own]

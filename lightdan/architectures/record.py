@@ -132,11 +132,13 @@ def _warn_of_earlier(rows: SeenRows, samples: Samples, split: str) -> None:
     kind, fraction = rows.compare(samples, split)
     if kind in ("resplit", "overlap"):
         part = f"About {100 * fraction:.0f} %" if fraction > 0 else "Some"
-        warnings.warn(
+        sentence = (
             f"{part} of the {split} configurations were among those that the first weights were trained "
-            "on, so their measurements are too good: use the data, splits and seed of that training.",
-            stacklevel=2,
+            "on, so their measurements are too good: use the data, splits and seed of that training."
         )
+        if sentence not in samples.doubts:
+            samples.doubts = [*samples.doubts, sentence]
+            warnings.warn(sentence, stacklevel=2)
 
 
 @rank_zero_only

@@ -96,7 +96,13 @@ class CLI(LightningCLI):
             check_new(self.trainer, path if self.subcommand == "fit" else None)
         reserve_names(self.trainer)
         if path:
-            self.model.on_load_checkpoint(checkpoints.read(path))
+            checkpoint = checkpoints.read(path)
+            self.model.on_load_checkpoint(checkpoint)
+            if self.subcommand == "fit" and "optimizer_states" not in checkpoint:
+                raise ValueError(
+                    f"The checkpoint {path} has only weights, from which no training resumes: use "
+                    "another one, or pass it to --start_from for a new run."
+                )
         elif path := self.config[self.subcommand].start_from:
             checkpoints.start_from(self.model, path)
 

@@ -37,6 +37,9 @@ from lightdan.systems.checks import check_positive
 COLUMNS = 5
 """Number of estimates per measurement in the printed table; the file has all."""
 
+HEADER = ("measurement", "estimate", "value", "error", "reference")
+"""Columns of ``scan.csv`` after that of the option."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -131,6 +134,10 @@ def scan(
         processes = min(os.cpu_count() or 1, len(values))
     check_positive("--processes", processes)
     folder = Path(output)
+    table = folder / "scan.csv"
+    header = ",".join([parameter.rpartition(".")[2], *HEADER])
+    if table.exists() and table.read_text(errors="replace").splitlines()[:1] != [header]:
+        raise ValueError(f"{table} is of no scan of {parameter}: pass another --output.")
     runs = [_run(config, parameter, value, options, folder) for value in values]
     waiting = [run for run in runs if not run.finished]
     with ExitStack() as locks:
@@ -216,7 +223,7 @@ def compare(parameter: str, runs: Sequence[Run], output: Path) -> None:
     names = [name for name in measured[0] if all(name in contents for contents in measured)]
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow([short, "measurement", "estimate", "value", "error", "reference"])
+    writer.writerow([short, *HEADER])
     summary = Summary()
     classes = {cls.name: cls for cls in registry.known(Measurement).values() if hasattr(cls, "name")}
     for name in names:

@@ -1,6 +1,6 @@
 """Rows and recipe of a training, kept in its checkpoints."""
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -24,6 +24,12 @@ QUIET = {
 DATA = {"path": "rows.npy", "splits": (0.6, 0.2, 0.2), "batch_size": 50}
 
 
+@cache
+def data(**options):
+    """The rows in a file, read once."""
+    return Recorded(**DATA | options)
+
+
 def model(**options):
     options = {"optimizer": partial(SGD, lr=0.1), "scheduler": partial(StepLR, step_size=2)} | options
     return MADE(lattice_shape=(5,), width=1, **options)
@@ -42,7 +48,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         trainer = Trainer(**QUIET, max_epochs=1)
-        trainer.fit(model(site_kind="real", levels=()), datamodule=Recorded(**DATA))
+        trainer.fit(model(site_kind="real", levels=()), datamodule=data())
         trainer.save_checkpoint("model.ckpt")
         yield path
 
@@ -65,15 +71,17 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("command", ["test", "validate", "predict"])
-@pytest.mark.parametrize(("options", "said"), OTHERS)
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [("test", *other) for other in OTHERS] + [(name, *OTHERS[0]) for name in ("validate", "predict")],
+)
 def test_rows_of_the_training_are_not_measured(command, options, said):
     run = getattr(Trainer(**QUIET), command)
     split = "validation" if command == "validate" else "test"
     with pytest.raises(ValueError, match=f"trained on about .* % of the {split} conf.*{said}.*new ones"):
-        run(fields(), datamodule=Recorded(**DATA | options), ckpt_path="model.ckpt", weights_only=True)
+        run(fields(), datamodule=data(**options), ckpt_path="model.ckpt", weights_only=True)
     with pytest.raises(ValueError, match="use the data, splits and seed of its training"):
-        run(lightdan.load("model.ckpt"), datamodule=Recorded(**DATA | options))
+        run(lightdan.load("model.ckpt"), datamodule=data(**options))
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])
@@ -87,22 +95,22 @@ def test_rows_of_the_training_are_not_measured(command, options, said):
     ],
 )
 def test_other_rows_are_measured(command, options, new, capsys):
-    system = Recorded(**DATA | options)
+    system = data(**options)
     getattr(Trainer(**QUIET), command)(lightdan.load("model.ckpt"), datamodule=system)
     assert ("are new to the model" in capsys.readouterr().out) == new
 
 
 def test_a_trained_model_is_not_measured_on_its_rows_in_the_same_process():
     trainer, network = Trainer(**QUIET, max_epochs=1), fields()
-    trainer.fit(network, datamodule=Recorded(**DATA))
-    trainer.test(network, datamodule=Recorded(**DATA), verbose=False)
+    trainer.fit(network, datamodule=data())
+    trainer.test(network, datamodule=data(), verbose=False)
     with pytest.raises(ValueError, match=r"about 8. % of the test"):
-        trainer.test(network, datamodule=Recorded(**DATA | {"seed": 1}))
+        trainer.test(network, datamodule=data(seed=1))
 
 
-def resume(network, data=None, **options):
+def resume(network, system=None, **options):
     Trainer(**{**QUIET, "max_epochs": 2, **options}).fit(
-        network, datamodule=data or Recorded(**DATA), ckpt_path="model.ckpt", weights_only=True
+        network, datamodule=system or data(), ckpt_path="model.ckpt", weights_only=True
     )
 
 
@@ -137,7 +145,7 @@ def test_a_resumed_run_keeps_optimizer_schedule_and_objective(options, said):
 )
 def test_a_resumed_run_keeps_its_data(options, said):
     with pytest.raises(ValueError, match=said):
-        resume(fields(), Recorded(**DATA | options))
+        resume(fields(), data(**options))
 
 
 @pytest.mark.parametrize(
@@ -159,33 +167,33 @@ def test_a_resumed_run_keeps_what_the_trainer_does_to_the_weights(options, said)
 
 
 def test_a_resumed_run_may_be_longer_and_read_from_disk(capsys):
-    resume(
-        network := fields(), Recorded(**DATA | {"max_memory_gb": 0.0}), max_epochs=3, log_every_n_steps=1
-    )
+    resume(network := fields(), data(max_memory_gb=0.0), max_epochs=3, log_every_n_steps=1)
     assert network.trainer.current_epoch == 3
     assert len(network.record.rows) == 1
-    Trainer(**QUIET).test(network, datamodule=Recorded(**DATA), verbose=False)
+    Trainer(**QUIET).test(network, datamodule=data(), verbose=False)
 
 
 def test_new_training_from_weights_that_know_the_test_rows_says_so():
     start_from(network := fields(), "model.ckpt")
-    data = Recorded(**DATA | {"seed": 1})
+    system = data(seed=1)
     trainer = Trainer(**QUIET, max_epochs=1)
     with pytest.warns(UserWarning, match=r"About 8. % of the test .* first weights were trained on"):
-        trainer.fit(network, datamodule=data)
+        trainer.fit(network, datamodule=system)
     trainer.save_checkpoint("second.ckpt")
     again = lightdan.load("second.ckpt")
     assert [len(rows.splits) for rows in again.record.rows] == [1, 1]
+    fresh = Recorded(**DATA | {"seed": 1})
     with pytest.warns(UserWarning, match="first weights were trained on"):
-        Trainer(**QUIET).test(again, datamodule=data, verbose=False)
+        Trainer(**QUIET).test(again, datamodule=fresh, verbose=False)
+    assert "first weights" in fresh.data.doubts[-1]
     with pytest.raises(ValueError, match="trained on about"):
-        Trainer(**QUIET).test(again, datamodule=Recorded(**DATA | {"seed": 2}))
+        Trainer(**QUIET).test(again, datamodule=data(seed=2))
 
 
 def test_new_training_on_other_rows_is_quiet(recwarn):
-    for data in (DATA, DATA | {"path": "new.npy"}):
+    for system in (data(), data(path="new.npy")):
         start_from(network := fields(), "model.ckpt")
-        Trainer(**QUIET, max_epochs=1).fit(network, datamodule=Recorded(**data))
+        Trainer(**QUIET, max_epochs=1).fit(network, datamodule=system)
     assert not [warning for warning in recwarn if "first weights" in str(warning.message)]
 
 

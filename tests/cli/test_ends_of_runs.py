@@ -91,3 +91,30 @@ def test_runs_without_a_logger_replace_nothing(fit, capsys):
     here = [f"--trainer.logger.init_args.{name}=" for name in ("name", "version")]
     assert fit("--trainer.logger.init_args.save_dir=.", *here) == 2
     assert "would replace config.yaml: leave the version" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_refused_run_leaves_nothing(fit, capsys):
+    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_weights_only=true"]
+    assert fit(*own, "--trainer.callbacks.filename=weights") == 0
+    folder = "runs/run/version_0/checkpoints"
+    longer = ["--trainer.max_epochs=3", "--ckpt_path"]
+    assert fit(*longer, f"{folder}/weights.ckpt") == 2
+    assert "has only weights, from which no training resumes" in capsys.readouterr().err
+    assert fit("--data.init_args.seed=1", *longer, f"{folder}/last.ckpt") == 2
+    assert "was trained with data.seed = 0, now 1" in capsys.readouterr().err
+    test = ["test", "--config", "config.yaml", "--data.init_args.seed=1"]
+    assert main([*test, "--ckpt_path", f"{folder}/best.ckpt"]) == 2
+    assert "of the test configurations (seed = 0, now 1)" in capsys.readouterr().err
+    assert [path.name for path in Path("runs/run").iterdir()] == ["version_0"]
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_in_its_directory_keeps_its_losses(fit):
+    mine = "--trainer.logger.init_args.version=mine"
+    assert fit(mine, "--trainer.log_every_n_steps=1") == 0
+    before = Path("runs/run/mine/metrics.csv").read_text()
+    last = "--ckpt_path=runs/run/mine/checkpoints/last.ckpt"
+    assert fit(mine, "--trainer.max_epochs=3", last) == 0
+    assert Path("runs/run/mine/metrics-0.csv").read_text() == before

@@ -183,3 +183,12 @@ def test_two_scans_do_not_share_a_run(in_process, here, capsys):
 def test_bad_input(wrong, said, here, capsys):
     assert main(["scan", *wrong]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["my,own,table\n1,2,3\n", "width,measurement,estimate\n", ""])
+def test_a_table_of_something_else_is_not_replaced(content, here, capsys):
+    (here / "o").mkdir()
+    (here / "o" / "scan.csv").write_text(content)
+    assert main(["scan", "--config", str(CONFIG), "--values", "1", "--output", "o"]) == 2
+    assert "o/scan.csv is of no scan of data.init_args.temperature: pass" in capsys.readouterr().err
+    assert (here / "o" / "scan.csv").read_text() == content

@@ -1,5 +1,7 @@
 """Rows of a training, recognised in other data."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -138,16 +140,22 @@ def test_hashes_differ_for_different_windows_and_agree_in_every_type():
     )
 
 
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A function that reads rows of a file once, in a folder with several files of them."""
+    folder = tmp_path_factory.mktemp("rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_files()
+        yield cache(lambda **options: Recorded(**{"path": "rows.npy", "splits": SPLITS, **options}).data)
+
+
+def write_files():
     np.save("rows.npy", ROWS)
     np.savez("rows.npz", s=(ROWS + 1) // 2, w=np.random.default_rng(0).integers(1, 4, 1000))
     np.savetxt("rows.csv", ROWS, fmt="%d", delimiter=",")
     np.save("new.npy", spins(1000, seed=3))
-    few = spins(900, 3)
-    np.save("few.npy", few)
-    return tmp_path
+    np.save("few.npy", spins(900, 3))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +183,8 @@ def files(tmp_path, monkeypatch):
         ({"path": "few.npy", "collapse": True}, {"path": "few.npy"}, "resplit"),
     ],
 )
-def test_files(files, capsys, first, second, kind):
-    data = [
-        Recorded(**{"path": "rows.npy", "splits": SPLITS, **options}).data for options in (first, second)
-    ]
-    assert SeenRows.of(data[0]).compare(data[1], "test")[0] == kind
+def test_files(files, first, second, kind):
+    assert SeenRows.of(files(**first)).compare(files(**second), "test")[0] == kind
 
 
 @pytest.mark.parametrize(
