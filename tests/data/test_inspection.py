@@ -279,7 +279,7 @@ def test_flip_of_levels():
     "copy",
     [
         lambda random, rows: np.concatenate([rows, rows]),
-        lambda random, rows: rows[random.integers(0, 500, 2000)],
+        lambda random, rows: rows[random.integers(0, 500, 20_000)],
         lambda random, rows: np.concatenate([rows, rows[:40]]),
     ],
 )
@@ -288,7 +288,10 @@ def test_copies_are_told_from_frequent_states(copy):
     copies = copy(random, spins(random, 500))
     expected = 1 - len(np.unique(copies.reshape(-1, 36), axis=0)) / len(copies)
     assert share_of_copies(copies, 0.5, (-1, 1)) == pytest.approx(expected)
-    assert f"{100 * expected:.2g} %" in findings(copies)["copies"].sentence
+    found = findings(copies)
+    assert f"{100 * expected:.2g} %" in found["copies"].sentence
+    assert "copies" not in findings(copies, counted=True)
+    assert min(found[name].p_value for name in ("flip", "sites", "bonds")) > 0.001
     for temperature in (2.0, 3.0, 5.0):
         rows = ising(random, 1000, (4, 4), temperature, periodic=True, sweeps=30)
         assert share_of_copies(rows, 0.5, (-1, 1)) == 0

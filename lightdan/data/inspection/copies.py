@@ -28,9 +28,8 @@ def share_of_copies(rows: Rows, tau: float, levels: Sequence[int]) -> float:
         levels: Values of a discrete site; empty for a continuous one.
     """
     step = math.ceil(10 * tau) if tau >= 1 else 1
-    table = np.asarray(rows[: min(rows.shape[0], ROWS * step)])[::step].reshape(
-        -1, math.prod(rows.shape[1:])
-    )
+    chosen = np.arange(0, rows.shape[0], step)[:ROWS]
+    table = np.asarray(rows[chosen]).reshape(len(chosen), -1)
     num = len(table)
     _, counts = np.unique(_codes(table), return_counts=True)
     share = 1 - len(counts) / num
@@ -43,6 +42,18 @@ def share_of_copies(rows: Rows, tau: float, levels: Sequence[int]) -> float:
     # Each of n copies of a row repeats it n/2 times on average; frequent states do so far more often.
     uneven = equal > (1 + counts.mean() / 2) * (num - len(counts))
     return 0.0 if natural or uneven else share
+
+
+def without_copies(rows: Rows, max_values: int) -> np.ndarray:
+    """Return different rows in the order of the file.
+
+    Args:
+        rows: Configurations `(M, *lattice)`.
+        max_values: Largest number of values to be read, from the first row on.
+    """
+    table = np.asarray(rows[: max(1, max_values // math.prod(rows.shape[1:]))])
+    _, first = np.unique(_codes(table.reshape(len(table), -1)), return_index=True)
+    return table[np.sort(first)]
 
 
 def _codes(table: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightdan.data.inspection.blocks import MIN_BLOCKS, TIMES_PER_BLOCK, Blocks
-from lightdan.data.inspection.copies import share_of_copies
+from lightdan.data.inspection.copies import share_of_copies, without_copies
 from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
 from lightdan.data.rows import ChosenRows, Rows
@@ -60,7 +60,9 @@ class Sites(NamedTuple):
     boundary: str
 
 
-def inspect_rows(rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VALUES) -> list[Finding]:
+def inspect_rows(
+    rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VALUES, *, counted: bool = False
+) -> list[Finding]:
     """Test the symmetries of configurations, and look for a lattice in their correlations.
 
     Args:
@@ -68,19 +70,21 @@ def inspect_rows(rows: Rows, sites: Sites, tau: float, max_values: int = MAX_VAL
         sites: Kind and place of the sites.
         tau: Integrated autocorrelation time in rows.
         max_values: Largest number of features to look at; larger files are sampled.
+        counted: Whether equal rows are known to be independent.
     """
+    findings = []
+    if not counted and (share := share_of_copies(rows, tau, sites.levels)):
+        rows = without_copies(rows, max_values)
+        sentence = (
+            f"{100 * share:.2g} % of the rows repeat another one, all about equally often: write copies "
+            f"once, because errors count them as new rows (these tests take {len(rows)} different ones)"
+        )
+        findings.append(Finding("copies", sentence))
     num = rows.shape[0]
     blocks = Blocks.of(rows, sites.kind, sites.levels, tau, max_values)
-    findings = []
     if blocks.num_rows < num / 2:
         sentence = f"{blocks.num_rows} of {num} rows, in {blocks.num} blocks along the file"
         findings.append(Finding("looked at", sentence))
-    if share := share_of_copies(rows, tau, sites.levels):
-        sentence = (
-            f"{100 * share:.2g} % of the rows repeat another one, all about equally often: if they are "
-            "copies, write each once, because tests and errors count them as new"
-        )
-        findings.append(Finding("copies", sentence))
     findings += _constant_sites(blocks, sites.shape)
     if not blocks.independent:
         return [*findings, _too_few(num, tau)]
@@ -105,7 +109,7 @@ def inspect_samples(samples: Samples, sites: Sites, max_values: int = MAX_VALUES
     rows, tau = equal_rows(samples)
     if rows is None:
         return [Finding("tests", "none, because rows have different weights")]
-    return inspect_rows(rows, sites, tau, max_values)
+    return inspect_rows(rows, sites, tau, max_values, counted=samples.has_counts)
 
 
 def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
