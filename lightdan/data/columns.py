@@ -152,8 +152,8 @@ def refuse_odd(path: str, rows: Rows) -> None:
     listed = ", ".join(str(column.name) for column in found)
     raise ValueError(
         f"The file {path} has {which} unlike the others, {described}: set exclude to [{listed}] to "
-        "leave out what is no site, weights to a column of counts or weights, or exclude to [] if all "
-        "are sites."
+        "leave out what is no site, temperature or weights to a column that holds them, or exclude to "
+        "[] if all are sites."
     )
 
 

@@ -11,6 +11,10 @@ ROWS_READ = 20_000
 """Number of rows that are looked at."""
 SURE = 6.0
 """Standard errors that a difference must exceed before a question is asked."""
+FEWEST_ROWS = 20
+"""Number of rows below which a pattern in each row may be chance."""
+MAX_STATES = 32
+"""Largest number of states of a site in one-hot form that is looked for."""
 LEAST = 0.1
 """Smallest rise of a correlation with the distance that time does not explain."""
 
@@ -66,6 +70,9 @@ def regroup(
         return rows, None
     if is_packed(rows, shape):
         return _unpacked(rows, shape), f"bits: unpacked to {wanted} sites per row"
+    if num == 1 and given % wanted == 0:
+        row = np.asarray(rows[:]).reshape(-1, *shape)
+        return row, f"the only row of the file holds {given // wanted} configurations"
     if wanted % given == 0 and given in (1, shape[-1]):
         together = wanted // given
         if num % together:
@@ -117,6 +124,38 @@ def _unpacked(rows: Rows, shape: Sequence[int]) -> Rows:
 
 def _times(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
+
+
+def without_single_axes(rows: Rows) -> Rows:
+    """Return rows without the axes of length 1, as networks for images have them."""
+    row = tuple(side for side in rows.shape[1:] if side > 1)
+    if len(row) == len(rows.shape) - 1 or not row:
+        return rows
+    inner = rows.array if isinstance(rows, LabelledRows) else rows
+    array = ConvertedRows(inner, row, inner.dtype, lambda values, first: values)
+    if isinstance(rows, LabelledRows):
+        return LabelledRows(array, names=rows.names, notes=rows.notes)
+    return array
+
+
+def refuse_one_hot(path: str, rows: Rows) -> None:
+    """Raise ValueError if levels are written as zeros with a single one; the message has the remedy."""
+    num, *row = rows.shape
+    if num < FEWEST_ROWS or rows.dtype.kind == "c" or not row:
+        return
+    sample = np.asarray(rows[: min(num, 1000)]).reshape(min(num, 1000), -1)
+    if not ((sample == 0) | (sample == 1)).all():
+        return
+    last = row[-1]
+    parts = [last] if len(row) > 1 else [q for q in range(2, MAX_STATES + 1) if last % q == 0 < last - q]
+    for states in parts:
+        if states > 1 and (sample.reshape(-1, states).sum(1) == 1).all():
+            kept = f"({', '.join(map(str, row))}{',' if len(row) == 1 else ''})"
+            raise ValueError(
+                f"The file {path} has exactly one 1 among each {states} values in a line, like levels "
+                f"in one-hot form: save np.argmax(a.reshape(len(a), -1, {states}), axis=-1), or set "
+                f"shape to {kept} if all values are sites."
+            )
 
 
 def ask_about_axes(path: str, rows: Rows) -> None:

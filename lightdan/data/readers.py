@@ -4,12 +4,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from lightdan.data.formats.arrays import npy, npz, npz_shapes, pt, pt_shapes, zarr, zarr_shapes
 from lightdan.data.formats.common import kind_of
 from lightdan.data.formats.hdf5 import hdf5, hdf5_shapes
 from lightdan.data.formats.matlab import mat, mat_shapes
 from lightdan.data.formats.tables import table
 from lightdan.data.formats.text import fasta, text
+from lightdan.data.formats.words import codes
 from lightdan.data.rows import Rows
 
 MAPPED = (".npy", ".h5", ".hdf5", ".pt", ".zarr")
@@ -84,6 +87,8 @@ def open_array(path: str | Path, dataset: str | None = None) -> Rows:
     """
     file, kind = checked_file(path)
     array = READERS[kind](file, dataset)
+    if array.dtype.kind in "US" and array.shape:
+        return codes(file, np.asarray(array[...]).astype(str))
     if array.dtype.kind not in "biufc":
         raise ValueError(
             f"The file {path} holds values of type {array.dtype}, not real numbers: save them as "

@@ -11,8 +11,10 @@ from lightdan.data.layouts import (
     ask_about_lines,
     is_packed,
     move_axis,
+    refuse_one_hot,
     refuse_positions,
     regroup,
+    without_single_axes,
 )
 from lightdan.data.phases import angles_of
 from lightdan.data.rows import LabelledRows, Rows
@@ -51,6 +53,7 @@ class Reading:
         shape = self.shape
         if self.axis is not None:
             rows = move_axis(path, rows, self.axis)
+        rows = without_single_axes(rows) if len(rows.shape) > 3 and not self.grouped else rows
         rows, of_angles = angles_of(path, rows, ask=shape is None or len(rows.shape) > 1 + len(shape))
         rows, taken = self._take_columns(path, rows, columns)
         labelled = rows if isinstance(rows, LabelledRows) else LabelledRows(rows)
@@ -61,6 +64,7 @@ class Reading:
             rows, note = regroup(path, rows, shape, grouped=self.grouped)
             notes += [note] if note else []
         else:
+            refuse_one_hot(path, rows)
             ask_about_lines(path, rows)
             if self.axis is None and not self.grouped:
                 ask_about_axes(path, rows)

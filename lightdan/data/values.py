@@ -32,6 +32,8 @@ UNEVEN = 0.05
 """Smallest ratio of the numbers of values beside both ends of a circle."""
 SHARE = 0.005
 """Smallest fraction of the values beside each end of a circle that a few values have left."""
+HINT = 1.0
+"""Range in radians from which a sentence about angles is worth reading."""
 FULL = 0.98
 """Fraction of a circle that the values extend over at least."""
 
@@ -449,7 +451,7 @@ def _real(values: ValueSummary) -> Form:
     hint = ""
     if values.fraction is None:
         hint = ", all integers: set values to 'level' if they are levels"
-    elif values.maximum - values.minimum > math.pi:
+    elif values.maximum - values.minimum > HINT:
         hint = "; angles need values: angle (radians, taken modulo 2π) or values: degrees"
     description = f"reals from {values.minimum:.4g} to {values.maximum:.4g}{hint}"
     if values.fraction is not None:

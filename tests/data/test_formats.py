@@ -139,6 +139,59 @@ def test_compressed_files_that_are_unpacked_first(tmp_path):
     refused(tmp_path / "a.h5.gz", "gunzip")
 
 
+ROWS = [" ".join(map(str, row)) for row in SPINS]
+STYLES = {
+    "decimal commas": [";".join(f"{s},0" for s in row) for row in SPINS],
+    "commas at the end": [",".join(map(str, row)) + "," for row in SPINS],
+    "names and commas at the end": ["a,b,c,d,e,f,", *(",".join(map(str, row)) + "," for row in SPINS)],
+    "brackets": [str(row.tolist()) for row in SPINS],
+    "nested brackets": [f"[{row.tolist()}," for row in SPINS],
+    "signs": ["".join(f"{s:+d}" for s in row) for row in SPINS],
+    "fixed width": ["".join(f"{s:4d}" for s in row) for row in SPINS],
+    "a comment of another kind": ["! spins", *ROWS],
+    "blank lines": [*ROWS[:9], "", *ROWS[9:20], "", "", *ROWS[20:]],
+    "% comments": ["% spins", *ROWS[:7], "% more", *ROWS[7:]],
+}
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_tables_in_many_styles(tmp_path, name):
+    rows = open_recorded(str(text(tmp_path / "a.txt", STYLES[name])))
+    np.testing.assert_array_equal(rows.array[:], SPINS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_encodings(tmp_path, encoding):
+    lines = ["# Größe der Kette: 6", *ROWS]
+    (tmp_path / "a.txt").write_bytes("\r\n".join(lines).encode(encoding))
+    np.testing.assert_array_equal(open_array(tmp_path / "a.txt")[:], SPINS)
+
+
+def test_names_of_rows(tmp_path):
+    """Check a table as R writes it, with names of rows that have no name themselves."""
+    lines = ['"V1" "V2" "V3" "V4" "V5" "V6"', *(f'"{k}" {row}' for k, row in enumerate(ROWS))]
+    path = text(tmp_path / "a.txt", lines)
+    refused(path, "it has no name", "exclude to [0]")
+    np.testing.assert_array_equal(open_recorded(str(path), exclude=[0]).array[:], SPINS)
+
+
+@pytest.mark.parametrize("between", ["{}", "sweep {}", "t={}", "---"])
+def test_lines_that_are_no_data(tmp_path, between):
+    lines = [part for k, row in enumerate(ROWS) for part in (between.format(k), row)]
+    refused(text(tmp_path / "a.txt", lines), "# before lines that are no data")
+
+
+def test_arrays_of_words_and_of_records(tmp_path):
+    for array in (np.where(SPINS > 0, "up", "down"), np.where(SPINS > 0, b"+", b"-")):
+        np.save(tmp_path / "a.npy", array)
+        np.testing.assert_array_equal(open_array(tmp_path / "a.npy")[:], SPINS)
+    records = np.zeros(40, [("s", "i1", (6,)), ("old", "i1", (6,)), ("E", "f8")])
+    records["s"] = SPINS
+    np.save(tmp_path / "b.npy", records)
+    refused(tmp_path / "b.npy", "set dataset to one of 's' (40, 6), 'old' (40, 6)")
+    np.testing.assert_array_equal(open_array(tmp_path / "b.npy", "s")[:], SPINS)
+
+
 def test_binary_numbers_in_a_text_file(tmp_path):
     SPINS.tofile(tmp_path / "a.dat")
     refused(tmp_path / "a.dat", "not a .dat file")

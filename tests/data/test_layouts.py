@@ -245,6 +245,42 @@ def test_an_incomplete_lattice(tmp_path):
         open_recorded(str(path), shape=(6, 6))
 
 
+@pytest.mark.parametrize("between", ["\n", "# {}\n"])
+def test_an_incomplete_block(tmp_path, between):
+    path = lines_of(tmp_path / "a.txt", [*LATTICES[:9], LATTICES[9][:4]], between)
+    with pytest.raises(ValueError, match="58 rows of 6 values, which are no whole number"):
+        open_recorded(path)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_axes_of_length_one(tmp_path, axis):
+    np.save(tmp_path / "a.npy", np.expand_dims(LATTICES, axis))
+    rows = open_recorded(str(tmp_path / "a.npy")).array
+    np.testing.assert_array_equal(rows[np.array([2, 9])], LATTICES[[2, 9]])
+
+
+@pytest.mark.parametrize("states", [2, 3, 21])
+@pytest.mark.parametrize("flat", [True, False])
+def test_levels_in_one_hot_form(tmp_path, states, flat):
+    levels = RNG.integers(0, states, (50, 10))
+    array = np.eye(states, dtype=np.uint8)[levels]
+    array = array.reshape(50, -1) if flat else array
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(
+        ValueError, match=rf"axis=-1\), or set shape to .*{array.shape[-1]},?\) if"
+    ) as error:
+        open_recorded(str(tmp_path / "a.npy"))
+    remedy = str(error.value).partition("save ")[2].partition(", or set")[0]
+    np.testing.assert_array_equal(eval(remedy, {"np": np, "a": array}), levels)
+    assert open_recorded(str(tmp_path / "a.npy"), shape=array.shape[1:]).array.shape == array.shape
+
+
+def test_all_values_in_one_line(tmp_path):
+    np.savetxt(tmp_path / "a.txt", LATTICES.reshape(1, -1), "%d")
+    rows = open_recorded(str(tmp_path / "a.txt"), shape=(6, 6)).array
+    np.testing.assert_array_equal(rows[:], LATTICES)
+
+
 @pytest.mark.parametrize("where", [".npy", ".txt", ".h5", "column.npy"])
 def test_one_value_after_the_other(tmp_path, where):
     path = tmp_path / f"a{where}"

@@ -213,7 +213,7 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 def test_no_real_numbers(tmp_path):
-    refused(write(tmp_path / "a.npy", np.full((2, 2), "up")), "integers or floats")
+    refused(write(tmp_path / "a.npy", np.zeros((2, 2), "M8[s]")), "integers or floats")
 
 
 def test_unusual_tensors(tmp_path):

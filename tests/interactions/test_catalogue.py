@@ -197,6 +197,35 @@ def test_many_and_large_levels_keep_their_values():
     assert rows.values.max() == levels[-1]
 
 
+def test_operators_of_levels_with_physical_values():
+    """Check energies and files of spins ±1/2 and ±3/2, whose levels are twice their values."""
+    levels, values = (-3, -1, 1, 3), (-1.5, -0.5, 0.5, 1.5)
+    states = np.random.default_rng(0).choice(levels, (20, 5))
+    lattice = UniformLattice((5,), "periodic", (), 1.0, "level", levels, level_values=values)
+    operators = lattice.operators(["powers", "pairs", "square_pairs", "triples"])
+    s = states / 2
+    right = np.roll(s, -1, 1)
+    expected = {
+        "power_1": s.sum(1),
+        "power_2": (s**2).sum(1),
+        "nearest_neighbour": (s * right).sum(1),
+        "square_1": (s**2 * right**2).sum(1),
+        "triple": (s * right * np.roll(s, -2, 1)).sum(1),
+    }
+    assert [operator.name for operator in operators] == [*expected]
+    for operator in operators:
+        np.testing.assert_allclose(operator.value(states), expected[operator.name])
+    couplings = np.arange(1.0, 6.0)
+    model = ExplicitHamiltonian.from_couplings(
+        (5,), operators, couplings, site_kind="level", levels=levels
+    )
+    energy = -sum(J * column for J, column in zip(couplings, expected.values(), strict=True))
+    np.testing.assert_allclose(model.energy(states), energy)
+    irregular = contrasts_of((0, 1, 2), (0.0, 0.1, 7.0))
+    slope = np.polyfit((0.0, 0.1, 7.0), irregular[0].values, 1)
+    np.testing.assert_allclose(np.polyval(slope, (0.0, 0.1, 7.0)), irregular[0].values, atol=1e-12)
+
+
 def test_dependent_operators_are_named_by_score_matching():
     operators = lattice("real").operators(["powers", "pairs", "kinetic"])
     fields = LocalFields(operators, 12, None, None, "real", ())

@@ -21,11 +21,17 @@ STACKED = 10
 
 
 def npy(path: Path, dataset: str | None) -> Rows:
-    """Open a .npy file, which stays on disk unless it is compressed."""
-    refuse_name(path, dataset)
+    """Open a .npy file, which stays on disk unless it is compressed; its fields are arrays."""
     if path.suffix.lower() == ".gz":
-        return read_safely(path, lambda: np.load(io.BytesIO(plain(path)), allow_pickle=False))
-    return read_safely(path, lambda: np.lib.format.open_memmap(path, mode="r"))
+        array = read_safely(path, lambda: np.load(io.BytesIO(plain(path)), allow_pickle=False))
+    else:
+        array = read_safely(path, lambda: np.lib.format.open_memmap(path, mode="r"))
+    if array.dtype.names:
+        shapes = {name: array.shape + array.dtype[name].shape for name in array.dtype.names}
+        name = choose(path, shapes, dataset)
+        return chosen(array[name], name, shapes)
+    refuse_name(path, dataset)
+    return array
 
 
 def npz(path: Path, dataset: str | None) -> Rows:

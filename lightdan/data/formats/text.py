@@ -14,7 +14,12 @@ from lightdan.data.formats.words import PAIRS, codes, sequences
 from lightdan.data.rows import LabelledRows, Rows
 
 COMMENTS = ("#", "%")
+SIGNED = re.compile(r"([+-]\d){2,}")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eEdD][+-]?\d+)?")
+LEAST_BLOCKS = 3
+"""Smallest number of blocks after which a shorter one is taken for incomplete."""
+SAMPLE = 65_536
+"""Number of bytes that tell the encoding."""
 HEAD = 50
 """Number of lines that are searched for the words of the first one."""
 WORDS = {word for pair in PAIRS for word in pair}
@@ -62,7 +67,7 @@ def text(path: Path, dataset: str | None) -> Rows:
             delimiter=delimiter(first),
             skiprows=number - 1,
             ndmin=2,
-            encoding="utf-8-sig",
+            encoding=encoding(path),
             comments=COMMENTS,
         )
     except ValueError:
@@ -99,12 +104,25 @@ def fasta(path: Path, dataset: str | None) -> Rows:
 
 def open_text(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, which may be compressed."""
-    compressed = path.suffix.lower() == ".gz"
-    encoding = "utf-8-sig"
-    with (
-        gzip.open(path, "rt", encoding=encoding) if compressed else path.open(encoding=encoding) as file
-    ):
+    code, compressed = encoding(path), path.suffix.lower() == ".gz"
+    with gzip.open(path, "rt", encoding=code) if compressed else path.open(encoding=code) as file:
         yield from file
+
+
+def encoding(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8, UTF-16 as of some Windows programs, or Latin 1."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        start = file.read(SAMPLE)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        wide = start.decode("utf-16", errors="ignore")
+        if sum(map(str.isascii, wide)) > 0.5 * len(wide):
+            return "utf-16"
+    try:
+        start[:-4].decode("utf-8")  # the last character may be cut
+    except UnicodeDecodeError:
+        is_text = not any(byte < 9 or 14 <= byte < 32 for byte in start)
+        return "latin-1" if is_text else "utf-8"
+    return "utf-8-sig"
 
 
 def _starts_with_title(path: Path) -> bool:
@@ -135,17 +153,24 @@ def _layout(path: Path) -> Layout | None:
         elif run:
             runs.add(run)
             run = 0
-    several = bool(runs) and runs != {num}
-    runs |= {run} if run else set()
-    block = runs.pop() if several and len(runs) == 1 else 0
-    if together and digits:  # otherwise numbers of equal length, one a line
+    if run and (len(runs) != 1 or run >= min(runs) or num < LEAST_BLOCKS * min(runs)):
+        runs.add(run)  # else the last lattice is incomplete
+    block = runs.pop() if len(runs) == 1 and runs != {num} else 0
+    if together and SIGNED.fullmatch(first):
+        together = True
+    elif together and digits:  # otherwise numbers of equal length, one a line
         together = zero or width >= 16 or set(first) <= {"0", "1"}
     elif together:
         together = not _is_number(first) and first.lower() not in WORDS and not DELIMITERS.search(first)
     names = tuple(fields(head[0][1])) if named else ()
+    width = len(fields(first))
+    if len(names) == width - 1:  # R names no column of row names
+        names = ("", *names)
+    names = names if len(names) == width else ()
     return Layout((number, first), names, num, block if block > 1 else 0, together)
 
 
+QUOTES = "\"'[](){} "
 DELIMITERS = re.compile(r"[;,\s]")
 
 
@@ -154,12 +179,12 @@ def _is_header(head: list[tuple[int, str]]) -> bool:
     above = fields(head[0][1])
     if above[0] == "" and len(above) > 1 and all(map(_is_number, above[1:])):
         return [float(field) for field in above[1:]] == [*range(len(above) - 1)]
-    if any(map(_is_number, above)):
+    if any(_is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in above):
         return False
     if len(head) < 2:
         return not (set(map(str.lower, above)) <= WORDS or (len(above) == 1 and len(above[0]) > 1))
     below = fields(head[1][1])
-    if any(map(_is_number, below)):
+    if any(_is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in below):
         return True
     if len(above) == 1:
         return len(above[0]) != len(below[0]) and above[0].lower() not in WORDS
@@ -177,20 +202,23 @@ def _cells(path: Path, layout: Layout) -> Rows:
         ValueError: A line has another number of fields, or a column has words and numbers.
     """
     lines = list(_data(path, layout.first[0]))
-    mark = delimiter(layout.first[1])
+    mark, names = delimiter(layout.first[1]), layout.names
     table = [fields(line, mark) for _, line in lines]
+    if all(len(row) > 2 and row[-1] == "" for row in table):  # every line ends with the mark
+        table, names = [row[:-1] for row in table], names[:-1]
     for (number, _), row in zip(lines, table, strict=True):
         if len(row) != len(table[0]):
             raise ValueError(
                 f"The file {path} has {len(row)} numbers in line {number} but {len(table[0])} in line "
-                f"{lines[0][0]}: write the same number of sites for every configuration."
+                f"{lines[0][0]}: write the same number of sites for every configuration, and # before "
+                "lines that are no data."
             )
     cells = np.array(table)
     if mark != ",":
         cells = np.char.replace(cells, ",", ".")
     numeric = np.vectorize(_is_number, otypes=[bool])(cells)
     if not numeric.any() and (cells != "").all():
-        rows = codes(path, cells, layout.names)
+        rows = codes(path, cells, names)
         return LabelledRows(rows.array, rows.columns, rows.names, layout.block, rows.notes)
     words = ~numeric.any(axis=0) & (cells != "").all(axis=0)
     if not (numeric | words).all():
@@ -206,7 +234,7 @@ def _cells(path: Path, layout: Layout) -> Rows:
         else:
             values[:, column] = [_number(cell) for cell in cells[:, column]]
     of_words = tuple(int(column) for column in np.flatnonzero(words))
-    return LabelledRows(values, layout.names, (), layout.block, words=of_words)
+    return LabelledRows(values, names, (), layout.block, words=of_words)
 
 
 def _data(path: Path, first: int) -> Iterator[tuple[int, str]]:
@@ -241,14 +269,14 @@ def delimiter(line: str) -> str | None:
 
 
 def fields(line: str, mark: str | None = "") -> list[str]:
-    """Return the fields of a line without blanks and quotes.
+    """Return the fields of a line without blanks, quotes and brackets.
 
     Args:
         line: Line.
         mark: Mark between the fields; by default that of `delimiter`.
     """
     mark = delimiter(line) if mark == "" else mark
-    return [field.strip().strip("\"'").strip() for field in line.split(mark)]
+    return [field.strip().strip(QUOTES) for field in line.split(mark)]
 
 
 def _is_number(field: str) -> bool:

@@ -1,5 +1,6 @@
 """Letters and words that stand for spins or levels."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def sequences(path: Path, lines: Sequence[str], places: Sequence[str]) -> Labell
                 f"The file {path} has {len(line)} characters in {place} but {len(lines[0])} in "
                 f"{places[0]}: align the sequences, so that each has the same number of sites."
             )
+    if all(re.fullmatch(r"([+-]\d)+", line) for line in lines):
+        return LabelledRows(np.array([re.findall(r"[+-]\d", line) for line in lines]).astype(np.int8))
     characters = np.array(lines).view("U1").reshape(len(lines), -1)
     if np.isin(characters, list("0123456789")).all():
         return LabelledRows(characters.astype(np.int8))
