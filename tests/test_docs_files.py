@@ -17,7 +17,11 @@ from lightdan.systems.recorded import Recorded
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
 SECTION = PAGE.partition("## What you have, and what to type")[2].partition("\n## ")[0]
 LINES = [line.split("|")[2].strip() for line in SECTION.splitlines() if line.startswith("| ")][1:]
-COMMANDS = {shlex.split(words[0])[1]: words for line in LINES if (words := re.findall("`(.*?)`", line))}
+COMMANDS = {
+    shlex.split(words[0])[1]: words
+    for line in LINES
+    if (words := re.findall("`(.*?)`", line)) and words[0].startswith("path")
+}
 
 RNG = np.random.default_rng(0)
 SPINS = RNG.choice(np.array([-1, 1], np.int8), (120, 36))

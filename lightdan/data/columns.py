@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lightdan.data.rows import ConvertedRows, LabelledRows, Rows
+from lightdan.data.rows import ConvertedRows, LabelledRows, Rows, first_rows
 
 ROWS_READ = 2000
 """Number of rows that are looked at."""
+MAX_COLUMNS = 20_000
+"""Number of columns beyond which a file is no table that somebody keeps notes in."""
 ALPHABET = 16
 """Largest number of different values of discrete sites."""
 FOREIGN = 0.05
@@ -48,7 +50,9 @@ def odd_columns(rows: Rows) -> list[OddColumn]:
     """
     names = rows.columns if isinstance(rows, LabelledRows) else ()
     words = rows.words if isinstance(rows, LabelledRows) else ()
-    table = np.asarray(rows[: min(ROWS_READ, rows.shape[0])], np.float64)
+    if rows.shape[1] > MAX_COLUMNS:
+        return []
+    table = first_rows(rows, ROWS_READ).astype(np.float64)
     num, columns = table.shape
     if columns < 3 or num < 2 or not np.isfinite(table).all():
         return []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightdan.data.rows import ConvertedRows, LabelledRows, Rows
+from lightdan.data.rows import ConvertedRows, LabelledRows, Rows, first_rows
 
 ROWS_READ = 20_000
 """Number of rows that are looked at."""
@@ -99,7 +99,7 @@ def is_packed(rows: Rows, shape: Sequence[int]) -> bool:
     sites = math.prod(shape)
     if rows.dtype != np.uint8 or len(rows.shape) != 2 or sites == 1 or rows.shape[1] != -(-sites // 8):
         return False
-    return len(np.unique(rows[: min(rows.shape[0], ROWS_READ)])) > 2
+    return len(np.unique(first_rows(rows, ROWS_READ))) > 2
 
 
 def _joined(rows: Rows, shape: Sequence[int], together: int) -> Rows:
@@ -143,7 +143,8 @@ def refuse_one_hot(path: str, rows: Rows) -> None:
     num, *row = rows.shape
     if num < FEWEST_ROWS or rows.dtype.kind == "c" or not row:
         return
-    sample = np.asarray(rows[: min(num, 1000)]).reshape(min(num, 1000), -1)
+    sample = first_rows(rows, 1000, FEWEST_ROWS)
+    sample = sample.reshape(len(sample), -1)
     if not ((sample == 0) | (sample == 1)).all():
         return
     last = row[-1]
@@ -172,7 +173,7 @@ def ask_about_axes(path: str, rows: Rows) -> None:
         if square or long:
             raise ValueError(question.format(""))
     if len(shape) == 2 and shape[1] >= max(4 * shape[0], 100):
-        table = np.asarray(rows[: min(shape[0], 400)], np.float64)
+        table = first_rows(rows, 400, 50)[:, :ROWS_READ].astype(np.float64)
         if np.isfinite(table).all() and _rows_are_sites(table):
             raise ValueError(
                 question.format(
@@ -187,8 +188,7 @@ def _rows_are_sites(table: np.ndarray) -> bool:
     Rows in time depend on each other too, but the less the larger their distance is. If there are far
     more columns than rows, any dependence counts.
     """
-    rows, columns = len(table), min(table.shape[1], ROWS_READ)
-    table = table[:, :columns]
+    rows, columns = table.shape
     centred = table - table.mean(1, keepdims=True)
     centred -= centred.mean(0)
     spread = centred.std(1, keepdims=True)
@@ -198,7 +198,7 @@ def _rows_are_sites(table: np.ndarray) -> bool:
     squares = (scaled**2).mean(0)
     number = squares.sum() ** 2 / (squares**2).sum()  # of columns, if some vary more than others
     of_rows = scaled @ scaled.T / columns
-    size = (of_rows[np.triu_indices(rows, 1)] ** 2).mean() - 1.3 / number
+    size = (_without_rows(of_rows)[np.triu_indices(rows, 1)] ** 2).mean() - 1.3 / number
     rises = any(_rises(of_rows.diagonal(lag), of_rows.diagonal(lag - 1)) for lag in range(2, rows - 3))
     if not rises and not (columns >= 50 * rows and size > 1 / number):
         return False
@@ -206,6 +206,15 @@ def _rows_are_sites(table: np.ndarray) -> bool:
     beside = (scaled[:, 1:] * scaled[:, :-1]).mean()
     scatter = math.sqrt((of_rows**2).sum() / rows**2 / (columns - 1))
     return bool(size > 4 * (abs(beside) + 3 * scatter) ** 2)
+
+
+def _without_rows(matrix: np.ndarray) -> np.ndarray:
+    """Return correlations of rows without the parts of single rows, which the centring makes."""
+    rows = len(matrix)
+    apart = matrix - np.diag(matrix.diagonal())
+    parts = apart.sum(1) / (rows - 2)
+    parts -= parts.sum() / (2 * (rows - 1))
+    return apart - parts[:, None] - parts
 
 
 def _rises(far: np.ndarray, near: np.ndarray) -> bool:
@@ -228,7 +237,8 @@ def ask_about_lines(path: str, rows: Rows) -> None:
         )
     if block or side < 3 or num % side or num < 20 * side:
         return
-    table = np.asarray(rows[: min(num, ROWS_READ // side * side)], np.float64)
+    table = first_rows(rows, ROWS_READ, 20 * side).astype(np.float64)
+    table = table[: len(table) // side * side]
     if not np.isfinite(table).all():
         return
     inside, across = _overlaps(table, side)
@@ -257,7 +267,7 @@ def refuse_positions(path: str, rows: Rows) -> None:
     num, columns = rows.shape
     if not 2 <= columns <= 5 or num < 4:
         return
-    table = np.asarray(rows[: min(num, ROWS_READ)], np.float64)
+    table = first_rows(rows, ROWS_READ).astype(np.float64)
     # One place of (x, y) is preferred if it recurs, and then a place on a line.
     for axes, recurs in ((2, True), (1, True), (2, False)):
         if axes < columns and (extent := _extent(table[:, -1 - axes : -1], recurs)):

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lightdan.data.rows import ConvertedRows, LabelledRows, Rows
+from lightdan.data.rows import ConvertedRows, LabelledRows, Rows, first_rows
 
 Split: TypeAlias = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Function of values that returns lengths and angles."""
@@ -33,7 +33,7 @@ def angles_of(path: str, rows: Rows, *, ask: bool = True) -> tuple[Rows, str | N
         ValueError: A length differs from 1, or the vectors have three components.
     """
     if rows.dtype.kind == "c":
-        sample = np.asarray(rows[: min(ROWS_READ, rows.shape[0])])
+        sample = first_rows(rows, ROWS_READ)
         if not sample.imag.any():
             raise ValueError(
                 f"The file {path} holds complex numbers whose imaginary parts are 0: save the real "
@@ -42,7 +42,7 @@ def angles_of(path: str, rows: Rows, *, ask: bool = True) -> tuple[Rows, str | N
         return _converted(path, rows, tuple(rows.shape[1:]), _phases), "complex phases, read as angles"
     if not ask or rows.dtype.kind != "f" or len(rows.shape) < 3 or rows.shape[-1] not in (2, 3):
         return rows, None
-    sample = np.asarray(rows[: min(ROWS_READ, rows.shape[0])], np.float64)
+    sample = first_rows(rows, ROWS_READ).astype(np.float64)
     lengths = np.linalg.norm(sample, axis=-1)
     unit = np.abs(lengths - 1) <= TOLERANCE
     if not lengths.size or unit.mean() < MOST or (sample == np.floor(sample)).all():

@@ -1,5 +1,6 @@
 """Arrays in memory or on disk, read by rows."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
+
+VALUES_READ = 4_000_000
+"""Number of values that are enough to recognise a file."""
 
 
 @runtime_checkable
@@ -55,6 +59,18 @@ class Hdf5Rows:
             return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
         with h5py.File(self.path) as file:
             return file[self.name][rows]
+
+
+def first_rows(rows: Rows, num: int, fewest: int = 1) -> np.ndarray:
+    """Return the first rows of an array, fewer of them if rows are long.
+
+    Args:
+        rows: Array.
+        num: Largest number of rows.
+        fewest: Smallest number of rows, however long they are.
+    """
+    affordable = max(fewest, VALUES_READ // max(1, math.prod(rows.shape[1:])))
+    return np.asarray(rows[: min(num, affordable, rows.shape[0])])
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ ORDINARY = {
     "a short alignment": alignment(300, 8),
     "fields": RNG.normal(size=(400, 64)),
     "sensors": RNG.normal(size=(400, 12)) * 10.0 ** RNG.uniform(-1, 1, 12) + RNG.normal(size=12),
+    "random bits": RNG.integers(0, 2, (20, 30_000)),
+    "rare events of few rows": (RNG.random((30, 5000)) < RNG.uniform(0.02, 0.3, (30, 1))).astype(
+        np.int8
+    ),
     "expression": np.exp(RNG.normal(size=(100, 500)) + 2 * RNG.normal(size=500)),
     "numbers of particles": RNG.poisson(RNG.uniform(0.1, 20, 40), (300, 40)),
     "grey values": RNG.integers(0, 256, (200, 64)),
