@@ -16,8 +16,8 @@ class Problem:
     """Model, system and state of training, as an objective sees them.
 
     Args:
-        log_prob: Function of configurations `(B, *lattice)` and temperatures `(B,)` that returns
-            ln p_θ `(B,)`.
+        log_prob: Function of configurations `(B, *lattice)` and their conditions, temperatures `(B,)` or
+            temperatures and controls `(B, 1 + controls)`, that returns ln p_θ `(B,)`.
         log_prob_bound: Function like `log_prob` that takes one pass: with symmetrisation it returns
             ln p(g s) for one random g, whose mean over g is a lower bound of ln p_θ.
         sample: Function of temperatures `(B,)` that draws configurations from p_θ, without gradient.
@@ -83,7 +83,7 @@ class MaximumLikelihood(Objective):
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
         """Return the mean of −ln p_θ over the batch, plus −ln π/M."""
-        loss = -problem.log_prob_bound(batch.configurations, batch.temperature).mean()
+        loss = -problem.log_prob_bound(batch.configurations, batch.conditions).mean()
         if self.prior == "laplace":
             penalty = sum(weight.abs().sum() for weight in problem.weights()) / self.prior_width
         elif self.prior == "gaussian":
@@ -95,7 +95,7 @@ class MaximumLikelihood(Objective):
 
     def figure_of_merit(self, problem: Problem, batch: Batch) -> Tensor:
         """Return −ln p_θ of each configuration."""
-        return -problem.log_prob(batch.configurations, batch.temperature)
+        return -problem.log_prob(batch.configurations, batch.conditions)
 
 
 class VariationalFreeEnergy(Objective):

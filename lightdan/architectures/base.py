@@ -20,7 +20,7 @@ from lightdan.types import Batch
 
 A = TypeVar("A", bound="Architecture")
 
-LINKED = ("lattice_shape", "site_kind", "levels", "symmetries")
+LINKED = ("lattice_shape", "site_kind", "levels", "symmetries", "control_names")
 """Arguments of an architecture that a system declares under the same names."""
 
 
@@ -42,7 +42,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         scheduler: Constructor of a learning-rate schedule with one step per epoch; by default a linear
             warm-up during 5 % of the training, then a cosine down to zero.
         kwargs: Arguments of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
-            reference_frame, temperature_input, ordering.
+            reference_frame, temperature_input, ordering, control_names.
 
     Raises:
         ValueError: The conditional does not fit the sites, the system does not declare an operation,
@@ -123,6 +123,11 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         system = getattr(self.trainer, "datamodule", None)
         if system is None:
             return
+        if tuple(system.control_names) != self.control_names:
+            raise ValueError(
+                f"The data have the controls {', '.join(system.control_names) or 'none'}, but the "
+                f"network sees {', '.join(self.control_names) or 'none'}: make it with for_system."
+            )
         if len(system.temperatures) > 1 and not self.temperature_input:
             raise ValueError(
                 f"The data have {len(system.temperatures)} temperatures, but the network does not see "
@@ -137,8 +142,22 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             )
         if self.temperature_input:
             self.unit_of_temperature.fill_(torch.tensor(system.temperatures).log().mean().exp())
+        if self.control_names:
+            self._take_controls(system.data.train_controls())
         if self.site_kind == "real":
             self._take_units(*system.data.moments())
+
+    def _take_controls(self, values: Tensor) -> None:
+        """Take mean, standard deviation and range from controls `(M, controls)` of training rows."""
+        if (constant := values.amin(0) == values.amax(0)).any():
+            name = self.control_names[int(constant.int().argmax())]
+            raise ValueError(
+                f"The control {name} is the same in all training rows, so nothing can be learned about "
+                "it: leave it out."
+            )
+        self.control_mean.copy_(values.mean(0))
+        self.control_scale.copy_(values.std(0, correction=0))
+        self.control_range.copy_(torch.stack([values.amin(0), values.amax(0)]))
 
     def _take_units(self, mean: float, deviation: float, low: float, high: float) -> None:
         self.location.fill_(mean)
@@ -194,13 +213,13 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
 
     def test_step(self, batch: Batch) -> None:
         """Log −⟨ln p_θ⟩ and keep ln p_θ of each configuration for the measurements."""
-        log_prob = self.log_prob(batch.configurations, batch.temperature)
+        log_prob = self.log_prob(batch.configurations, batch.temperature, batch.controls)
         self.test_log_prob.append(log_prob)
         self.log("test_nll", -batch.mean(log_prob), batch_size=len(log_prob), sync_dist=True)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return ln p_θ and H_θ of each configuration `(B,)`."""
-        log_prob = self.log_prob(batch.configurations, batch.temperature)
+        log_prob = self.log_prob(batch.configurations, batch.temperature, batch.controls)
         return {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
 
     def configure_optimizers(self) -> Any:
@@ -232,9 +251,9 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             generator: Random numbers for samples and symmetry operations.
         """
 
-        def one_image_log_prob(configurations: Tensor, temperature: Tensor) -> Tensor:
+        def one_image_log_prob(configurations: Tensor, conditions: Tensor) -> Tensor:
             elements = self.group.random_elements(len(configurations), generator)
-            return self.bare_log_prob(self.group.act(configurations, elements), temperature)
+            return self.bare_log_prob(self.group.act(configurations, elements), conditions)
 
         return Problem(
             log_prob=self.symmetrized_log_prob,

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import ClassVar, overload
 
 import torch
@@ -14,13 +14,23 @@ from lightdan.conditionals import Conditional, conditional_for
 from lightdan.lattices import groups
 from lightdan.lattices.angles import TWO_PI, wrap
 from lightdan.lattices.orderings import ordering as ordering_of
-from lightdan.lattices.sites import site_values, temperatures
+from lightdan.lattices.sites import control_values, site_values, temperatures
 from lightdan.types import (
+    Conditions,
     Configurations,
     ConfigurationsLike,
+    ControlsLike,
     PerConfiguration,
     TemperatureLike,
 )
+
+CONTROL_UNITS = 8
+"""Number of hidden units by which controls act on sites that see no other."""
+
+
+def temperature_of(conditions: Conditions) -> PerConfiguration:
+    """Return the temperatures `(B,)` in conditions `(B,)` or `(B, 1 + controls)`."""
+    return conditions if conditions.ndim == 1 else conditions[:, 0]
 
 
 class Distribution(LightningModule, ABC):
@@ -30,7 +40,8 @@ class Distribution(LightningModule, ABC):
 
     A real field x enters the network as z = (x − location) / scale, the mean and the standard deviation
     of the training data; ln p_θ contains the Jacobian −ln scale per site. The temperature enters in
-    units of the geometric mean of the training temperatures. Checkpoints keep these units.
+    units of the geometric mean of the training temperatures, and controls in units of their mean and
+    standard deviation. Checkpoints keep these units.
 
     Args:
         lattice_shape: Numbers of sites along the axes; the command line takes them from the system.
@@ -45,6 +56,7 @@ class Distribution(LightningModule, ABC):
         temperature_input: Whether the network sees 1/T, so that one network serves several T.
         ordering: Order of the sites: ``raster``, ``snake``, ``diagonal``, ``hilbert``,
             ``checkerboard``, or a list of all raster indices.
+        control_names: Names of the controls that the network sees, from the system.
 
     Raises:
         ValueError: The conditional does not fit the sites, the system does not declare an operation,
@@ -58,6 +70,10 @@ class Distribution(LightningModule, ABC):
     location: Tensor
     scale: Tensor
     unit_of_temperature: Tensor
+    control_mean: Tensor
+    control_scale: Tensor
+    control_range: Tensor
+    """Lowest and highest value of each control in training `(2, controls)`."""
     bias: Tensor
     bias_slope: Tensor
 
@@ -72,6 +88,7 @@ class Distribution(LightningModule, ABC):
         reference_frame: bool = False,
         temperature_input: bool = False,
         ordering: str | list[int] = "raster",
+        control_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.lattice_shape = tuple(lattice_shape)
@@ -101,6 +118,12 @@ class Distribution(LightningModule, ABC):
             self.register_buffer("scale", torch.ones(()))
         if temperature_input:
             self.register_buffer("unit_of_temperature", torch.ones(()))
+        self.control_names = tuple(control_names)
+        if control_names:
+            num = len(control_names)
+            self.register_buffer("control_mean", torch.zeros(num))
+            self.register_buffer("control_scale", torch.ones(num))
+            self.register_buffer("control_range", torch.tensor([[-math.inf], [math.inf]]).repeat(1, num))
 
     def check_declared(self, option: str, names: Sequence[str]) -> None:
         """Check the operations that an option names.
@@ -117,16 +140,14 @@ class Distribution(LightningModule, ABC):
     # What a subclass implements
 
     @abstractmethod
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the conditional parameters of all sites `(B, sites, parameters)`.
 
         The sites are arranged in the order; the parameters of site i depend on s_<i only.
         """
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters `(B, n, parameters)` of each stage and receive its values `(B, n)`.
 
@@ -137,7 +158,7 @@ class Distribution(LightningModule, ABC):
         start = 0
         for size in self.ordering.stages:
             stage = slice(start, start + size)
-            parameters = self(flat.reshape(num, *self.lattice_shape), temperature)
+            parameters = self(flat.reshape(num, *self.lattice_shape), conditions)
             flat[:, stage] = yield parameters[:, stage]
             start += size
 
@@ -154,37 +175,72 @@ class Distribution(LightningModule, ABC):
     @property
     def num_features(self) -> int:
         """Number of features F by which the network sees a site."""
-        return self.conditional.num_features * (2 if self.temperature_input else 1)
+        return self.conditional.num_features * (
+            1 + int(self.temperature_input) + len(self.control_names)
+        )
 
-    def features(self, values: Tensor, temperature: PerConfiguration | None) -> Tensor:
+    def features(self, values: Tensor, conditions: Conditions | None) -> Tensor:
         """Return the features `(B, ..., F)` by which the network sees site values `(B, ...)`.
 
         With temperature input they are f and f/T, because couplings grow as 1/T at high temperature.
+        Each control c adds f (c − mean)/(standard deviation), with the moments of the training rows.
 
         Raises:
-            ValueError: The network has temperature input and no temperature is passed.
+            ValueError: The network sees the temperature or controls, and none is passed.
         """
         if self.site_kind == "real":
             values = (values - self.location) / self.scale
         features = self.conditional.features(values)
-        if not self.temperature_input:
+        if not self.temperature_input and not self.control_names:
             return features
-        if temperature is None:
-            raise ValueError("The network sees the temperature: pass one.")
-        beta = (self.unit_of_temperature / temperature).reshape(-1, *[1] * (features.ndim - 1))
-        return torch.cat([features, beta * features], dim=-1)
+        inputs = self._inputs(conditions).T
+        scaled = [each.reshape(-1, *[1] * (features.ndim - 1)) * features for each in inputs]
+        return torch.cat([features, *scaled], dim=-1)
+
+    def _inputs(self, conditions: Conditions | None) -> Tensor:
+        """Return 1/T and the controls in the units of the training data `(B, inputs)`."""
+        if conditions is None:
+            raise ValueError(
+                "The network sees the temperature: pass one."
+                if self.temperature_input
+                else f"The network sees {', '.join(self.control_names)}: pass these controls."
+            )
+        columns = conditions.reshape(len(conditions), -1)
+        inputs = []
+        if self.temperature_input:
+            inputs.append(self.unit_of_temperature / columns[:, :1])
+        if self.control_names:
+            inputs.append((columns[:, 1:] - self.control_mean) / self.control_scale)
+        return torch.cat(inputs, dim=1)
 
     def add_bias(self, *shape: int) -> None:
-        """Create the weights b of `biases`, and b' with temperature input; both start at zero."""
+        """Create the weights of `biases`; all that are added to b start at zero."""
         self.bias = nn.Parameter(torch.zeros(*shape))
         if self.temperature_input:
             self.bias_slope = nn.Parameter(torch.zeros(*shape))
+        if self.control_names:
+            inputs = int(self.temperature_input) + len(self.control_names)
+            self.control_layer = nn.Linear(inputs, CONTROL_UNITS)
+            self.control_bias = nn.Parameter(torch.zeros(inputs + CONTROL_UNITS, *shape))
 
-    def biases(self, num: int, temperature: PerConfiguration | None) -> Tensor:
-        """Return the parameters of sites that see no other, b + b'/T `(B, *shape)`."""
-        if temperature is None or not self.temperature_input:
-            return self.bias.expand(num, *self.bias.shape)
-        return self.bias + self.bias_slope / temperature.reshape(-1, *[1] * self.bias.ndim)
+    def biases(self, num: int, conditions: Conditions | None) -> Tensor:
+        """Return the parameters of sites that see no other `(B, *shape)`.
+
+        They are b + b'/T with temperature input. Controls add B (x, tanh(W x + c)), where x are 1/T and
+        the controls in the units of the training data.
+        """
+        if self.control_names:
+            x = self._inputs(conditions)
+            x = torch.cat([x, torch.tanh(self.control_layer(x))], dim=1)
+            extra = torch.tensordot(x, self.control_bias, dims=1)
+        else:
+            extra = None
+        if conditions is None or not self.temperature_input:
+            constant = self.bias.expand(num, *self.bias.shape)
+        else:
+            temperature = temperature_of(conditions)
+            constant = self.bias + self.bias_slope / temperature.reshape(-1, *[1] * self.bias.ndim)
+        return constant if extra is None else constant + extra
 
     # Probabilities
 
@@ -196,56 +252,104 @@ class Distribution(LightningModule, ABC):
         return self.conditional.log_prob(standardized, parameters) - self.scale.log()
 
     def conditionals(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
+        self, configurations: Configurations, conditions: Conditions | None = None
     ) -> Tensor:
         """Return ln p(s_i | s_<i) of every site `(B, *lattice)`, before symmetrisation."""
-        terms = self.ordered_conditionals(self.ordering.arrange(configurations), temperature)
+        terms = self.ordered_conditionals(self.ordering.arrange(configurations), conditions)
         return self.ordering.restore(terms).reshape(configurations.shape)
 
     def ordered_conditionals(
-        self, arranged: Configurations, temperature: PerConfiguration | None = None
+        self, arranged: Configurations, conditions: Conditions | None = None
     ) -> Tensor:
         """Return ln p(s_i | s_<i) `(B, sites)` of sites that are arranged in the order."""
         flat = arranged.flatten(1)
         if not self.reference_frame:
-            return self.site_log_prob(flat, self(arranged, temperature))
+            return self.site_log_prob(flat, self(arranged, conditions))
         relative = wrap(flat - flat[:, :1])
-        parameters = self(relative.reshape(arranged.shape), temperature)
+        parameters = self(relative.reshape(arranged.shape), conditions)
         terms = self.site_log_prob(relative[:, 1:], parameters[:, 1:])
         # The first angle is uniform: its density is 1 in the measure dθ/2π.
         return F.pad(terms, (1, 0))
 
     def bare_log_prob(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
+        self, configurations: Configurations, conditions: Conditions | None = None
     ) -> PerConfiguration:
         """Return ln p of the network before symmetrisation `(B,)`; the values are not checked."""
-        return self.ordered_conditionals(self.ordering.arrange(configurations), temperature).sum(1)
+        return self.ordered_conditionals(self.ordering.arrange(configurations), conditions).sum(1)
 
     @overload
     def checked(
-        self, configurations: ConfigurationsLike, temperature: TemperatureLike
+        self,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike,
+        controls: ControlsLike | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     @overload
     def checked(
-        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None
+        self,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike | None,
+        controls: ControlsLike | None = None,
     ) -> tuple[Tensor, Tensor | None]: ...
 
     def checked(
-        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None
+        self,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike | None,
+        controls: ControlsLike | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return configurations and temperatures in the network's floating type, after a check.
+        """Return configurations and their conditions in the network's floating type, after a check.
 
         Raises:
-            ValueError: The shapes do not fit, a value is none of a site, or a temperature is not
-                positive.
+            ValueError: The shapes do not fit, a value is none of a site, a temperature is not positive,
+                or a control is missing.
         """
         like = self._any_weight
         s = site_values(configurations, self.lattice_shape, self.site_kind, self.levels, like)
-        return s, None if temperature is None else temperatures(temperature, len(s), like)
+        return s, self.conditions(len(s), temperature, controls)
+
+    def conditions(
+        self,
+        num: int,
+        temperature: TemperatureLike | None = None,
+        controls: ControlsLike | None = None,
+    ) -> Conditions | None:
+        """Return T `(B,)`, or T and the controls `(B, 1 + controls)`; None if none is passed.
+
+        Args:
+            num: Number of configurations B.
+            temperature: T, one number or one per configuration.
+            controls: Controls by name, or all of them `(B, controls)`.
+
+        Raises:
+            ValueError: A temperature is not positive, or the controls are not those of the network.
+        """
+        like = self._any_weight
+        t = None if temperature is None else temperatures(temperature, num, like)
+        if not self.control_names:
+            if controls is not None:
+                raise ValueError("The network sees no controls: leave them out.")
+            return t
+        if t is None and self.temperature_input:
+            raise ValueError("The network sees the temperature: pass one.")
+        values = control_values(controls, self.control_names, num, like)
+        return torch.cat([like.new_ones(num, 1) if t is None else t[:, None], values], dim=1)
+
+    def beyond_training(self, controls: Mapping[str, float]) -> list[str]:
+        """Return a sentence for each control outside the range of the training data."""
+        return [
+            f"{name} = {controls[name]:g} is outside the training data, which reach from {low:g} to "
+            f"{high:g}: the network extrapolates."
+            for name, low, high in zip(self.control_names, *self.control_range.tolist(), strict=True)
+            if name in controls and not low <= controls[name] <= high
+        ]
 
     def log_prob(
-        self, configurations: ConfigurationsLike, temperature: TemperatureLike | None = None
+        self,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike | None = None,
+        controls: ControlsLike | None = None,
     ) -> PerConfiguration:
         """Return ln p_θ `(B,)` of configurations `(B, *lattice)`, whose values are checked.
 
@@ -254,25 +358,27 @@ class Distribution(LightningModule, ABC):
         Args:
             configurations: Tensor or array.
             temperature: T, for a network with temperature input; one number, or one per configuration.
+            controls: Controls by name, for a network that sees some; one number, or one per
+                configuration.
 
         Raises:
-            ValueError: The shapes do not fit, a value is none of a site, or a temperature is not
-                positive.
+            ValueError: The shapes do not fit, a value is none of a site, a temperature is not positive,
+                or a control is missing.
         """
-        return self.symmetrized_log_prob(*self.checked(configurations, temperature))
+        return self.symmetrized_log_prob(*self.checked(configurations, temperature, controls))
 
     def symmetrized_log_prob(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
+        self, configurations: Configurations, conditions: Conditions | None = None
     ) -> PerConfiguration:
         """Return ln p_θ `(B,)` of values that need no check, like a sample's.
 
         Averaging over the group G of `symmetrize` takes |G| passes.
         """
         if len(self.group) == 1:
-            return self.bare_log_prob(configurations, temperature)
+            return self.bare_log_prob(configurations, conditions)
         elements = torch.arange(len(self.group), device=configurations.device)
         images = [
-            self.bare_log_prob(self.group.act(configurations, element), temperature)
+            self.bare_log_prob(self.group.act(configurations, element), conditions)
             for element in elements
         ]
         return torch.stack(images).logsumexp(0) - math.log(len(self.group))
@@ -280,9 +386,9 @@ class Distribution(LightningModule, ABC):
     # Sampling
 
     @torch.no_grad()
-    def draw(self, uniforms: Tensor, temperature: PerConfiguration | None = None) -> Tensor:
+    def draw(self, uniforms: Tensor, conditions: Conditions | None = None) -> Tensor:
         """Draw configurations of the bare network from uniform numbers `(B, sites)` in [0, 1)."""
-        steps = self.incremental(len(uniforms), temperature)
+        steps = self.incremental(len(uniforms), conditions)
         parameters = next(steps)
         stages: list[Tensor] = []
         for stage in uniforms.split(self.ordering.stages, dim=1):
@@ -309,6 +415,7 @@ class Distribution(LightningModule, ABC):
         temperature: PerConfiguration | float | None = None,
         batch_size: int = 1000,
         progress: Callable[[int], None] = lambda n: None,
+        controls: ControlsLike | None = None,
     ) -> Tensor:
         """Draw independent configurations `(B, *lattice)` from p_θ.
 
@@ -318,15 +425,15 @@ class Distribution(LightningModule, ABC):
             temperature: T, for a network with temperature input.
             batch_size: Number of configurations drawn at a time.
             progress: Function called with the number of configurations of each finished batch.
+            controls: Controls by name, for a network that sees some.
         """
         generator = seed if isinstance(seed, torch.Generator) else self._generator(seed)
-        if temperature is not None:
-            temperature = torch.as_tensor(temperature).to(self._any_weight).expand(num)
+        conditions = self.conditions(num, temperature, controls)
         batches = []
         for rows in torch.arange(num, device=self.device).split(batch_size):
             uniforms = self._any_weight.new_empty(len(rows), self.num_sites).detach()
             uniforms.uniform_(generator=generator)
-            batch = self.draw(uniforms, None if temperature is None else temperature[rows])
+            batch = self.draw(uniforms, None if conditions is None else conditions[rows])
             batches.append(self.group.act(batch, self.group.random_elements(len(rows), generator)))
             progress(len(rows))
         return torch.cat(batches)

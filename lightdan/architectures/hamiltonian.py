@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightdan.architectures.distribution import Distribution
+from lightdan.architectures.distribution import Distribution, temperature_of
 from lightdan.architectures.walkers import SymmetricWalkers, Walkers
 from lightdan.lattices.sites import site_values
 from lightdan.types import (
+    Conditions,
     Configurations,
     ConfigurationsLike,
+    ControlsLike,
     PerConfiguration,
     TemperatureLike,
 )
@@ -20,29 +22,28 @@ class LearnedHamiltonian(Distribution):
     """H_θ(s, T) = −T ln p_θ(s), an estimate of the Hamiltonian plus the constant T ln Z."""
 
     def hamiltonian(
-        self, configurations: ConfigurationsLike, temperature: TemperatureLike
+        self,
+        configurations: ConfigurationsLike,
+        temperature: TemperatureLike,
+        controls: ControlsLike | None = None,
     ) -> PerConfiguration:
         """Return H_θ `(B,)` in units of T; the values are checked as in `log_prob`."""
-        s, t = self.checked(configurations, temperature)
-        return -t * self.symmetrized_log_prob(s, t)
+        s, conditions = self.checked(configurations, temperature, controls)
+        return -temperature_of(conditions) * self.symmetrized_log_prob(s, conditions)
 
-    def bare_walkers(
-        self, arranged: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
+    def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers with ln p before symmetrisation; the sites are arranged in the order.
 
         An architecture overrides this fallback if it can reuse parts of a pass.
         """
-        return Walkers(self, arranged, temperature)
+        return Walkers(self, arranged, conditions)
 
     @torch.no_grad()
-    def walkers(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
+    def walkers(self, configurations: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers with ln p_θ, whose sites are in raster order."""
         if len(self.group) == 1 and self.ordering.is_raster:
-            return self.bare_walkers(configurations, temperature)
-        return SymmetricWalkers(self, configurations, temperature)
+            return self.bare_walkers(configurations, conditions)
+        return SymmetricWalkers(self, configurations, conditions)
 
     @torch.no_grad()
     def energy_difference(
@@ -51,6 +52,7 @@ class LearnedHamiltonian(Distribution):
         site: int,
         value: TemperatureLike,
         temperature: TemperatureLike,
+        controls: ControlsLike | None = None,
     ) -> PerConfiguration:
         """Return H_θ(s') − H_θ(s) `(B,)`, where s' has `value` at the site of this raster index.
 
@@ -59,16 +61,17 @@ class LearnedHamiltonian(Distribution):
             site: Raster index.
             value: New value of the site, one for all or one for each configuration.
             temperature: T, one for all or one for each configuration.
+            controls: Controls by name, for a network that sees some.
 
         Raises:
             ValueError: There is no such site, the shapes do not fit, or a value is none of a site.
         """
         self._check_sites([site])
-        s, t = self.checked(configurations, temperature)
+        s, conditions = self.checked(configurations, temperature, controls)
         new = torch.as_tensor(value).to(s).expand(len(s))[:, None]
         new = site_values(new, (1,), self.site_kind, self.levels, name="new values")
-        walkers = self.walkers(s, t)
-        return -t * (walkers.propose(site, new[:, 0]) - walkers.log_prob)
+        walkers = self.walkers(s, conditions)
+        return -temperature_of(conditions) * (walkers.propose(site, new[:, 0]) - walkers.log_prob)
 
     def _check_sites(self, sites: Sequence[int]) -> None:
         for site in sites:
@@ -83,6 +86,7 @@ class LearnedHamiltonian(Distribution):
         configurations: ConfigurationsLike,
         temperature: TemperatureLike,
         sites: Sequence[int] | None = None,
+        controls: ControlsLike | None = None,
     ) -> Tensor:
         """Return H_θ(s') − H_θ(s) for every level at every site `(B, sites, levels)`.
 
@@ -92,6 +96,7 @@ class LearnedHamiltonian(Distribution):
             configurations: Configurations s `(B, *lattice)`, which are checked as in `log_prob`.
             temperature: T, one for all or one for each configuration.
             sites: Raster indices of the sites; by default all.
+            controls: Controls by name, for a network that sees some.
 
         Raises:
             ValueError: The sites are continuous, there is no such site, the shapes do not fit, or a
@@ -104,8 +109,8 @@ class LearnedHamiltonian(Distribution):
             )
         indices = range(self.num_sites) if sites is None else sites
         self._check_sites(indices)
-        s, t = self.checked(configurations, temperature)
-        walkers = self.walkers(s, t)
+        s, conditions = self.checked(configurations, temperature, controls)
+        walkers = self.walkers(s, conditions)
         levels = torch.tensor(self.levels).to(s)
         differences = s.new_zeros(len(indices), len(levels), len(s))
         for row, site in enumerate(indices):
@@ -117,4 +122,4 @@ class LearnedHamiltonian(Distribution):
             for index, level in enumerate(levels):
                 change = walkers.propose(site, level.expand_as(present)) - walkers.log_prob
                 differences[row, index] = torch.where(level == present, 0, change)
-        return -t[:, None, None] * differences.permute(2, 0, 1)
+        return -temperature_of(conditions)[:, None, None] * differences.permute(2, 0, 1)

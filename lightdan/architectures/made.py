@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.triangular import TriangularLinear, TriangularWalkers
 from lightdan.architectures.walkers import Walkers
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations, PerConfiguration
 
 
 class MADE(Architecture):
@@ -60,12 +60,10 @@ class MADE(Architecture):
                 self.ordering.stage, self.num_features, outputs, strict=True, bias=False, scale=0.0
             )
 
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
-        x = self.features(configurations.flatten(1), temperature).flatten(1)
-        parameters = self.biases(len(x), temperature)
+        x = self.features(configurations.flatten(1), conditions).flatten(1)
+        parameters = self.biases(len(x), conditions)
         if self.linear is not None:
             parameters = parameters + self.linear(x).unflatten(1, (self.num_sites, -1))
         hidden = x
@@ -76,10 +74,10 @@ class MADE(Architecture):
         return parameters + (self.readout * hidden).sum(-1)
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters stage by stage; all stages together cost about one pass."""
-        constant = self.biases(num, temperature)
+        constant = self.biases(num, conditions)
         products = [layer.running(num) for layer in self.layers]
         linear = self.linear.running(num) if self.linear is not None else None
         start = 0
@@ -96,18 +94,16 @@ class MADE(Architecture):
             assert hidden is not None
             units = hidden.unflatten(0, (size, self.width))
             values = yield parameters + (self.readout[stage] @ units).permute(2, 0, 1)
-            x = self.features(values, temperature).flatten(1).T
+            x = self.features(values, conditions).flatten(1).T
             products[0].push(x)
             if linear is not None:
                 linear.push(x)
             start += size
 
-    def bare_walkers(
-        self, arranged: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
+    def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers that keep the sums of every layer."""
         kind = Walkers if self.reference_frame else MADEWalkers
-        return kind(self, arranged, temperature)
+        return kind(self, arranged, conditions)
 
     def join(self, hidden: Tensor | None, summed: Tensor, first: bool) -> Tensor:
         """Return the next layer of hidden units."""
@@ -132,8 +128,8 @@ class MADEWalkers(TriangularWalkers):
         """Return ln p `(B,)` of site values `(N, B)`, and keep the sums of all layers."""
         model = self.model
         self.weights = [layer.weight * layer.mask for layer in model.layers]
-        x = model.features(values.T, self.temperature).flatten(1).T
-        constant = model.biases(values.shape[1], self.temperature)
+        x = model.features(values.T, self.conditions).flatten(1).T
+        constant = model.biases(values.shape[1], self.conditions)
         self.parameters = constant.permute(1, 2, 0).contiguous()  # (N, parameters, B)
         if model.linear is not None:
             self.linear = model.linear.weight * model.linear.mask
@@ -154,7 +150,7 @@ class MADEWalkers(TriangularWalkers):
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
         """Return ln p `(B,)` with other values `(B,)` at this site."""
         model, first = self.model, site + 1
-        old, new = (model.features(v, self.temperature).T for v in (self.values[site], values))
+        old, new = (model.features(v, self.conditions).T for v in (self.values[site], values))
         change = new - old
         here = slice(site * len(change), first * len(change))
         later = slice(first * model.width, None)

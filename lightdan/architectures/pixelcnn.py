@@ -15,7 +15,7 @@ from lightdan.architectures.convolutions import (
     RunningConv,
     reach,
 )
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations
 
 
 class PixelCNN(Architecture):
@@ -75,11 +75,9 @@ class PixelCNN(Architecture):
         self.readout = ByPlace((outputs, channels), self.plane, scale=0.3 / channels**0.5)
         self.add_bias(outputs, rows, columns)
 
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
-        x = self.features(configurations.flatten(1), temperature)
+        x = self.features(configurations.flatten(1), conditions)
         x = x.mT.unflatten(2, self.plane)  # (B, features, rows, columns)
         # With the channels innermost, a convolution and its gradient take 0.6 of the time.
         hidden = self.activate(self.first(x) + self.closing(x))
@@ -87,13 +85,13 @@ class PixelCNN(Architecture):
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
         parameters = torch.einsum("pcyx,bcyx->bpyx", self.readout(), hidden)
-        return (parameters + self.biases(len(x), temperature)).flatten(2).mT
+        return (parameters + self.biases(len(x), conditions)).flatten(2).mT
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters site by site; all sites together cost about one pass."""
-        constant = self.biases(num, temperature).flatten(2).permute(2, 1, 0)
+        constant = self.biases(num, conditions).flatten(2).permute(2, 1, 0)
         readout = self.readout().flatten(2).permute(2, 0, 1)  # (sites, parameters, channels)
         first, *products = [RunningConv(layer, num) for layer in (self.first, *self.layers)]
         closing = RunningClosing(self.closing, num)
@@ -103,7 +101,7 @@ class PixelCNN(Architecture):
                 product.push(site, hidden)
                 hidden = hidden + torch.tanh(product.at(site))
             values = yield (constant[site] + readout[site] @ hidden).T.unsqueeze(1)
-            x = self.features(values[:, 0], temperature).T
+            x = self.features(values[:, 0], conditions).T
             first.push(site, x)
             closing.push(site, x)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightdan.architectures.base import Architecture
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations
 
 
 class Recurrent(Architecture):
@@ -56,12 +56,10 @@ class Recurrent(Architecture):
         self.readout = nn.Parameter(0.3 * torch.randn(outputs, units) / units**0.5)
         self.add_bias(outputs)
 
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
         num, plane = len(configurations), self.plane
-        x = self.features(configurations.flatten(1), temperature)
+        x = self.features(configurations.flatten(1), conditions)
         x = x.permute(2, 0, 1).reshape(-1, num, *plane)  # (features, B, rows, columns)
         hidden = None
         for layer in self.layers:
@@ -69,13 +67,13 @@ class Recurrent(Architecture):
             hidden = layer.join(hidden, states)
         assert hidden is not None
         parameters = (self.readout @ hidden.flatten(1)).unflatten(1, (num, -1)).permute(1, 2, 0)
-        return parameters + self.biases(num, temperature).unsqueeze(1)
+        return parameters + self.biases(num, conditions).unsqueeze(1)
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters site by site; all sites together cost about one pass."""
-        constant = self.biases(num, temperature)
+        constant = self.biases(num, conditions)
         running = [RunningSweeps(layer.sweeps, num, self.plane) for layer in self.layers]
         for _ in range(self.num_sites):
             hidden: Tensor | None = None
@@ -85,7 +83,7 @@ class Recurrent(Architecture):
                 hidden = layer.join(hidden, sweeps.states())
             assert hidden is not None
             values = yield ((self.readout @ hidden).T + constant).unsqueeze(1)
-            x = self.features(values[:, 0], temperature).T
+            x = self.features(values[:, 0], conditions).T
             for layer, sweeps, units in zip(self.layers, running, below, strict=True):
                 sweeps.push(layer.inputs(x, units))
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lightdan.architectures.base import Architecture
 from lightdan.lattices.orderings import Ordering
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations
 
 
 class Transformer(Architecture):
@@ -70,18 +70,16 @@ class Transformer(Architecture):
             stage = self.ordering.stage
             self.visible = F.pad(stage[:, None] > stage[:-1], (1, 0), value=True)
 
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
-        x = self.features(configurations.flatten(1), temperature)
+        x = self.features(configurations.flatten(1), conditions)
         hidden = self.embedding(x)
         for block in self.blocks:
             hidden = block(hidden, x, self.positions, self.visible)
-        return self.outputs(hidden, temperature)
+        return self.outputs(hidden, conditions)
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters stage by stage; all stages together cost about one pass."""
         x = self._any_weight.new_zeros(num, self.num_sites, self.num_features)
@@ -97,8 +95,8 @@ class Transformer(Architecture):
                 earlier = slice(start + 1)
                 heads = attention(queries, keys[:, :, earlier], values[:, :, earlier])
                 hidden = block.join(hidden, heads)
-            draws = yield self.outputs(hidden, temperature)
-            x[:, stage] = self.features(draws, temperature)
+            draws = yield self.outputs(hidden, conditions)
+            x[:, stage] = self.features(draws, conditions)
             new = slice(start + 1, start + size + 1)
             for block, hidden, (keys, values) in zip(self.blocks, below, caches, strict=True):
                 keys[:, :, new], values[:, :, new] = block.keys_and_values(
@@ -106,9 +104,9 @@ class Transformer(Architecture):
                 )
             start += size
 
-    def outputs(self, hidden: Tensor, temperature: PerConfiguration | None) -> Tensor:
+    def outputs(self, hidden: Tensor, conditions: Conditions | None) -> Tensor:
         """Return the parameters `(B, n, parameters)` of n sites from hidden units `(B, n, width)`."""
-        constant = self.biases(len(hidden), temperature).unsqueeze(1)
+        constant = self.biases(len(hidden), conditions).unsqueeze(1)
         return F.linear(hidden, self.readout).to(constant) + constant
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.walkers import Walkers
 from lightdan.conditionals import Conditional, GaussianMixture
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations, PerConfiguration
 
 
 class Triangular(Architecture):
@@ -57,31 +57,27 @@ class Triangular(Architecture):
             scale=0.0,
         )
 
-    def forward(
-        self, configurations: Configurations, temperature: PerConfiguration | None = None
-    ) -> Tensor:
+    def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
-        x = self.features(configurations.flatten(1), temperature).flatten(1)
-        constant = self.biases(len(x), temperature)
+        x = self.features(configurations.flatten(1), conditions).flatten(1)
+        constant = self.biases(len(x), conditions)
         return self.shift(constant, self.linear(x).unflatten(1, (self.num_sites, -1)))
 
     def incremental(
-        self, num: int, temperature: PerConfiguration | None = None
+        self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters stage by stage; all stages together cost about one pass."""
-        constant = self.biases(num, temperature).split(self.ordering.stages, dim=1)
+        constant = self.biases(num, conditions).split(self.ordering.stages, dim=1)
         product = self.linear.running(num)
         for size, parameters in zip(self.ordering.stages, constant, strict=True):
             change = product.next(size).T.unflatten(1, (size, -1))
             values = yield self.shift(parameters, change)
-            product.push(self.features(values, temperature).flatten(1).T)
+            product.push(self.features(values, conditions).flatten(1).T)
 
-    def bare_walkers(
-        self, arranged: Configurations, temperature: PerConfiguration | None = None
-    ) -> Walkers:
+    def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers that keep the parameters."""
         kind = Walkers if self.reference_frame else TriangularWalkers
-        return kind(self, arranged, temperature)
+        return kind(self, arranged, conditions)
 
     def shift(self, parameters: Tensor, change: Tensor) -> Tensor:
         """Add the change to the parameters `(..., parameters)` that other sites may shift."""
@@ -191,7 +187,7 @@ class TriangularWalkers(Walkers):
         """Return ln p `(B,)` of site values `(N, B)`, and keep the parameters."""
         model = self.model
         self.weight = model.linear.weight * model.linear.mask
-        parameters = model(values.T.reshape(-1, *model.lattice_shape), self.temperature)
+        parameters = model(values.T.reshape(-1, *model.lattice_shape), self.conditions)
         self.parameters = parameters.permute(1, 2, 0).contiguous()  # (N, parameters, B)
         self.terms = model.site_log_prob(values, self.parameters.mT)
         self.cached = [self.terms, self.parameters]
@@ -201,7 +197,7 @@ class TriangularWalkers(Walkers):
     def propose(self, site: int, values: Tensor) -> PerConfiguration:
         """Return ln p `(B,)` with other values `(B,)` at this site."""
         model, first = self.model, site + 1
-        old, new = (model.features(v, self.temperature).T for v in (self.values[site], values))
+        old, new = (model.features(v, self.conditions).T for v in (self.values[site], values))
         here = slice(site * len(new), first * len(new))
         later = slice(first * model.linear.out_width, None)
         rows = (model.num_sites - first, model.linear.out_width)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightdan.lattices.angles import wrap
-from lightdan.types import Configurations, PerConfiguration
+from lightdan.types import Conditions, Configurations, PerConfiguration
 
 
 class Walkers:
@@ -19,16 +19,16 @@ class Walkers:
     Args:
         model: Network that evaluates ln p.
         configurations: Initial configurations `(B, *lattice)`, their sites arranged in the order.
-        temperature: T of each configuration `(B,)`, for a network with temperature input.
+        conditions: Conditions of each configuration, as `Distribution.conditions` returns them.
     """
 
     def __init__(
         self,
         model: Any,
         configurations: Configurations,
-        temperature: PerConfiguration | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
-        self.model, self.temperature = model, temperature
+        self.model, self.conditions = model, conditions
         self.values = configurations.flatten(1).T.clone()
         """Site values `(N, B)`."""
         self.log_prob = self.evaluate(self.values)
@@ -43,7 +43,7 @@ class Walkers:
     def evaluate(self, values: Tensor) -> PerConfiguration:
         """Return ln p `(B,)` of site values `(N, B)`."""
         arranged = values.T.reshape(-1, *self.model.lattice_shape)
-        terms: Tensor = self.model.ordered_conditionals(arranged, self.temperature)
+        terms: Tensor = self.model.ordered_conditionals(arranged, self.conditions)
         return terms.sum(1)
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class SymmetricWalkers(Walkers):
         elements = torch.arange(len(group), device=values.device)
         self.images = [
             self.model.bare_walkers(
-                ordering.arrange(group.act(configurations, element)), self.temperature
+                ordering.arrange(group.act(configurations, element)), self.conditions
             )
             for element in elements
         ]

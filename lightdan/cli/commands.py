@@ -1,8 +1,10 @@
 """The commands ``lightdan list``, ``sample`` and ``simulate``."""
 
 import inspect
+import math
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,12 @@ def show_list() -> None:
 
 
 def sample(
-    ckpt_path: str, num: int, output: str, temperature: float | None = None, seed: int = 0
+    ckpt_path: str,
+    num: int,
+    output: str,
+    temperature: float | None = None,
+    control: list[str] | None = None,
+    seed: int = 0,
 ) -> None:
     """Draw configurations from a trained model into an HDF5 file.
 
@@ -46,6 +53,7 @@ def sample(
         num: Number of configurations.
         output: HDF5 file to be written; it must not exist yet.
         temperature: Temperature T, required if the network takes it as an input.
+        control: Values of the controls that the network sees, as in field=0.3 rate=2.
         seed: Random seed.
 
     Raises:
@@ -60,23 +68,51 @@ def sample(
     model = checkpoints.load(ckpt_path)
     if model.temperature_input and temperature is None:
         raise ValueError("The network takes the temperature as an input: pass --temperature.")
+    controls = parse_controls(control or [])
+    model.conditions(1, temperature, controls or None)
+    for sentence in model.beyond_training(controls):
+        warnings.warn(sentence, stacklevel=2)
     with progress_bar("Sampling", num) as advance:
-        configurations = model.sample(num, seed, temperature, progress=advance)
+        configurations = model.sample(
+            num, seed, temperature, progress=advance, controls=controls or None
+        )
     with torch.no_grad(), progress_bar("Evaluating", num) as advance:
         log_prob = []
         for part in configurations.split(1000):
             repeated = (
                 None if temperature is None else configurations.new_full((len(part),), temperature)
             )
-            log_prob.append(model.log_prob(part, repeated))
+            log_prob.append(model.log_prob(part, repeated, controls or None))
             advance(len(part))
     dtype = {"spin": np.int8, "level": np.int32}.get(model.site_kind, np.float32)
     arrays = {
         "configurations": configurations.numpy().astype(dtype),
         "log_prob": torch.cat(log_prob).numpy(),
     }
-    write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed})
+    write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed, **controls})
     print(f"{num} configurations of {model.lattice_shape}: {path}")
+
+
+def parse_controls(words: Sequence[str]) -> dict[str, float]:
+    """Return the values of controls, written as name=value.
+
+    Raises:
+        ValueError: A word has another form, or a name occurs twice.
+    """
+    controls: dict[str, float] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (name and equals and math.isfinite(value)) or name in controls:
+            raise ValueError(
+                f"--control {word} is not a control with its value, or is passed twice: pass each as "
+                "name=value, like field=0.3."
+            )
+        controls[name] = value
+    return controls
 
 
 def simulate(

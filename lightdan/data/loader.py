@@ -29,6 +29,7 @@ class BatchLoader:
             so that every process gets a part of each batch.
         weights: Count or weight of each row to serve, aligned with ``indices``. Shuffled rows are drawn
             in proportion to it; rows in order come with weights of mean 1.
+        controls: Controls of each configuration `(M, controls)`.
         epoch: Function that returns the number of the epoch when one begins.
         rank: Number of this process.
         world_size: Number of processes.
@@ -43,6 +44,7 @@ class BatchLoader:
         *,
         seed: int | None = None,
         weights: Tensor | None = None,
+        controls: Tensor | None = None,
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
@@ -51,6 +53,7 @@ class BatchLoader:
         self.temperature = temperature
         self.indices = indices
         self.weights = weights
+        self.controls = controls
         self.num = len(indices) if weights is None or seed is None else num_drawn(weights)
         self.batch_size = min(batch_size, self.num)
         self.seed = seed
@@ -92,14 +95,17 @@ class BatchLoader:
 
     def take(self, rows: Tensor) -> Batch:
         """Return the batch of some rows, in the floating type of the temperatures."""
-        dtype = self.temperature.dtype
+        dtype, device = self.temperature.dtype, self.temperature.device
+        beside = self.temperature[rows.to(device)]
+        controls = None if self.controls is None else self.controls[rows.to(self.controls.device)]
+        if controls is not None:
+            controls = controls.to(beside)
         if isinstance(self.configurations, Tensor):
             rows = rows.to(self.configurations.device)
-            return Batch(self.configurations[rows].to(dtype), self.temperature[rows])
+            return Batch(self.configurations[rows].to(dtype), beside, None, controls)
         ascending, inverse = rows.unique(return_inverse=True)
         configurations = torch.from_numpy(np.asarray(self.configurations[ascending.numpy()]))
-        device = self.temperature.device
-        return Batch(configurations[inverse].to(device, dtype), self.temperature[rows.to(device)])
+        return Batch(configurations[inverse].to(device, dtype), beside, None, controls)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position in the epoch, which Lightning keeps in the checkpoint."""

@@ -36,6 +36,7 @@ class Samples:
         doubts: Sentences on what the configurations cannot tell, which every report repeats.
         sources: Names of what the rows at each temperature come from, for checkpoints: other data have
             other names, in whatever way they are split.
+        controls: Controls of each configuration `(M, controls)`, or None.
     """
 
     configurations: Tensor | Rows
@@ -46,6 +47,7 @@ class Samples:
     row_weights: dict[str, Tensor] | None = None
     doubts: Sequence[str] = ()
     sources: Sequence[Sequence[str]] = ()
+    controls: Tensor | None = None
 
     @classmethod
     def split(
@@ -59,6 +61,7 @@ class Samples:
         *,
         order: Tensor | None = None,
         weights: Tensor | None = None,
+        controls: Tensor | None = None,
     ) -> "Samples":
         """Split configurations at each temperature, correlated ones by contiguous blocks.
 
@@ -74,6 +77,7 @@ class Samples:
             seed: Random seed for the split.
             order: Row numbers, temperature after temperature; by default in the order of the rows.
             weights: Counts (integers) or real weights `(M,)` of the rows.
+            controls: Controls of the rows `(M, controls)`.
 
         Raises:
             ValueError: A fraction is out of its range, or a split would be empty.
@@ -110,6 +114,7 @@ class Samples:
             temperatures,
             [0.5] * len(lengths) if counts else tau_int,
             None if weights is None else {name: torch.cat(each) for name, each in parts.items()},
+            controls=controls,
         )
 
     @property
@@ -152,6 +157,18 @@ class Samples:
         """
         weights = self._weights_of(split)
         return None if weights is None else weights[self._at(split, temperature)]
+
+    def controls_of(self, split: str, temperature: float) -> Tensor | None:
+        """Return the controls `(M, controls)` of `rows`, or None if there are none."""
+        if self.controls is None:
+            return None
+        return self.controls[self.rows_of(split, temperature).to(self.controls.device)]
+
+    def train_controls(self) -> Tensor:
+        """Return the controls of the training rows `(M, controls)`; without any they have no columns."""
+        if self.controls is None:
+            return torch.zeros(self.num_in("train"), 0)
+        return self.controls[self.indices["train"].to(self.controls.device)]
 
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive rows that count as one observation in standard errors.
@@ -196,6 +213,8 @@ class Samples:
         if isinstance(self.configurations, Tensor):
             self.configurations = self.configurations.to(device)
         self.temperature = self.temperature.to(device)
+        if self.controls is not None:
+            self.controls = self.controls.to(device)
 
     def loader(
         self,
@@ -222,6 +241,7 @@ class Samples:
                 batch_size,
                 seed=seed,
                 weights=weights,
+                controls=self.controls,
             )
         self._move(trainer.strategy.root_device)
         return BatchLoader(
@@ -231,6 +251,7 @@ class Samples:
             batch_size,
             seed=seed,
             weights=weights,
+            controls=self.controls,
             epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank,
             world_size=trainer.world_size,

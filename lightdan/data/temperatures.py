@@ -1,4 +1,4 @@
-"""Temperatures of a user's configurations, one for each row."""
+"""Temperatures and controls of a user's configurations, for each row."""
 
 import math
 import re
@@ -36,6 +36,7 @@ class Opened:
         consecutive: Whether the rows are taken for equal consecutive parts, one for each temperature.
         names: Names of the levels 0, 1, …, where the files have letters or words.
         notes: Sentences for the report.
+        controls: Controls of each row `(M, controls)`, or None.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Opened:
     consecutive: bool
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    controls: np.ndarray | None = None
 
     def rows_at(self, num: int | None) -> dict[float, np.ndarray]:
         """Return the row numbers at each temperature, in ascending order.
@@ -86,8 +88,9 @@ def open_recorded(
     shape: Sequence[int] | None = None,
     exclude: Sequence[int | str] | None = None,
     axis: int | None = None,
+    controls: Mapping[str, Sequence[float] | str] | None = None,
 ) -> Opened:
-    """Open configurations with their weights and temperatures.
+    """Open configurations with their weights, temperatures and controls.
 
     Args:
         path: Path, pattern with ``*``, or several of them.
@@ -98,6 +101,7 @@ def open_recorded(
         shape: Numbers of sites, which tell an axis of temperatures from one of sites.
         exclude: Names or numbers of columns that are no sites, as in `Reading`.
         axis: Axis of the configurations, as in `Reading`.
+        controls: Numbers, or a name as in `open_beside`, of each control by its name.
 
     Raises:
         ValueError: There are no such numbers, or it is not clear which rows they belong to.
@@ -108,31 +112,98 @@ def open_recorded(
     names: dict[str, int | str] = {} if weights is None else {"weights": weights}
     if isinstance(temperature, str) and temperature != "*":
         names["temperature"] = temperature
+    controls = controls or {}
+    names |= {_control(key): value for key, value in controls.items() if isinstance(value, str)}
     several = temperature is not None and not isinstance(temperature, (int, float))
-    reading = Reading(exclude, axis, shape, grouped=several)
+    reading = Reading(exclude, axis, shape, grouped=several or bool(controls))
     labelled, beside, places = open_beside(sources, names, reading)
     array = labelled.array
     name = str(sources[0]) if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
     if isinstance(path, str) and len(sources) == 1:
         name = path
     given, origin = _numbers(temperature, sources, array, beside, places)
-    known = np.asarray(given, np.float64)
-    if known.size and known.ndim != 1:
-        known = known.squeeze()
+    known = _for_rows(given, array, len(sources))
     _check_positive(known.ravel(), origin)
-    if len(sources) > 1 and known.size == len(sources) and known.size != array.shape[0]:
-        lengths = [part.shape[0] for part in array.parts] if isinstance(array, JoinedRows) else []
-        known = np.repeat(known.ravel(), lengths)
-    array, spread, consecutive = _spread(known, array, name, origin, shape)
+    values = [_for_rows(beside.get(_control(k), v), array, len(sources)) for k, v in controls.items()]
+    first_axis = _has_axis(known, array, name, shape) or any(_is_axis(v, array) for v in values)
+    if first_axis:
+        repeats, array = array.shape[1], _merged(array)
+        known, *values = (_along_rows(each, repeats, array.shape[0]) for each in (known, *values))
+    spread, consecutive = _spread(known, array, name, origin)
     row_weights = None
     if weights is not None:
         raw = beside["weights"]
         if raw.size == array.shape[0] and raw.shape[:1] != array.shape[:1]:
             raw = raw.reshape(-1)
         row_weights = checked_weights(raw, array.shape[0], places["weights"])
+    columns = [_checked_control(key, v, array, name) for key, v in zip(controls, values, strict=True)]
     suffixes = sorted({source.suffix for source in sources}, key=lambda each: each in MAPPED)
-    read = (labelled.names, labelled.notes)
-    return Opened(name, array, row_weights, spread, origin, suffixes[0], consecutive, *read)
+    return Opened(
+        name,
+        array,
+        row_weights,
+        spread,
+        origin,
+        suffixes[0],
+        consecutive,
+        labelled.names,
+        labelled.notes,
+        np.stack(columns, axis=1) if columns else None,
+    )
+
+
+def _control(name: str) -> str:
+    return f"the control {name}"
+
+
+def _for_rows(given: Any, array: Rows, num_sources: int) -> np.ndarray:
+    """Return numbers as an array, repeated for the rows if there is one for each source."""
+    values = np.asarray(given, np.float64)
+    if values.ndim != 1 and values.size:
+        values = values.squeeze()
+    if num_sources > 1 and values.size == num_sources != array.shape[0]:
+        assert isinstance(array, JoinedRows)
+        values = np.repeat(values.ravel(), [part.shape[0] for part in array.parts])
+    return values
+
+
+def _along_rows(values: np.ndarray, repeats: int, num: int) -> np.ndarray:
+    """Return numbers for the rows of an array whose first two axes are merged."""
+    if values.size in (1, num) or values.size * repeats != num:
+        return values.reshape(-1)
+    return np.repeat(values, repeats)
+
+
+def _is_axis(values: np.ndarray, array: Rows) -> bool:
+    """Return whether numbers belong to the first axis of an array whose second one counts rows."""
+    if values.ndim == 2:
+        return values.shape == tuple(array.shape[:2])
+    return len(array.shape) > 3 and 1 < values.size == array.shape[0]
+
+
+def _checked_control(key: str, values: np.ndarray, array: Rows, name: str) -> np.ndarray:
+    """Return the values of a control `(M,)`.
+
+    Raises:
+        ValueError: There is another number of values, or one is not finite.
+    """
+    num, flat = array.shape[0], values.reshape(-1)
+    if flat.size != num:
+        raise ValueError(
+            f"The control {key} has {flat.size} values, but the file {name} has {num} rows: set it to "
+            "the name of an array or a column, or to the path of a file, with one number for each row."
+        )
+    if not np.isfinite(flat).all():
+        row = int((~np.isfinite(flat)).argmax())
+        raise ValueError(
+            f"The control {key} is {flat[row]:g} in row {row} (counted from 0): correct it."
+        )
+    if flat.min() == flat.max():
+        raise ValueError(
+            f"The control {key} is {flat[0]:g} in all rows of {name}, so nothing can be learned about "
+            "it: leave it out."
+        )
+    return flat
 
 
 def _groups(source: Source, temperature: float | Sequence[float] | str | None) -> list[Source]:
@@ -235,36 +306,38 @@ def _check_positive(values: np.ndarray, origin: str) -> None:
         )
 
 
-def _spread(
-    values: np.ndarray, array: Rows, name: str, origin: str, shape: Sequence[int] | None
-) -> tuple[Rows, np.ndarray, bool]:
-    """Return configurations `(M, ...)` and their temperatures `(M,)`.
-
-    An axis of temperatures is merged with that of the rows.
+def _has_axis(values: np.ndarray, array: Rows, name: str, shape: Sequence[int] | None) -> bool:
+    """Return whether temperatures belong to the first axis of an array whose second one counts rows.
 
     Raises:
-        ValueError: It is not clear which rows the temperatures belong to.
+        ValueError: It is not clear, or they belong to the second axis.
     """
-    num, axes = array.shape[0], len(array.shape)
-    if values.size == 1:
-        return array, np.full(num, values.ravel()[0]), False
-    if values.ndim == 2 and values.shape == array.shape[:2]:
-        return _merged(array), values.reshape(-1), False
-    values = values.reshape(-1)
-    if values.size == num:
-        if axes < 3 or not _first_axis_is_temperature(values, array, name, shape):
-            return array, values, False
-        return _merged(array), np.repeat(values, array.shape[1]), False
-    if axes == 4 and values.size == array.shape[1]:
+    if _is_axis(values, array):
+        return True
+    if len(array.shape) == 4 and 1 < values.size == array.shape[1]:
         raise ValueError(
             f"The file {name} has the shape {tuple(array.shape)}, with {values.size} temperatures along "
             "the second axis: move it to the front (numpy.moveaxis(a, 1, 0)) and write the file again."
         )
-    if num % values.size == 0 and num > values.size:
-        if len(set(values)) < values.size:
-            raise ValueError(_unclear(values, num, name, origin, "some of them equal"))
-        return array, np.repeat(values, num // values.size), True
-    raise ValueError(_unclear(values, num, name, origin))
+    if len(array.shape) < 3 or not 1 < values.size == array.shape[0]:
+        return False
+    return _first_axis_is_temperature(values, array, name, shape)
+
+
+def _spread(values: np.ndarray, array: Rows, name: str, origin: str) -> tuple[np.ndarray, bool]:
+    """Return the temperatures of the rows `(M,)`, and whether these are equal consecutive parts.
+
+    Raises:
+        ValueError: It is not clear which rows the temperatures belong to.
+    """
+    num, values = array.shape[0], values.reshape(-1)
+    if values.size in (1, num):
+        return np.broadcast_to(values, (num,)), False
+    if values.size == 0 or num % values.size or num < values.size:
+        raise ValueError(_unclear(values, num, name, origin))
+    if len(set(values)) < values.size:
+        raise ValueError(_unclear(values, num, name, origin, "some of them equal"))
+    return np.repeat(values, num // values.size), True
 
 
 def _unclear(values: np.ndarray, num: int, name: str, origin: str, why: str = "") -> str:
@@ -279,8 +352,6 @@ def _first_axis_is_temperature(
     values: np.ndarray, array: Rows, name: str, shape: Sequence[int] | None
 ) -> bool:
     """Return whether the first axis counts temperatures, of rows along the second one."""
-    if len(array.shape) > 3:
-        return True
     if shape is not None and math.prod(shape) in (array.shape[2], math.prod(array.shape[1:])):
         return math.prod(shape) == array.shape[2]
     if len(set(values)) < values.size:

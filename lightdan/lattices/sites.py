@@ -1,14 +1,14 @@
 """Checks that given values are configurations of a lattice."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightdan.lattices.angles import TWO_PI, wrap
-from lightdan.types import ConfigurationsLike, TemperatureLike
+from lightdan.types import ConfigurationsLike, ControlsLike, TemperatureLike
 
 NAMES = {"spin": "spin", "level": "level of the sites", "angle": "finite angle", "real": "finite number"}
 """Names of one site's value by kind of site."""
@@ -80,6 +80,46 @@ def temperatures(given: TemperatureLike, num: int, like: Tensor) -> Tensor:
             wrong = high if low > 0 else low
             raise ValueError(f"The temperature is {wrong:g}: pass positive, finite numbers.")
     return values.to(like).reshape(-1).expand(num)
+
+
+def control_values(given: ControlsLike | None, names: Sequence[str], num: int, like: Tensor) -> Tensor:
+    """Return the controls of each of some configurations `(B, controls)`.
+
+    Args:
+        given: Controls by name, or all of them `(B, controls)`.
+        names: Names of the controls.
+        num: Number of configurations B.
+        like: Tensor that gives device and floating type.
+
+    Raises:
+        ValueError: A control is missing or unknown, has another shape, or is not finite.
+    """
+    listed = ", ".join(names)
+    if isinstance(given, Mapping):
+        if given.keys() != set(names):
+            raise ValueError(
+                f"The network sees the controls {listed}, not {', '.join(given) or 'none'}: pass a "
+                "value for each of them."
+            )
+        columns = [_tensor(given[name]) for name in names]
+        for name, column in zip(names, columns, strict=True):
+            if column.numel() != 1 and column.shape != (num,):
+                raise ValueError(
+                    f"The control {name} has the shape {tuple(column.shape)}, but there are {num} "
+                    f"configurations: pass one number, or an array of the shape ({num},)."
+                )
+        values = torch.stack([column.to(like).reshape(-1).expand(num) for column in columns], dim=1)
+    elif given is None:
+        raise ValueError(f"The network sees the controls {listed}: pass a value for each of them.")
+    elif given.shape != (num, len(names)):
+        raise ValueError(
+            f"The controls have the shape {tuple(given.shape)}: pass ({num}, {len(names)}) for {listed}."
+        )
+    else:
+        values = given.to(like)
+    if not values.isfinite().all():
+        raise ValueError(f"A control is not finite: pass finite numbers for {listed}.")
+    return values
 
 
 def _tensor(given: ConfigurationsLike | TemperatureLike) -> Tensor:

@@ -35,6 +35,8 @@ class Measurement(Callback, ABC):
     """Name in tables and of files."""
     takes_weights: ClassVar[bool] = False
     """Whether it uses `Ensemble.weights`; otherwise it is skipped if the rows have weights."""
+    takes_controls: ClassVar[bool] = False
+    """Whether it uses `Ensemble.controls`; otherwise it is skipped if the rows have controls."""
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
         self.every_n_epochs = every_n_epochs
@@ -50,16 +52,22 @@ class Measurement(Callback, ABC):
         """
 
     def on_rows(self, ensemble: Ensemble) -> Result:
-        """Measure, unless the rows have weights that the measurement would ignore.
+        """Measure, unless the rows have weights or controls that the measurement would ignore.
 
         Raises:
-            NotMeasurable: The rows have weights and the measurement does not take them, or the system
-                lacks what it needs.
+            NotMeasurable: The rows have weights or controls and the measurement does not take them, or
+                the system lacks what it needs.
         """
         if ensemble.weights is not None and not self.takes_weights:
             raise NotMeasurable(
                 f"{type(self).__name__} ignores the weights of the configurations: write every row as "
                 "often as it counts, without weights."
+            )
+        if ensemble.controls is not None and not self.takes_controls:
+            raise NotMeasurable(
+                f"{type(self).__name__} takes rows of one Hamiltonian, but the controls "
+                f"({', '.join(ensemble.system.control_names)}) differ from row to row: draw samples at "
+                "fixed controls and measure those."
             )
         return self.measure(ensemble)
 

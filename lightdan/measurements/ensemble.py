@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.data.splits import derive_seed
 from lightdan.progress import progress_bar
 from lightdan.systems.base import System
 
@@ -62,9 +63,15 @@ class Ensemble:
         return None if weights is None else weights.cpu().numpy()
 
     @cached_property
+    def controls(self) -> Tensor | None:
+        """Controls of the held-out configurations `(M, controls)`, or None."""
+        controls = self.system.data.controls_of(self.split, self.temperature)
+        return None if controls is None else controls.to(self.model.device)
+
+    @cached_property
     def log_prob(self) -> np.ndarray:
         """ln p_θ of the held-out configurations `(M,)`."""
-        return self.evaluate(self.model.log_prob, self.configurations)
+        return self.evaluate(self.model.log_prob, self.configurations, controls=self.controls)
 
     @cached_property
     def action(self) -> np.ndarray:
@@ -103,41 +110,83 @@ class Ensemble:
 
         def draw() -> Samples:
             temperature = self.temperature if self.model.temperature_input else None
+            controls = self._drawn_controls(num, seed)
             with progress_bar("Sampling", num) as advance:
-                configurations = self.model.sample(num, seed, temperature, progress=advance)
-            return Samples(self, configurations)
+                configurations = self.model.sample(
+                    num, seed, temperature, progress=advance, controls=controls
+                )
+            return Samples(self, configurations, controls)
 
         return self.keep(("samples", num, seed), draw)
+
+    def bare_log_prob(
+        self, configurations: Tensor, temperature: Tensor, controls: Tensor | None = None
+    ) -> Tensor:
+        """Return ln p of the network before symmetrisation `(B,)`, for `evaluate`."""
+        conditions = self.model.conditions(len(configurations), temperature, controls)
+        return self.model.bare_log_prob(configurations, conditions)
+
+    def _drawn_controls(self, num: int, seed: int) -> Tensor | None:
+        """Return the controls of held-out configurations drawn at random `(num, controls)`, or None."""
+        if self.controls is None:
+            return None
+        weights = torch.ones(len(self.controls), dtype=torch.float64)
+        if self.weights is not None:
+            weights = torch.from_numpy(self.weights).double()
+        generator = torch.Generator().manual_seed(derive_seed(seed, 11))
+        rows = torch.multinomial(weights, num, replacement=True, generator=generator)
+        return self.controls[rows.to(self.controls.device)]
 
     @torch.no_grad()
     def evaluate(
         self,
-        function: Callable[[Tensor, Tensor], Tensor],
+        function: Callable[..., Tensor],
         configurations: Tensor,
         title: str = "Evaluating",
         batch_size: int = 1000,
+        controls: Tensor | None = None,
     ) -> np.ndarray:
-        """Evaluate a function of configurations and temperatures batch by batch, in double precision."""
+        """Evaluate a function of configurations and temperatures batch by batch, in double precision.
+
+        Args:
+            function: Function of configurations, temperatures and, if they are passed, controls.
+            configurations: Configurations `(M, *lattice)`.
+            title: Title of the progress bar.
+            batch_size: Number of configurations in a batch.
+            controls: Controls of the configurations `(M, controls)`.
+        """
         parts = []
         with progress_bar(title, len(configurations)) as advance:
-            for part in configurations.split(batch_size):
-                temperature = part.new_full((len(part),), self.temperature)
-                parts.append(function(part, temperature).double().cpu().numpy())
+            for start in range(0, len(configurations), batch_size):
+                part = configurations[start : start + batch_size]
+                arguments = [part, part.new_full((len(part),), self.temperature)]
+                if controls is not None:
+                    arguments.append(controls[start : start + batch_size].to(part))
+                parts.append(function(*arguments).double().cpu().numpy())
                 advance(len(part))
         return np.concatenate(parts)
 
 
 @dataclass
 class Samples:
-    """Independent configurations of the model `(M, *lattice)`, with ln p_θ and S."""
+    """Independent configurations of the model `(M, *lattice)`, with ln p_θ and S.
+
+    Args:
+        ensemble: Model and temperature.
+        configurations: Configurations `(M, *lattice)`.
+        controls: Controls at which they were drawn `(M, controls)`, or None.
+    """
 
     ensemble: Ensemble
     configurations: Tensor
+    controls: Tensor | None = None
 
     @cached_property
     def log_prob(self) -> np.ndarray:
         """ln p_θ `(M,)`."""
-        return self.ensemble.evaluate(self.ensemble.model.log_prob, self.configurations)
+        return self.ensemble.evaluate(
+            self.ensemble.model.log_prob, self.configurations, controls=self.controls
+        )
 
     @cached_property
     def action(self) -> np.ndarray:

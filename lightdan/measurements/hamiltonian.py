@@ -36,6 +36,7 @@ class Hamiltonian(SampledMeasurement):
 
     name = "hamiltonian"
     takes_weights = True
+    takes_controls = True
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure slope, intercept, R², ln Z, KL and NLL."""
@@ -65,7 +66,9 @@ class Hamiltonian(SampledMeasurement):
         if "nll" in ensemble.exact:
             reference["nll"] = Bound(ensemble.exact["nll"], "≥")
         if ensemble.model.symmetrize:
-            bare = -ensemble.evaluate(ensemble.model.bare_log_prob, ensemble.configurations)
+            bare = -ensemble.evaluate(
+                ensemble.bare_log_prob, ensemble.configurations, controls=ensemble.controls
+            )
             estimates["nll_bare"] = mean(bare, weights)
             estimates["kl_bare"] = minus(mean(bare - action, weights), constant)
             reference |= {f"{name}_bare": reference[name] for name in ("nll", "kl") if name in reference}

@@ -32,6 +32,7 @@ class Observables(SampledMeasurement):
 
     name = "observables"
     takes_weights = True
+    takes_controls = True
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure means, fluctuations and C(r), with errors and z-scores."""

@@ -46,6 +46,7 @@ class Symmetry(Measurement):
 
     name = "symmetry"
     takes_weights = True
+    takes_controls = True
 
     def __init__(
         self, num_configurations: int = 500, seed: int = 0, every_n_epochs: int | None = None
@@ -63,23 +64,26 @@ class Symmetry(Measurement):
         weights = ensemble.weights
         if weights is not None:
             weights = weights[: self.num_configurations]
-        functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"": model.log_prob}
+        functions: dict[str, Callable[..., Tensor]] = {"": model.log_prob}
         if model.symmetrize:
-            functions["_bare"] = model.bare_log_prob
+            functions["_bare"] = ensemble.bare_log_prob
+        controls = ensemble.controls
+        if controls is not None:
+            controls = controls[: self.num_configurations]
         arguments = symmetry_arguments(model)
         estimates: dict[str, Estimate] = {}
         unlisted: set[str] = set()
         arrays: dict[str, np.ndarray] = {}
         for suffix, function in functions.items():
-            identity = ensemble.evaluate(function, configurations)
+            identity = ensemble.evaluate(function, configurations, controls=controls)
             for name in self.operations(system):
                 images = self.images(name, configurations, system.lattice_shape)
-                values = [ensemble.evaluate(function, image) for image in images]
+                values = [ensemble.evaluate(function, image, controls=controls) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
                 numbers = deviations(name, suffix, differences, identity, weights)
                 if name == "spin_rotation":
-                    table = self.rotation_table(ensemble, function, configurations)
+                    table = self.rotation_table(ensemble, function, configurations, controls)
                     arrays["o2_table" + suffix] = table
                     numbers |= relative_spreads(table, suffix, weights)
                 estimates |= numbers
@@ -105,7 +109,10 @@ class Symmetry(Measurement):
 
     @staticmethod
     def rotation_table(
-        ensemble: Ensemble, function: Callable[[Tensor, Tensor], Tensor], configurations: Tensor
+        ensemble: Ensemble,
+        function: Callable[..., Tensor],
+        configurations: Tensor,
+        controls: Tensor | None,
     ) -> np.ndarray:
         """Return H_θ of the configurations rotated by 0, 0.2, … 1 × 2π `(M, 6)`."""
         group = groups.spin_rotation(configurations.shape[1:])
@@ -113,7 +120,9 @@ class Symmetry(Measurement):
             group.act(configurations, torch.tensor(degrees, device=configurations.device))
             for degrees in (0, 72, 144, 216, 288)
         ]
-        columns = [-ensemble.temperature * ensemble.evaluate(function, s) for s in rotated]
+        columns = [
+            -ensemble.temperature * ensemble.evaluate(function, s, controls=controls) for s in rotated
+        ]
         return np.stack([*columns, columns[0]], axis=1)
 
     @staticmethod

@@ -69,6 +69,8 @@ class System(LightningDataModule, KeepsArguments):
     """Numbers of sites along the axes."""
     controls: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Parameters of the system, each with the operators whose βJ are proportional to it."""
+    control_names: tuple[str, ...] = ()
+    """Names of the controls that differ from row to row, besides the temperature."""
 
     def __init__(
         self,

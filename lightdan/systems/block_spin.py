@@ -103,6 +103,7 @@ class BlockSpin(System):
         self.system, self.stride, self.rule, self.repeats = system, stride, rule, repeats
         self.boundary, self.symmetries = system.boundary, system.symmetries
         self.site_kind, self.levels = system.site_kind, tuple(system.levels)
+        self.control_names = system.control_names
         shape = tuple(system.lattice_shape)
         for _ in range(repeats):
             if stride == 2 and any(side % 2 for side in shape):

@@ -54,6 +54,8 @@ class Recorded(System):
             file, array, index of the first axis, or row, or for equal consecutive parts. A name stands
             for one number for each row, like that of weights (``column 0`` is the first one of a
             table). ``*`` stands for the number at the ``*`` of a pattern.
+        controls: Other conditions that differ from row to row, like a field or a rate, by name. Each is
+            a list or a name like that of temperature. The network sees them all.
         shape: Numbers of sites, to reshape each row into a ring or a rectangle. Rows that are lines of
             a lattice, single values or packed bits are put together.
         num_configurations: Number of rows at each temperature, from the first; all by default.
@@ -79,6 +81,7 @@ class Recorded(System):
         boundary: Literal["open", "periodic", "window"] = "open",
         dataset: str | None = None,
         temperature: float | list[float] | str | None = None,
+        controls: dict[str, list[float] | str] | None = None,
         shape: tuple[int, ...] | None = None,
         num_configurations: int | None = None,
         weights: int | str | None = None,
@@ -87,7 +90,7 @@ class Recorded(System):
         axis: int | None = None,
         **kwargs: Any,
     ) -> None:
-        opened = open_recorded(path, dataset, weights, temperature, shape, exclude, axis)
+        opened = open_recorded(path, dataset, weights, temperature, shape, exclude, axis, controls)
         array, name = opened.array, opened.name
         _check_rows(name, array)
         self._rows = opened.rows_at(num_configurations)
@@ -97,6 +100,8 @@ class Recorded(System):
         self._weights = None if opened.weights is None else unless_equal(opened.weights[:end])
         self._origin, self._consecutive = opened.origin, opened.consecutive
         self._suffix = opened.suffix
+        self.control_names = tuple(controls or ())
+        self._controls = None if opened.controls is None else torch.from_numpy(opened.controls[:end])
         if boundary not in ("open", "periodic", "window"):
             raise ValueError(f"boundary must be 'open', 'periodic' or 'window', not {boundary!r}.")
         self.path = name
@@ -108,6 +113,8 @@ class Recorded(System):
                 f"collapse needs counts, but the weights of {name} are not whole numbers: set it to "
                 "false."
             )
+        if collapse and self.control_names:
+            raise ValueError("collapse would join rows with different controls: set it to false.")
         form = recognise(name, array, self.lattice_shape, end, values, opened.names)
         self._notes = opened.notes
         self.level_names = tuple(opened.names[level] for level in form.levels) if opened.names else ()
@@ -168,6 +175,7 @@ class Recorded(System):
             self.seed,
             order=torch.from_numpy(np.concatenate(rows)),
             weights=weights,
+            controls=None if self._controls is None else self._controls.to(torch.get_default_dtype()),
         )
         if not samples.has_counts:
             samples.doubts = [
@@ -208,6 +216,8 @@ class Recorded(System):
         if len(self.temperatures) > 1:
             parts = "equal consecutive parts of the rows" if self._consecutive else self._origin
             print(f"  temperatures: {len(self.temperatures)}, from the {parts}")
+        for name, column in zip(self.control_names, samples.train_controls().T, strict=True):
+            print(f"  control {name}: from {column.min():g} to {column.max():g} in the training rows")
         if samples.row_weights is not None:
             worth = sum(map(samples.observations_in, SPLITS))
             if samples.has_counts:
