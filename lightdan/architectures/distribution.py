@@ -230,7 +230,7 @@ class Distribution(LightningModule, ABC):
         the controls in the units of the training data.
         """
         if self.control_names:
-            x = self._inputs(conditions)
+            x = self._inputs(conditions).to(self.bias)
             x = torch.cat([x, torch.tanh(self.control_layer(x))], dim=1)
             extra = torch.tensordot(x, self.control_bias, dims=1)
         else:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,25 @@ class Correlation:
         }
         duplicates = len(hashes) - len(np.unique(hashes))
         return cls(len(hashes), times, duplicates, equilibrium, observables)
+
+    def given(self, controls: np.ndarray) -> "Correlation":
+        """Return the correlation of what the observables are besides smooth functions of controls.
+
+        Rows recorded while a field is swept drift with it, and only the rest tells whether they repeat
+        each other.
+
+        Args:
+            controls: Controls of the rows `(M, controls)`.
+        """
+        z = (controls - controls.mean(0)) / np.maximum(controls.std(0), 1e-300)
+        pairs = [z[:, i] * z[:, j] for i in range(z.shape[1]) for j in range(i)]
+        columns = np.column_stack([np.ones(len(z)), z, z**2, z**3, *pairs])
+        observables = {
+            name: series - columns @ np.linalg.lstsq(columns, series, rcond=None)[0]
+            for name, series in self.observables.items()
+        }
+        times = {name: autocorrelation_time(series) for name, series in observables.items()}
+        return replace(self, times=times, equilibrium=Equilibrium(), observables=observables)
 
     @property
     def slowest(self) -> str:

@@ -162,6 +162,11 @@ class Recorded(System):
             series = {t: each.observables for t, each in zip(self._rows, correlations, strict=True)}
             order = sorted(self._rows, key=lambda temperature: self._rows[temperature][0])
             check_consecutive({temperature: series[temperature] for temperature in order}, self.path)
+        if self._controls is not None:
+            controls = self._controls.numpy()
+            correlations = [
+                each.given(controls[part]) for part, each in zip(rows, correlations, strict=True)
+            ]
         weights = self._weights
         if self.collapse:
             assert isinstance(configurations, torch.Tensor)
@@ -237,7 +242,8 @@ class Recorded(System):
         period = correlation.equilibrium.period
         where = f" at T = {temperature:g}" if len(self.temperatures) > 1 else ""
         steps = "rows" if period is None else f"steps of {period} rows"
-        series = f"{tau} {steps} ({correlation.slowest}; 0.5 is independent)"
+        beside = " beside the controls" if self.control_names else ""
+        series = f"{tau} {steps} ({correlation.slowest}{beside}; 0.5 is independent)"
         if samples.row_weights is None:
             num = f"{correlation.num} are " if where else ""
             series += f", so {num}{effective} effective configurations"

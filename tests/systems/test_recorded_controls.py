@@ -1,6 +1,7 @@
 """Recorded rows with named controls: reading, refusals, batches, learning, and the command line."""
 
 import math
+import warnings
 from functools import partial
 
 import h5py
@@ -232,3 +233,24 @@ def test_splits_keep_controls_at_several_temperatures(tmp_path):
             assert (labels[rows] == temperature).all()
             found = system.data.controls_of(name, temperature)[:, 0]
             np.testing.assert_array_equal(found, np.float32(FIELD[rows]))
+
+
+def test_a_sweep_of_the_field_is_no_drift(tmp_path):
+    """Rows that follow a slow field are independent; rows that repeat each other are not."""
+    field = np.concatenate([np.linspace(-1.2, 1.2, 2000), np.linspace(1.2, -1.2, 2000)])
+    spins = draw(field)
+    fresh = np.random.default_rng(2).random(4000) < 0.2
+    fresh[0] = True
+    copied = spins[np.flatnonzero(fresh)][np.cumsum(fresh) - 1]
+    systems = []
+    for rows in (spins, copied):
+        np.savez(tmp_path / "a.npz", s=rows, h=field)
+        systems.append(Recorded(str(tmp_path / "a.npz"), dataset="s", controls={"h": "h"}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        systems[0].setup()
+    assert systems[0].data.tau_int[0] < 1
+    with pytest.warns(UserWarning, match="rows of .* are correlated") as caught:
+        systems[1].setup()
+    assert len(caught) == 1
+    assert systems[1].data.tau_int[0] == pytest.approx(4.5, rel=0.25)
