@@ -17,8 +17,6 @@ from lightdan.data.rows import JoinedRows, LabelledRows
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 HDF5 = (".h5", ".hdf5")
-OF = {"weights": "weights", "temperature": "numbers, one for each row"}
-"""Contents of another file, by the option that names it."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,10 @@ def _open_one(
         for option, name in names.items():
             if isinstance(name, str) and not re.fullmatch(r"(column )?-?\d+", name):
                 open_array(source.path, source.dataset)
+                what = "weights" if option == "weights" else "numbers, one for each row"
                 raise ValueError(
                     f"{option} is {name!r}, but the file {source.path} has no names: set it to the path "
-                    f"of a file of {OF[option]}, or to 'column n' with the number of a column."
+                    f"of a file of {what}, or to 'column n' with the number of a column."
                 )
             columns[option] = name
     dataset, numbers = source.dataset, dict[str, np.ndarray]()

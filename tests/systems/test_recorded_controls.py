@@ -124,6 +124,9 @@ def test_bad_controls_are_refused(tmp_path, controls, words):
     np.savez(tmp_path / "a.npz", s=SPINS, f=FIELD, n=bad, w=np.ones(900))
     with pytest.raises(ValueError, match=words):
         Recorded(str(tmp_path / "a.npz"), dataset="s", controls=controls)
+    np.save(tmp_path / "a.npy", SPINS)
+    with pytest.raises(ValueError, match=r"the control h is 'f', but the file .* has no names"):
+        Recorded(str(tmp_path / "a.npy"), controls={"h": "f"})
     with pytest.raises(ValueError, match="collapse would join rows with different controls"):
         Recorded(str(tmp_path / "a.npz"), dataset="s", controls={"h": "f"}, collapse=True)
 
