@@ -52,7 +52,8 @@ def simulate(
         progress: Callback that receives the number of new configurations, in the calling thread.
 
     Returns:
-        Spins ±1 in int8, places of levels in int16, angles and fields in float32, `(M, N)`.
+        Spins ±1 in int8, places of levels in int16, angles and fields in float32, `(M, N)`. The number
+        of updates between two rows counts those of all replicas.
 
     Raises:
         ValueError: T is not positive and finite, ``num_configurations`` is below 1, or the Hamiltonian
@@ -73,7 +74,7 @@ def simulate(
         "max_spacing": max_spacing,
     }
     advance = _advance_all(interactions, ladder[:1], seed)
-    spacing = None
+    spacing, replicas = None, 1
     if len(ladder) > 1:
         limit = min(max_spacing, PATIENCE * len(ladder))
         spacing, settled = chains.pilot(
@@ -81,6 +82,7 @@ def simulate(
         )
         if not settled:
             advance, spacing = _advance_all(interactions, ladder, seed), None
+            replicas = len(ladder)
             settings["updates_per_call"] = max(1, SITES_PER_CALL // (num_sites * len(ladder)))
     configurations, taus, spacing = chains.run(
         chains.NUM_CHAINS,
@@ -91,7 +93,7 @@ def simulate(
         progress=progress,
         **settings,
     )
-    return Simulation(configurations, dict(zip(observe.names, taus, strict=True)), spacing)
+    return Simulation(configurations, dict(zip(observe.names, taus, strict=True)), replicas * spacing)
 
 
 def temperatures_of_ladder(interactions: Interactions, temperature: float) -> NDArray[np.float64]:

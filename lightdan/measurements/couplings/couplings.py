@@ -1,22 +1,27 @@
 """Couplings of the learned Hamiltonian of a uniform system."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
-from lightdan.interactions.catalogue import contrasts_of
-from lightdan.interactions.factors import Bump
-from lightdan.interactions.hamiltonian import ExplicitHamiltonian
-from lightdan.interactions.operators import Operator
+from lightdan.interactions.correction import CorrectedFit
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import (
     EffectiveHamiltonian,
-    field_range,
     uniform_hamiltonian,
+)
+from lightdan.measurements.couplings.energies import (
+    is_bump,
+    largest_deviation,
+    pair_matrix,
+    potential,
+    true_potential,
+)
+from lightdan.measurements.couplings.maximum_likelihood import (
+    MaximumLikelihood,
+    maximum_likelihood,
 )
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
 from lightdan.measurements.ensemble import Ensemble
@@ -26,8 +31,6 @@ from lightdan.statistics import Estimate
 
 SIMULATED = 2_000
 """Number of configurations by which a Hamiltonian is judged."""
-GRID = 201
-"""Number of points of a potential."""
 
 
 class Couplings(SampledMeasurement):
@@ -51,7 +54,8 @@ class Couplings(SampledMeasurement):
     For each operator there are three estimates, for continuous sites four:
 
     - `<operator>`: projection of H_θ onto the operators, corrected for the network's error on held-out
-      configurations, see `CorrectedFit`.
+      configurations, see `CorrectedFit`. If the lattice is no window and its sites are no fields, a
+      simulation of at most about a minute leads from there to `MaximumLikelihood`.
     - `<operator>_network`: projection alone, with the error measured on held-out configurations.
     - `pseudo_likelihood_<operator>`: pseudo-likelihood fit to the same configurations.
     - `score_matching_<operator>`: score matching of the same configurations.
@@ -65,8 +69,7 @@ class Couplings(SampledMeasurement):
 
     The Hamiltonian is simulated once. `own_<observable>`, `own_correlation_max_deviation` and
     `own_structure_factor_max_deviation` compare it with held-out data; `nll` is its −⟨ln p⟩ and
-    `gain_network` the network's advantage in nats. If its operators have other means than the data,
-    steps of maximum likelihood by simulation lead to `maximum_likelihood_<operator>`.
+    `gain_network` the network's advantage in nats.
 
     In a window of a larger system, only sites further than `max_distance` from its edge are fitted. The
     Hamiltonian is written to ``couplings/hamiltonian.json``; read it with `ExplicitHamiltonian.load`.
@@ -99,8 +102,10 @@ class Couplings(SampledMeasurement):
             ensemble, self.max_distance, self.num_samples, self.seed, self.operators
         )
         operators, corrected = effective.operators, effective.corrected
+        notes: list[str] = []
+        best = self.best(effective, notes)
         columns = {
-            "couplings": ("{}", corrected.couplings, corrected.errors),
+            "couplings": ("{}", best.couplings, best.errors),
             "network": ("{}_network", corrected.network.couplings, corrected.network_errors),
         }
         fits = {"pseudo_likelihood": corrected.pseudo, "score_matching": effective.score_matching}
@@ -124,11 +129,11 @@ class Couplings(SampledMeasurement):
                 if (column != "couplings" and operator.distance > 1) or is_bump(operator):
                     unlisted.add(name)
             arrays[column] = np.stack([values, errors], 1)[pairs]
-        estimates["efficiency"] = effective.efficiency()
+        estimates["efficiency"] = effective.moments.efficiency(best.covariance)
         if ensemble.system.site_kind == "level":
             system = ensemble.system
             physical = () if system.clock else system.level_values
-            arrays |= pair_matrix(system.levels, operators, effective.couplings, physical)
+            arrays |= pair_matrix(system.levels, operators, best.couplings, physical)
         if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
             if ensemble.system.has_action:
@@ -137,41 +142,55 @@ class Couplings(SampledMeasurement):
                 estimates["potential_deviation"] = largest_deviation(arrays["potential"], true)
         names = [operators[index].name for index in pairs]
         result = Result(
-            estimates | effective.explained(), arrays, self.figure(arrays, names), reference, unlisted
+            estimates | effective.explained(),
+            arrays,
+            self.figure(arrays, names),
+            reference,
+            unlisted,
+            notes,
         )
-        hamiltonian = self.judge(ensemble, effective, result)
+        hamiltonian = effective.with_couplings(best.couplings, best.errors, best.covariance)
+        own = OwnSimulation(ensemble, hamiltonian, SIMULATED, self.seed)
+        if own.is_bounded(result):
+            own.add_to(result)
         result.attachments["hamiltonian.json"] = hamiltonian.to_json()
         return result
 
-    def judge(
-        self, ensemble: Ensemble, effective: EffectiveHamiltonian, result: Result
-    ) -> ExplicitHamiltonian:
-        """Simulate the Hamiltonian, refine it if the data refuse it, and return the better one.
+    def best(
+        self, effective: EffectiveHamiltonian, notes: list[str]
+    ) -> CorrectedFit | MaximumLikelihood:
+        """Return the couplings of maximum likelihood, or those from conditionals if they are better.
+
+        Fields and windows have the latter: a step may lead to fields without a lower bound of H, and a
+        window is no lattice of its own.
 
         Args:
-            ensemble: Model, data and temperature.
-            effective: Fitted Hamiltonian.
-            result: Result to which estimates, arrays and notes are added.
+            effective: Hamiltonian from conditionals.
+            notes: Notes, to which one is added if the two contradict each other.
         """
-        own = OwnSimulation(ensemble, effective.hamiltonian, SIMULATED, self.seed)
-        if not own.is_bounded(result):
-            return own.hamiltonian
-        refined = own.refined(effective.statistics)
-        if refined is not own:
-            for operator in refined.hamiltonian.operators:
-                name = f"maximum_likelihood_{operator.name}"
-                scale = 1 / ensemble.temperature
-                result.estimates[name] = Estimate(operator.coupling * scale, operator.error * scale)
-            before, after = own.likelihood()["nll"], refined.likelihood()["nll"]
-            better = "maximum" if after.value < before.value else "pseudo"
-            result.notes.append(
-                "The data refuse the means of the operators in the simulation of the estimate. Maximum "
-                f"likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} to {after}; "
-                f"the file has the couplings of {better}-likelihood."
-            )
-            own = refined if better == "maximum" else own
-        own.add_to(result)
-        return own.hamiltonian
+        corrected, system = effective.corrected, effective.ensemble.system
+        if system.boundary == "window" or system.site_kind == "real":
+            return corrected
+        try:
+            likely = maximum_likelihood(effective, self.seed)
+        except ValueError as reason:
+            notes.append(f"Couplings come from conditionals, without maximum likelihood. {reason}")
+            return corrected
+        if not likely.refused:
+            return likely
+        before, after = (
+            OwnSimulation(
+                effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, self.seed
+            ).likelihood()["nll"]
+            for fit in (corrected, likely)
+        )
+        better = "maximum" if after.value < before.value else "pseudo"
+        notes.append(
+            "The data refuse the means of the operators that follow from pseudo-likelihood. Maximum "
+            f"likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} to {after}; "
+            f"the couplings are those of {better}-likelihood."
+        )
+        return likely if better == "maximum" else corrected
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
@@ -223,79 +242,3 @@ class Couplings(SampledMeasurement):
             panel.set_xlim(0, distance.max(initial=1.0) + 0.5)
         legends([panel for panel in (left, right) if panel.get_legend_handles_labels()[0]])
         return figure
-
-
-def is_bump(operator: Operator) -> bool:
-    """Return whether an operator is a spline of a potential."""
-    return isinstance(operator.products[0].factors[0], Bump)
-
-
-def potential(effective: EffectiveHamiltonian) -> np.ndarray:
-    """Return the potential V(φ) = βH/N of constant fields, minus its mean.
-
-    Returns:
-        φ, V(φ) and its standard error at equidistant points `(points, 3)`.
-    """
-    grid = np.linspace(*field_range(effective.ensemble.configurations), GRID)
-    fields = constant_fields(effective.ensemble, grid).numpy()
-    basis = np.stack([-operator.value(fields) for operator in effective.operators], axis=1)
-    basis = (basis - basis.mean(axis=0)) / effective.ensemble.system.num_sites
-    errors = np.sqrt(np.einsum("ga,ab,gb->g", basis, effective.covariance, basis))
-    return np.stack([grid, basis @ effective.couplings, errors], axis=1)
-
-
-def constant_fields(ensemble: Ensemble, values: np.ndarray) -> torch.Tensor:
-    """Return fields that are constant over the lattice `(values, *lattice)`."""
-    shape = ensemble.system.lattice_shape
-    return torch.as_tensor(values).reshape(-1, *[1] * len(shape)).expand(-1, *shape)
-
-
-def true_potential(ensemble: Ensemble, grid: np.ndarray) -> np.ndarray:
-    """Return S/N of constant fields, minus its mean `(points,)`."""
-    values: np.ndarray = ensemble.action_of(constant_fields(ensemble, grid))
-    values /= ensemble.system.num_sites
-    return values - values.mean()
-
-
-def largest_deviation(learned: np.ndarray, true: np.ndarray) -> Estimate:
-    """Return the largest deviation of a potential from the true one.
-
-    Args:
-        learned: φ, U(φ) and its error `(points, 3)`.
-        true: True U(φ) `(points,)`.
-    """
-    _, value, error = learned.T
-    deviations = np.abs(value - true)
-    worst = int(deviations.argmax())
-    return Estimate(float(deviations[worst]), float(error[worst]))
-
-
-def pair_matrix(
-    levels: tuple[int, ...],
-    operators: Sequence[Operator],
-    couplings: np.ndarray,
-    level_values: Sequence[float] = (),
-) -> dict[str, np.ndarray]:
-    """Return the levels, and the matrix βJ(s_i, s_j) of the first class of pairs if it was fitted.
-
-    Its rows and columns add up to zero.
-
-    Args:
-        levels: Levels of a site.
-        operators: Operators O_a.
-        couplings: βJ_a `(operators,)`.
-        level_values: Physical value of each level, if it is not the level itself.
-    """
-    arrays = {"levels": np.array(level_values or levels)}
-    displacements = [o.displacement for o in operators if o.displacement]
-    nearest = min(displacements, key=lambda step: (math.hypot(*step), step), default=None)
-    contrasts = np.array([table.values for table in contrasts_of(levels, level_values)])
-    matrix = np.zeros((len(levels),) * 2)
-    found = False
-    for operator, coupling in zip(operators, couplings, strict=True):
-        if operator.name.startswith("matrix_") and operator.displacement == nearest:
-            k, m = (int(part) - 1 for part in operator.name.split("_")[1:3])
-            product = np.outer(contrasts[k], contrasts[m])
-            matrix += coupling * (product if k == m else product + product.T)
-            found = True
-    return arrays | ({"matrix": matrix} if found else {})

@@ -1,10 +1,9 @@
 """Explicit Hamiltonians fitted to H_θ."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, sites_with_neighbours
 from lightdan.interactions.score_matching import match_scores
+from lightdan.measurements.couplings.moments import Moments
 from lightdan.measurements.couplings.sources import (
     all_configurations,
     all_weights,
@@ -31,20 +31,6 @@ MOST_FEATURES = 12
 """Number of functions of a single site beyond which the quadrature of conditionals is too slow."""
 TAIL = 1e-3
 """Share of the values on each side that is beyond the splines of a potential."""
-
-
-class OperatorStatistics(NamedTuple):
-    """Mean and covariance of operators over configurations.
-
-    Args:
-        mean: ⟨O_a⟩ `(operators,)`.
-        covariance: ⟨O_a O_b⟩ − ⟨O_a⟩⟨O_b⟩ `(operators, operators)`.
-        effective_number: Number of independent configurations.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-    effective_number: float
 
 
 @dataclass(eq=False)
@@ -218,39 +204,9 @@ class EffectiveHamiltonian:
         )
 
     @cached_property
-    def statistics(self) -> OperatorStatistics:
-        """Mean and covariance of the operators over all configurations."""
-        rows = all_configurations(self.ensemble).cpu().numpy()
-        values = np.stack([operator.value(rows) for operator in self.operators], axis=1)
-        weights = all_weights(self.ensemble)
-        if weights is None:
-            covariance = np.atleast_2d(np.cov(values, rowvar=False))
-            means = Fit(values.mean(0), values - values.mean(0), self.block_size)
-            num = covariance.trace() / np.square(means.standard_errors).sum()
-            return OperatorStatistics(means.couplings, covariance, num)
-        w = weights.cpu().numpy()
-        average = np.average(values, axis=0, weights=w)
-        if weights.is_floating_point():
-            covariance = np.atleast_2d(np.cov(values, rowvar=False, aweights=w))
-            influence = w[:, None] * (values - average) / w.mean()
-            errors = Fit(average, influence, self.block_size).standard_errors
-            return OperatorStatistics(average, covariance, covariance.trace() / np.square(errors).sum())
-        covariance = np.atleast_2d(np.cov(values, rowvar=False, fweights=w))
-        return OperatorStatistics(average, covariance, float(w.sum()))
-
-    def efficiency(self) -> Estimate:
-        """Return the variance of the best unbiased estimator, relative to that of the couplings.
-
-        It is [det V_CR/det V]^{1/n} for n couplings, with V_CR the inverse covariance of the operators
-        over the configurations, divided by their number.
-        """
-        statistics = self.statistics
-        num = statistics.effective_number
-        _, bound = np.linalg.slogdet(num * statistics.covariance)
-        _, reached = np.linalg.slogdet(self.covariance)
-        value = float(np.exp(-(bound + reached) / len(self.operators)))
-        # A determinant of sample covariances has the relative variance 2n/M.
-        return Estimate(value, 2 * value * math.sqrt(1 / (len(self.operators) * num)))
+    def moments(self) -> Moments:
+        """Means and covariance of the operators over all configurations."""
+        return Moments.of_data(self.ensemble, self.operators, self.block_size)
 
     def explained(self) -> dict[str, Estimate]:
         """Return the shares of the variance of H_θ's differences that J⁰ explains.

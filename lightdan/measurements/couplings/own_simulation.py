@@ -7,14 +7,11 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
-from scipy.stats import chi2
 from torch import Tensor
 
 from lightdan.images import texture
 from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
-from lightdan.interactions.operators import Operator
-from lightdan.measurements.couplings.effective_hamiltonian import OperatorStatistics
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
@@ -26,18 +23,10 @@ from lightdan.statistics import Bound, Estimate, bennett, mean
 
 DIFFERENT = 4.0
 """Deviation, in standard errors, of an observable that the Hamiltonian does not describe."""
-REFUSED = 1e-4
-"""Probability of the deviations below which a Hamiltonian is refined."""
 ANNEALED = 500
 """Number of annealed chains."""
 MAX_SPACING = 64
 """Largest number of updates between two configurations; it bounds the time."""
-RELATIVE_VARIANCE = 1e-3
-"""Variance below which combinations of operators, each of variance 1, are taken for constants."""
-STEPS = 6
-"""Largest number of steps of maximum likelihood."""
-LARGEST_STEP = 2.0
-"""Largest step, in units of the standard deviation of −βH that it causes."""
 
 
 @dataclass(eq=False)
@@ -211,100 +200,6 @@ class OwnSimulation:
             result.notes.append(
                 f"Held-out data prefer the network to the Hamiltonian by {gain} nats per configuration."
             )
-
-    def refined(self, statistics: OperatorStatistics) -> "OwnSimulation":
-        """Return the simulation of the Hamiltonian of maximum likelihood, if the data refuse this one.
-
-            ⟨O_a⟩_H = ⟨O_a⟩_data,  δβJ = Cov(O)^{−1} (⟨O⟩_data − ⟨O⟩_H)
-
-        The steps are Newton's, with means and covariance from simulations. They begin only if the
-        means of the operators deviate more than noise explains. Fields and windows are left as they are:
-        a step may lead to fields without a lower bound of H, and a window is no lattice of its own.
-
-        Args:
-            statistics: Mean and covariance of the operators over all configurations.
-        """
-        if self.window or self.ensemble.system.site_kind == "real":
-            return self
-        operators = self.hamiltonian.operators
-        noise = statistics.covariance / statistics.effective_number
-        own: OwnSimulation = self
-        for _ in range(STEPS):
-            simulated = own.configurations.cpu().numpy()
-            values = np.stack([operator.value(simulated) for operator in operators], axis=1)
-            covariance = np.atleast_2d(np.cov(values, rowvar=False))
-            independent = len(values) / max(1.0, 2 * own.simulation.tau_int.value)
-            total = noise + covariance / independent
-            spread = total
-            if own is self and self.hamiltonian.covariance is not None:
-                errors = self.hamiltonian.covariance / self.hamiltonian.temperature**2
-                spread = total + covariance @ errors @ covariance
-            basis, variances = principal_combinations(covariance)
-            if not len(variances):
-                break
-            difference = basis.T @ (statistics.mean - values.mean(0))
-            misfit = float(difference @ np.linalg.solve(basis.T @ spread @ basis, difference))
-            if chi2.sf(misfit, len(difference)) > REFUSED:
-                break
-            step = difference / variances
-            step *= min(1.0, LARGEST_STEP / math.sqrt(step @ (variances * step)))
-            inverse = basis / variances @ basis.T
-            own = own._moved(
-                basis @ step, inverse @ total @ inverse + self._left_out(inverse @ covariance)
-            )
-        else:
-            return self
-        return own
-
-    def _left_out(self, projection: np.ndarray) -> np.ndarray:
-        """Return the covariance of βJ in the directions that steps leave out.
-
-        Args:
-            projection: Projection onto the directions of the steps `(operators, operators)`.
-        """
-        if self.hamiltonian.covariance is None:
-            return np.zeros_like(projection)
-        rest = np.eye(len(projection)) - projection
-        covariance: np.ndarray = rest @ self.hamiltonian.covariance @ rest.T
-        return covariance / self.hamiltonian.temperature**2
-
-    def _moved(self, step: np.ndarray, covariance: np.ndarray) -> "OwnSimulation":
-        """Return the simulation with other couplings.
-
-        Args:
-            step: Change of βJ `(operators,)`.
-            covariance: Covariance of βJ `(operators, operators)`.
-        """
-        temperature = self.hamiltonian.temperature
-        operators: list[Operator] = [
-            replace(
-                operator,
-                coupling=operator.coupling + temperature * float(change),
-                error=temperature * math.sqrt(variance),
-            )
-            for operator, change, variance in zip(
-                self.hamiltonian.operators, step, covariance.diagonal(), strict=True
-            )
-        ]
-        moved = replace(self.hamiltonian, operators=operators, covariance=temperature**2 * covariance)
-        return replace(self, hamiltonian=moved, seed=self.seed + 1)
-
-
-def principal_combinations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return combinations of operators that are not nearly constant, and their variances.
-
-    Args:
-        covariance: Covariance of the operators `(operators, operators)`.
-
-    Returns:
-        Coefficients `(operators, combinations)` and variances `(combinations,)`; the combinations are
-        uncorrelated.
-    """
-    deviation = np.sqrt(covariance.diagonal())
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    variances, vectors = np.linalg.eigh(scale[:, None] * covariance * scale)
-    present = variances > RELATIVE_VARIANCE
-    return scale[:, None] * vectors[:, present], variances[present]
 
 
 def structure_factor(configurations: Tensor) -> np.ndarray:

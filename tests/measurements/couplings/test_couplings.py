@@ -17,8 +17,8 @@ from lightdan import (
 )
 from lightdan.data.samples import Samples
 from lightdan.interactions.catalogue import UniformLattice
-from lightdan.measurements.couplings.couplings import pair_matrix
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.energies import pair_matrix
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.testing import all_configurations, randomize
 
