@@ -1,8 +1,12 @@
 """An architecture that is exact by enumeration, as a reference for tests of measurements."""
 
+from dataclasses import replace
+
 import torch
 
 from lightdan import Architecture, Ising
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.testing import all_configurations
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
@@ -39,6 +43,14 @@ def oracle(**options):
     """Return an oracle of `SHAPE` at `TEMPERATURE`."""
     model = Oracle(temperature=TEMPERATURE, lattice_shape=SHAPE, **options)
     return model.double().eval()
+
+
+def ising(coupling):
+    """Return the Hamiltonian with a field and nearest neighbours only."""
+    every = ("translation", "rotation", "reflection")
+    field, pairs = uniform_operators(SHAPE, "periodic", every, 1.0)[:2]
+    operators = [field, replace(pairs, coupling=coupling)]
+    return ExplicitHamiltonian(SHAPE, operators, TEMPERATURE)
 
 
 def within(estimate, value, errors=4.0):

@@ -53,29 +53,39 @@ class UniformLattice:
     level_values: tuple[float, ...] = ()
 
     def operators(self, names: Iterable[str] | None = None) -> list[Operator]:
-        """Return the operators of some entries of the catalogue.
+        """Return operators by the names of entries of the catalogue or by their own.
 
         Args:
-            names: Entries; by default those of `DEFAULTS`.
+            names: Entries, or names of single operators; by default the entries of `DEFAULTS`.
 
         Raises:
-            ValueError: An entry does not fit the kind of site, or the lattice has none of the operators.
+            ValueError: A name does not fit the kind of site, or the lattice has none of the operators.
         """
-        entries = CATALOGUE[self.site_kind]
         names = DEFAULTS[self.site_kind] if names is None else list(names)
+        found: dict[str, Operator] = {}
         for name in names:
-            if name not in entries:
-                raise ValueError(
-                    f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: "
-                    f"use some of {', '.join(entries)}."
-                )
-        operators = [operator for name in dict.fromkeys(names) for operator in entries[name](self)]
+            found |= {operator.name: operator for operator in self._named(name)}
+        operators = list(found.values())
         if not operators:
             sides = " × ".join(map(str, self.shape))
             raise ValueError(
                 f"A lattice of {sides} sites has no {', '.join(names)}: name other operators."
             )
         return operators
+
+    def _named(self, name: str) -> list[Operator]:
+        """Return the operators of an entry, or the one with that name."""
+        entries = CATALOGUE[self.site_kind]
+        if name in entries:
+            return entries[name](self)
+        known = {operator.name: operator for entry in entries.values() for operator in entry(self)}
+        if name not in known:
+            raise ValueError(
+                f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: "
+                f"use some of {', '.join(entries)}, or single operators up to max_distance, such as "
+                f"{', '.join(list(known)[:4])}."
+            )
+        return [known[name]]
 
     # Single sites
 
@@ -174,10 +184,15 @@ class UniformLattice:
         return self._pairs(f"cosine_{order}", [Product((Harmonic(order), Harmonic(-order)))], NEAREST)
 
     def sines(self, order: int = 1) -> list[Operator]:
-        """Return Σ sin n(θ_j − θ_i) over nearest neighbours, j displaced from i."""
+        """Return Σ sin n(θ_j − θ_i) over nearest neighbours, j in the positive direction from i.
+
+        The directions share one coupling if rotations are symmetries of a square.
+        """
         product = Product((Harmonic(-order), Harmonic(order)), -1j)
         label = "sine" if order == 1 else f"sine_{order}"
         pairs = oriented_pairs(self.shape, self.boundary, NEAREST)
+        if "rotation" in self.symmetries and len(pairs) > 1 and len(set(self.shape)) == 1:
+            pairs = {max(pairs): np.concatenate(list(pairs.values()))}
         return [
             Operator(pair_name(step, label), sites, displacement=step, products=(product,))
             for step, sites in pairs.items()

@@ -164,6 +164,30 @@ def test_pair_matrices_have_zero_sums_and_contain_products():
     np.testing.assert_allclose(np.diff(contrasts[0]) / np.diff([-1, 0, 2]), contrasts[0][2] * 3 / 5)
 
 
+def test_single_operators_have_names_of_their_own():
+    names = ["pair_1_1", "pairs", "nearest_neighbour", "sine_1_0"]
+    found = [operator.name for operator in lattice("angle").operators(names)]
+    assert found[0] == "pair_1_1"
+    assert sorted(found) == sorted({*found})
+    assert {*found} > {"nearest_neighbour", "sine_1_0", "pair_0_1", "pair_2_0"}
+    with pytest.raises(ValueError, match=r"'pair_3_0', .* up to max_distance, such as cosine_1"):
+        lattice("angle").operators(["pair_3_0"])
+
+
+def test_rotations_of_a_square_give_sines_one_coupling():
+    square = UniformLattice((4, 4), "periodic", ("rotation",), 1.0, "angle").operators(
+        ["sines", "sines_2"]
+    )
+    assert [(o.name, len(o.sites)) for o in square] == [("sine_1_0", 32), ("sine_2_1_0", 32)]
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (3, 4, 4))
+    steps = [np.roll(angles, -1, axis) - angles for axis in (1, 2)]
+    expected = sum(np.sin(step).sum((1, 2)) for step in steps)
+    np.testing.assert_allclose(square[0].value(angles), expected)
+    for shape, symmetries in (((4, 4), ("reflection",)), ((4, 5), ("rotation",))):
+        apart = UniformLattice(shape, "periodic", symmetries, 1.0, "angle").operators(["sines"])
+        assert [operator.name for operator in apart] == ["sine_0_1", "sine_1_0"]
+
+
 def test_operators_of_another_kind_are_named_with_those_that_fit():
     with pytest.raises(ValueError, match=r"names 'sines', .* 'spin': use some of field, pairs"):
         lattice("spin").operators(["pairs", "sines"])

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from lightdan.interactions.screening import find_pairs, graph_operators
 from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
+from lightdan.measurements.couplings.projection import explained
 from lightdan.measurements.couplings.sources import all_configurations
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, panels
@@ -71,7 +72,7 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
         ),
     }
     notes = [f"Pairs found: {len(pairs)} of {system.num_sites * (system.num_sites - 1) // 2}."]
-    result = Result(estimates | effective.explained(), arrays, figure(arrays), notes=notes)
+    result = Result(estimates | explained(effective), arrays, figure(arrays), notes=notes)
     own_simulation = OwnSimulation(ensemble, effective.hamiltonian, SIMULATED, seed)
     if own_simulation.is_bounded(result):
         own_simulation.add_to(result)

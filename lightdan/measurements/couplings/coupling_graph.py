@@ -21,8 +21,8 @@ from lightdan.interactions.search import TermSearch
 from lightdan.lattices.geometry import coordinates, plaquettes
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings import continuous_graph, likelihood
-from lightdan.measurements.couplings.effective_hamiltonian import explained_share
 from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
+from lightdan.measurements.couplings.projection import explained_share
 from lightdan.measurements.couplings.sources import (
     all_configurations,
     all_weights,

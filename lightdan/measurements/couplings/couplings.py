@@ -24,6 +24,7 @@ from lightdan.measurements.couplings.maximum_likelihood import (
     maximum_likelihood,
 )
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
+from lightdan.measurements.couplings.projection import errors_of_projection, explained, projection
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
@@ -56,7 +57,7 @@ class Couplings(SampledMeasurement):
     - `<operator>`: projection of H_θ onto the operators, corrected for the network's error on held-out
       configurations, see `CorrectedFit`. If the lattice is no window and its sites are no fields, a
       simulation of at most about a minute leads from there to `MaximumLikelihood`.
-    - `<operator>_network`: projection alone, with the error measured on held-out configurations.
+    - `<operator>_network`: H_θ alone, with an error that contains its distance from pseudo-likelihood.
     - `pseudo_likelihood_<operator>`: pseudo-likelihood fit to the same configurations.
     - `score_matching_<operator>`: score matching of the same configurations.
 
@@ -76,9 +77,9 @@ class Couplings(SampledMeasurement):
 
     Args:
         max_distance: Largest distance of a pair, in lattice constants.
-        operators: Names of the operators; by default ``field``, ``pairs`` and ``plaquettes`` of spins,
-            ``fields`` and ``matrices`` of levels, ``pairs``, ``pairs_2`` and ``sines`` of angles,
-            ``powers`` and ``pairs`` of fields.
+        operators: Names of groups of operators, or of single ones like ``nearest_neighbour``; by default
+            ``field``, ``pairs`` and ``plaquettes`` of spins, ``fields`` and ``matrices`` of levels,
+            ``pairs``, ``pairs_2`` and ``sines`` of angles, ``powers`` and ``pairs`` of fields.
         num_samples: Number of network samples, and largest number of held-out configurations.
         kwargs: Arguments of `SampledMeasurement`: seed, every_n_epochs.
     """
@@ -103,10 +104,10 @@ class Couplings(SampledMeasurement):
         )
         operators, corrected = effective.operators, effective.corrected
         notes: list[str] = []
-        best = self.best(effective, notes)
+        best, alone = self.best(effective, notes), projection(effective)
         columns = {
             "couplings": ("{}", best.couplings, best.errors),
-            "network": ("{}_network", corrected.network.couplings, corrected.network_errors),
+            "network": ("{}_network", alone.couplings, errors_of_projection(effective, alone)),
         }
         fits = {"pseudo_likelihood": corrected.pseudo, "score_matching": effective.score_matching}
         if corrected.pseudo is effective.score_matching:
@@ -142,7 +143,7 @@ class Couplings(SampledMeasurement):
                 estimates["potential_deviation"] = largest_deviation(arrays["potential"], true)
         names = [operators[index].name for index in pairs]
         result = Result(
-            estimates | effective.explained(),
+            estimates | explained(effective),
             arrays,
             self.figure(arrays, names),
             reference,

@@ -25,7 +25,6 @@ from lightdan.measurements.couplings.sources import (
 )
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, jackknife
 
 MOST_FEATURES = 12
 """Number of functions of a single site beyond which the quadrature of conditionals is too slow."""
@@ -208,37 +207,6 @@ class EffectiveHamiltonian:
         """Means and covariance of the operators over all configurations."""
         return Moments.of_data(self.ensemble, self.operators, self.block_size)
 
-    def explained(self) -> dict[str, Estimate]:
-        """Return the shares of the variance of H_θ's differences that J⁰ explains.
-
-        The differences are those of single sites, for continuous sites the scores, and those caused by
-        flips of four random spins. Other sites take their values from another sample.
-        """
-        samples, couplings = self.samples, self.corrected.network.couplings
-        if self.continuous:
-            single = explained_share(self.response, self.fields.scores(samples, couplings))
-        else:
-            logits = self.fields.logits(samples, couplings)
-            response = self.response
-            if response.ndim == 3:
-                response, logits = (x - x.mean(-1, keepdim=True) for x in (response, logits))
-            single = explained_share(response.flatten(1), logits.flatten(1))
-        generator = torch.Generator().manual_seed(self.seed)
-        sites = torch.tensor(list(self.fields.sites), device=samples.device)
-        chosen = torch.rand(len(samples), len(sites), generator=generator).argsort(1)[:, :4]
-        chosen = sites[chosen.to(samples.device)]
-        flat = samples.flatten(1)
-        values = -flat if self.ensemble.system.site_kind == "spin" else flat.roll(1, 0)
-        changed = flat.scatter(1, chosen, values.gather(1, chosen)).reshape(samples.shape)
-        projected = self.with_couplings(couplings)
-        energies = [
-            projected.energy(s.cpu().numpy()) / self.ensemble.temperature for s in (changed, samples)
-        ]
-        learned = [-self.ensemble.evaluate(self.ensemble.model.log_prob, s) for s in (changed, samples)]
-        y = torch.as_tensor(learned[0] - learned[1])[:, None]
-        x = torch.as_tensor(energies[0] - energies[1])[:, None]
-        return {"explained_single_site": single, "explained_multi_site": explained_share(y, x)}
-
 
 def uniform_hamiltonian(
     ensemble: Ensemble,
@@ -292,10 +260,3 @@ def field_range(configurations: Tensor) -> tuple[float, float]:
     cut = TAIL * len(values)
     low, high = values[int(cut)], values[-1 - int(cut)]
     return low.item(), high.item()
-
-
-def explained_share(y: Tensor, x: Tensor) -> Estimate:
-    """Return 1 − ⟨(y − x)²⟩/⟨(y − ȳ)²⟩ with a jackknife error over the rows."""
-    residual = (y - x).square().mean(1).cpu().numpy()
-    total = (y - y.mean()).square().mean(1).cpu().numpy()
-    return jackknife(lambda r, t: 1 - r / t, residual, total)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from lightdan.interactions.fit import Fit
@@ -32,10 +33,10 @@ REFUSED = 1e-4
 """Probability of the deviations below which the first couplings are given up."""
 RELATIVE_VARIANCE = 1e-3
 """Variance below which combinations of operators, each of variance 1, are taken for constants."""
-STEPS = 6
+STEPS = 10
 """Largest number of steps between simulations."""
-LARGEST_STEP = 2.0
-"""Largest step, in units of the standard deviation of −βH that it causes."""
+LARGEST_STEP = 1.0
+"""Largest length of a step, in units in which each operator has the variance 1."""
 NEAR = 0.5
 """Step within which weights of the simulated configurations replace another simulation."""
 NEWTON = 6
@@ -186,16 +187,21 @@ def step_to_maximum(
 
         Σ_s w O_a/Σ_s w = ⟨O_a⟩_data,  w = e^{Σ_a δ_a O_a}
 
-    A step further than `NEAR` is Newton's first, limited to `LARGEST_STEP`.
+    A step further than `NEAR` is Newton's first, limited in its length.
 
     Args:
         configurations: Simulated configurations s `(M, *lattice)`.
         operators: Operators O_a.
         means: ⟨O_a⟩_data `(operators,)`.
+
+    Raises:
+        ValueError: All operators are constant.
     """
     values = values_of(operators, configurations) - means
     covariance = covariance_of(values)
     basis, variances = principal_combinations(covariance)
+    if not len(variances):
+        raise ValueError("No operator varies in its simulation.")
     reduced = values @ basis
     change = -reduced.mean(axis=0) / variances
     size = math.sqrt(change @ (variances * change))
@@ -211,13 +217,32 @@ def step_to_maximum(
             change = change - np.linalg.solve(curvature, mean)
         size = math.sqrt(change @ curvature @ change)
     else:
-        change *= min(1.0, LARGEST_STEP / size)
+        change = limited(reduced.mean(axis=0), variances)
     reduced_inverse = np.linalg.inv(curvature)
     inverse = basis @ reduced_inverse @ basis.T
     influence = (weights[:, None] * reduced) @ reduced_inverse @ basis.T
     noise = Fit(np.zeros(len(basis)), influence, BLOCK).covariance
     kept = np.eye(len(basis)) - basis / variances @ basis.T @ covariance
     return Step(basis @ change, size, inverse, kept, noise)
+
+
+def limited(means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Return −m/(v + λ) with the smallest λ ≥ 0 for which its length is at most `LARGEST_STEP`.
+
+    Far from the maximum, full steps along combinations that hardly vary lead to huge couplings.
+
+    Args:
+        means: m, the means minus their targets `(combinations,)`.
+        variances: v, the variances `(combinations,)`.
+    """
+
+    def excess(damping: float) -> float:
+        return float(np.linalg.norm(means / (variances + damping))) - LARGEST_STEP
+
+    damping = 0.0
+    if excess(0.0) > 0:
+        damping = brentq(excess, 0.0, float(np.linalg.norm(means)) / LARGEST_STEP)
+    return -means / (variances + damping)
 
 
 def principal_combinations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

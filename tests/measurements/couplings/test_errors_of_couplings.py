@@ -23,7 +23,7 @@ def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path):
             found = pulls_of_couplings(kind, str(tmp_path / "rows.npy"), seed, steps=30)
             for estimator, values in found.items():
                 pulls.setdefault(estimator, []).extend(values)
-    assert pulls.keys() == {"combined", "pseudo_likelihood", "score_matching"}
+    assert pulls.keys() == {"estimate", "pseudo_likelihood", "score_matching"}
     for estimator, values in pulls.items():
         sizes = np.abs(values)
         assert 0.83 < np.sqrt((sizes**2).mean()) < 1.2, estimator
