@@ -62,10 +62,7 @@ class UniformLattice:
             ValueError: A name does not fit the kind of site, or the lattice has none of the operators.
         """
         names = DEFAULTS[self.site_kind] if names is None else list(names)
-        found: dict[str, Operator] = {}
-        for name in names:
-            found |= {operator.name: operator for operator in self._named(name)}
-        operators = list(found.values())
+        operators = list({o.name: o for name in names for o in self._named(name)}.values())
         if not operators:
             sides = " × ".join(map(str, self.shape))
             raise ValueError(
@@ -81,9 +78,8 @@ class UniformLattice:
         known = {operator.name: operator for entry in entries.values() for operator in entry(self)}
         if name not in known:
             raise ValueError(
-                f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: "
-                f"use some of {', '.join(entries)}, or single operators up to max_distance, such as "
-                f"{', '.join(list(known)[:4])}."
+                f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: use some "
+                f"of {', '.join(entries)}, or operators up to max_distance like {', '.join([*known][:4])}."
             )
         return [known[name]]
 
@@ -188,13 +184,13 @@ class UniformLattice:
 
         The directions share one coupling if rotations are symmetries of a square.
         """
-        product = Product((Harmonic(-order), Harmonic(order)), -1j)
+        products = (Product((Harmonic(-order), Harmonic(order)), -1j),)
         label = "sine" if order == 1 else f"sine_{order}"
         pairs = oriented_pairs(self.shape, self.boundary, NEAREST)
         if "rotation" in self.symmetries and len(pairs) > 1 and len(set(self.shape)) == 1:
             pairs = {max(pairs): np.concatenate(list(pairs.values()))}
         return [
-            Operator(pair_name(step, label), sites, displacement=step, products=(product,))
+            Operator(pair_name(step, label), sites, displacement=step, products=products)
             for step, sites in pairs.items()
         ]
 
