@@ -78,8 +78,8 @@ class UniformLattice:
         known = {operator.name: operator for entry in entries.values() for operator in entry(self)}
         if name not in known:
             raise ValueError(
-                f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: use some "
-                f"of {', '.join(entries)}, or operators up to max_distance like {', '.join([*known][:4])}."
+                f"operators names {name!r}, which does not fit sites of kind {self.site_kind!r}: use "
+                f"some of {', '.join(entries)}, or up to max_distance {', '.join([*known][:4])}, …"
             )
         return [known[name]]
 
