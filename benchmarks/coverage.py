@@ -1,9 +1,9 @@
-"""Table of the coverage of the errors of couplings; rewrites the one in `benchmarks/README.md`.
+"""Tables of the coverage of errors; rewrites those in `benchmarks/README.md`.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py
+    OMP_NUM_THREADS=1 python benchmarks/coverage.py [couplings] [test_split]
 
-Run it from the root of the repository. Each data set has 3 × 3 sites and 1,000 independent rows, or
-4,000 rows with an autocorrelation time of 5 rows. A MADE trained for 60 steps is the network.
+Run it from the root of the repository. Each data set has 3 × 3 sites. The network of the couplings is
+a MADE trained for 60 steps; the likelihoods of the test split are those of random networks.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,42 @@ import torch
 
 sys.path.insert(0, "tests")
 
-from intervals import TAU, TRUTHS, data_set, pulls_of_couplings
+from intervals import TRUTHS, data_set, pulls_of_couplings, pulls_of_test_split
+
+Pulls = Callable[[str, str, int], dict[str, list[float]]]
 
 NUM_SETS = 200
-ROWS = {"independent": (1000, 0.5), "τ = 5": (4000, TAU)}
+TABLES = {
+    "couplings": (
+        pulls_of_couplings,
+        {
+            "independent": (1000, 0.5),
+            "τ = 1": (1000, 1.0),
+            "τ = 5": (4000, 5.0),
+            "τ = 20": (16_000, 20.0),
+        },
+    ),
+    "test_split": (
+        pulls_of_test_split,
+        {
+            "independent": (1000, 0.5),
+            "τ = 1": (1000, 1.0),
+            "τ = 5": (4000, 5.0),
+            "τ = 20": (16_000, 20.0),
+            "τ = 5, few": (500, 5.0),
+            "τ = 20, few": (2000, 20.0),
+        },
+    ),
+}
+"""Function of the pulls, and numbers of rows and autocorrelation times by their names."""
 COLUMNS = ("sites", "rows", "estimator", "coverage of 68 % intervals [%]", "rms of the pulls")
 
 
-def pulls(kind: str, num: int, tau: float) -> dict[str, np.ndarray]:
-    """Return (estimate − truth)/error by estimator, `(data sets, couplings)`.
+def pulls(measure: Pulls, kind: str, num: int, tau: float) -> dict[str, np.ndarray]:
+    """Return (estimate − truth)/error by estimator, `(data sets, estimates)`.
 
     Args:
+        measure: Function of the pulls of a file.
         kind: Kind of site.
         num: Number of rows.
         tau: Integrated autocorrelation time in rows.
@@ -41,7 +67,7 @@ def pulls(kind: str, num: int, tau: float) -> dict[str, np.ndarray]:
             path = Path(folder, "rows.npy")
             np.save(path, data_set(kind, num, tau, seed))
             with contextlib.redirect_stdout(io.StringIO()):
-                found = pulls_of_couplings(kind, str(path), seed)
+                found = measure(kind, str(path), seed)
             for name, values in found.items():
                 parts.setdefault(name, []).append(values)
     return {name: np.array(values) for name, values in parts.items()}
@@ -52,18 +78,18 @@ def line(*cells: object) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def table(kinds: list[str]) -> str:
+def table(measure: Pulls, rows: dict[str, tuple[int, float]]) -> str:
     """Return the table in Markdown."""
     lines = [line(*COLUMNS), "|" + "---|" * len(COLUMNS)]
-    for kind in kinds:
-        for rows, (num, tau) in ROWS.items():
-            for name, values in pulls(kind, num, tau).items():
+    for kind in TRUTHS:
+        for title, (num, tau) in rows.items():
+            for name, values in pulls(measure, kind, num, tau).items():
                 # The pulls of one data set are correlated, so the error is over data sets.
                 shares = (np.abs(values) < 1).mean(axis=1)
                 error = 100 * shares.std() / np.sqrt(NUM_SETS)
                 rms = np.sqrt((values**2).mean())
                 coverage = f"{100 * shares.mean():.0f} ± {error:.0f}"
-                lines.append(line(kind, rows, name.replace("_", " "), coverage, f"{rms:.2f}"))
+                lines.append(line(kind, title, name.replace("_", " "), coverage, f"{rms:.2f}"))
                 print(lines[-1], flush=True)
     return "\n".join(lines)
 
@@ -71,7 +97,9 @@ def table(kinds: list[str]) -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     page = Path("benchmarks/README.md")
-    between = re.compile(r"(<!-- coverage -->\n).*(\n<!-- /coverage -->)", re.DOTALL)
-    rows = table(sys.argv[1:] or list(TRUTHS))
-    if len(sys.argv) == 1:
-        page.write_text(between.sub(lambda match: match[1] + rows + match[2], page.read_text()))
+    for name in sys.argv[1:] or TABLES:
+        between = re.compile(rf"(<!-- {name} -->\n).*(\n<!-- /{name} -->)", re.DOTALL)
+        found = table(*TABLES[name])
+        page.write_text(
+            between.sub(lambda match, new=found: match[1] + new + match[2], page.read_text())
+        )

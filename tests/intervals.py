@@ -14,13 +14,20 @@ from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.likelihood import Likelihood
 from lightdan.measurements.ensemble import Ensemble
+from lightdan.measurements.observables import series, summary
+from lightdan.statistics import Blocks, Estimate
 
 SHAPE = (3, 3)
 TAU = 5.0
 """Autocorrelation time of correlated rows."""
 POOL = 400_000
 """Number of independent configurations from which the data sets are drawn."""
+
+
+EXACT: dict[tuple[str, int], dict[str, list[float]]] = {}
+"""Means over all configurations of a pool, by kind of site and size."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +163,53 @@ def pulls_of_couplings(kind: str, path: str, seed: int, steps: int = 60) -> dict
         estimators["score_matching"] = matched.couplings, matched.standard_errors
     values = np.array([truth.couplings[operator.name] for operator in effective.operators])
     return {name: ((x - values) / errors).tolist() for name, (x, errors) in estimators.items()}
+
+
+def estimates_of(
+    system: Recorded, rows: torch.Tensor, blocks: Blocks | None
+) -> dict[str, list[Estimate]]:
+    """Return NLL, a difference of two NLL and observables of rows, for two random networks.
+
+    Args:
+        system: System of the rows.
+        rows: Configurations `(M, *lattice)`.
+        blocks: Blocks of the rows; by default they are one series.
+    """
+    others = []
+    for number in range(2):
+        torch.manual_seed(number)
+        measured = Ensemble(MADE.for_system(system, width=2).eval(), system, 1.0)
+        nll = -measured.evaluate(measured.model.log_prob, rows, batch_size=50_000)
+        others.append(Likelihood(nll, blocks=blocks))
+    observed = summary(measured, series(measured, rows), blocks=blocks)
+    return {
+        "nll": [others[0].nll],
+        "difference of nll": [others[0].gain_over(others[1])],
+        "observables": [*observed.values()],
+    }
+
+
+def pulls_of_test_split(
+    kind: str, path: str, seed: int, pool_size: int = POOL
+) -> dict[str, list[float]]:
+    """Return (estimate − truth)/error of estimates from the held-out rows of a file, by their kind."""
+    system = Recorded(
+        path, values=TRUTHS[kind].kind, boundary="periodic", splits=(0.6, 0.2, 0.2), seed=seed
+    )
+    system.setup()
+    rows = system.data.rows("test", 1.0).to(torch.get_default_dtype())
+    found = estimates_of(system, rows, system.blocks("test", 1.0))
+    key = (kind, pool_size)
+    if key not in EXACT:
+        everything = torch.as_tensor(pool(*key)).to(torch.get_default_dtype())
+        EXACT[key] = {
+            name: [estimate.value for estimate in group]
+            for name, group in estimates_of(system, everything, None).items()
+        }
+    return {
+        name: [
+            (x.value - true) / max(x.error, 1e-12)
+            for x, true in zip(group, EXACT[key][name], strict=True)
+        ]
+        for name, group in found.items()
+    }

@@ -14,7 +14,13 @@ from lightdan.data.equilibrium import Equilibrium, Examination
 from lightdan.data.rows import Rows
 from lightdan.data.values import RECOGNISE, Form, ValueSummary
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, autocorrelation_time
+from lightdan.statistics import (
+    LEAST_TIMES,
+    Bound,
+    Estimate,
+    autocorrelation_time,
+    is_correlated,
+)
 
 CHUNK = 4_000_000
 """Number of values read at a time."""
@@ -151,10 +157,44 @@ class Correlation:
         return self.tau.value * (self.equilibrium.period or 1)
 
     @property
-    def effective_num(self) -> Estimate:
-        """Number of independent rows with the same statistical errors."""
+    def effective_num(self) -> Estimate | Bound:
+        """Number of independent rows with the same statistical errors, at most so if τ is a bound."""
         tau = self.tau
-        return Estimate(self.num / (2 * tau.value), self.num * tau.error / (2 * tau.value**2))
+        num = self.num / (2 * tau.value)
+        return (
+            Estimate(num, num * tau.error / tau.value)
+            if self.is_told
+            else Bound(float(f"{num:.2g}"), "≤")
+        )
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the rows are enough to tell the autocorrelation time."""
+        return math.isfinite(self.tau.error)
+
+    def in_words(self, beside: str = "") -> str:
+        """Return the autocorrelation time in words.
+
+        Args:
+            beside: Words after the name of the slowest observable.
+        """
+        period = self.equilibrium.period
+        steps = "rows" if period is None else f"steps of {period} rows"
+        tau = self.tau if self.is_told else Bound(float(f"{self.tau.value:.2g}"), "≥")
+        text = f"{tau} {steps} ({self.slowest}{beside}; 0.5 is independent)"
+        return text if self.is_told else f"{text}, too few rows to tell: below {LEAST_TIMES} times"
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on what the rows cannot tell."""
+        found = self.equilibrium.sentences
+        if not self.is_told and is_correlated(self.tau):
+            found.append(
+                f"The rows are too few to tell how far they are correlated: they last less than "
+                f"{LEAST_TIMES} autocorrelation times of the {self.slowest}. All errors are lower "
+                "bounds: use more rows."
+            )
+        return found
 
 
 def chunks(rows: Rows, num: int, title: str) -> Iterator[tuple[int, np.ndarray]]:

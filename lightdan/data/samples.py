@@ -12,10 +12,10 @@ from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import Rows
 from lightdan.data.splits import SPLITS, derive_seed, split_rows
 from lightdan.data.weights import split_counts
-from lightdan.statistics import effective_number
+from lightdan.statistics import Blocks, block_length, effective_number
 
 TIMES_PER_BLOCK = 20
-"""Autocorrelation times that a block lasts."""
+"""Autocorrelation times that a block of a split lasts."""
 LEAST_BLOCKS = 50
 """Blocks of the split at each temperature, even if they are then shorter than that."""
 
@@ -173,14 +173,24 @@ class Samples:
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive rows that count as one observation in standard errors.
 
-        Blocks of b rows make errors too small by the fraction τ/(2b). With few rows, few blocks are
-        worse, so b is the smaller of 20τ and √(Mτ). Rows with τ < 1 count each on its own.
+        It is that of `block_length`. Rows with τ < 1 count each on its own.
         """
+        tau, num = self._tau_at(temperature)
+        return 1 if tau < 1 else block_length(num, tau)
+
+    def blocks(self, split: str, temperature: float) -> Blocks:
+        """Return the blocks of `rows` that count as one observation in standard errors."""
+        numbers = self.rows_of(split, temperature).unique()
+        every = torch.cat([self.rows_of(name, temperature) for name in SPLITS if name in self.indices])
+        places = torch.searchsorted(every.sort().values, numbers)
+        return Blocks.of_rows(places.numpy(), self._tau_at(temperature)[0])
+
+    def _tau_at(self, temperature: float) -> tuple[float, int]:
+        """Return the autocorrelation time and the number of rows at one temperature."""
         value = torch.tensor(temperature, dtype=self.temperature.dtype)
         known = torch.tensor(self.temperatures, dtype=self.temperature.dtype)
         tau = self.tau_int[int((known == value).nonzero()[0])]
-        num = int((self.temperature == value).sum())
-        return 1 if tau < 1 else math.ceil(min(TIMES_PER_BLOCK * tau, math.sqrt(num * tau)))
+        return tau, int((self.temperature == value).sum())
 
     def _weights_of(self, split: str) -> Tensor | None:
         return None if self.row_weights is None else self.row_weights[split]

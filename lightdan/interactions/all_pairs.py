@@ -10,6 +10,7 @@ from lightdan.interactions.graph_fit import GraphFit, factors_and_signs
 from lightdan.interactions.nodes import PRIOR
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Term
+from lightdan.statistics import student_factor
 from lightdan.types import Configurations
 
 STEPS = 60
@@ -219,9 +220,10 @@ def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
         pairs = pairs + pairs.mT
         square += (pairs**2).sum(0)
         fields_square += ((influence[:, -1] - nodes.mean @ pairs) ** 2).sum(0)
-    count = len(parts)
-    square *= count / max(1, count - 1)
-    fields_square *= count / max(1, count - 1)
+    freedom = max(1, len(parts) - 1)
+    factor = len(parts) / freedom * student_factor(freedom) ** 2
+    square *= factor
+    fields_square *= factor
     # The bias −H⁻¹B/width² on average over B with the width of the prior.
     precision = float(nodes.precision[0])
     own = (inverses[:, :, :-1] ** 2)[:, :-1].sum(1).T * share**2

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator
 from lightdan.interactions.site_models import LEAST_NODES, MOST_NODES, num_nodes, quadrature, site_model
+from lightdan.statistics import student_factor
 from lightdan.types import Configurations
 
 STEPS = 30
@@ -64,17 +65,20 @@ class Fit(NamedTuple):
 
     @property
     def deviations(self) -> np.ndarray:
-        """Rows whose squares add up to the covariance of the couplings `(observations, operators)`."""
+        """Rows whose squares add up to the covariance of the couplings `(observations, operators)`.
+
+        With few blocks they are larger by `student_factor`, so that ±1 error covers 68 %.
+        """
         if self.counts is not None:
-            num = self.counts.sum()
+            num = int(self.counts.sum())
             deviations = self.influence - np.average(self.influence, axis=0, weights=self.counts)
             scaled: np.ndarray = deviations * np.sqrt(self.counts / (num * (num - 1)))[:, None]
-            return scaled
+            return scaled * student_factor(num - 1)
         num = len(self.influence)
         starts = np.arange(0, num, min(self.block_size, max(1, num // 8)))
         sums = np.add.reduceat(self.influence, starts, axis=0)
         blocks: np.ndarray = (sums - sums.mean(axis=0)) / num
-        return blocks * math.sqrt(len(blocks) / (len(blocks) - 1))
+        return blocks * math.sqrt(len(blocks) / (len(blocks) - 1)) * student_factor(len(blocks) - 1)
 
     @property
     def covariance(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lightdan.interactions.nodes import Node
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Term
+from lightdan.statistics import student_factor
 from lightdan.types import Configurations
 
 BLOCKS = 2_000
@@ -134,7 +135,8 @@ def fit_terms(
     inverse = np.linalg.inv(curvature)
     influence = scores @ inverse
     influence -= influence.mean(axis=0)
-    errors = np.sqrt((influence**2).sum(axis=0) * len(starts) / max(1, len(starts) - 1))
+    freedom = max(1, len(starts) - 1)
+    errors = np.sqrt((influence**2).sum(axis=0) * len(starts) / freedom) * student_factor(freedom)
     posterior = np.sqrt([len(term) for term in terms] * inverse.diagonal())
     values = np.stack([inverse @ weighted, np.where(unseen, posterior, errors)], axis=1)
     bounded = [term for term, never in zip(terms, unseen, strict=True) if never]

@@ -12,6 +12,7 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.data.splits import derive_seed
 from lightdan.progress import progress_bar
+from lightdan.statistics import Blocks
 from lightdan.systems.base import System
 
 T = TypeVar("T")
@@ -67,6 +68,11 @@ class Ensemble:
         """Controls of the held-out configurations `(M, controls)`, or None."""
         controls = self.system.data.controls_of(self.split, self.temperature)
         return None if controls is None else controls.to(self.model.device)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Blocks of the held-out configurations that count as one observation in errors."""
+        return self.system.blocks(self.split, self.temperature)
 
     @cached_property
     def log_prob(self) -> np.ndarray:

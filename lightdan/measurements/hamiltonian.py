@@ -10,7 +10,7 @@ from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
-from lightdan.statistics import Bound, Estimate, bennett, jackknife, mean
+from lightdan.statistics import Blocks, Bound, Estimate, bennett, jackknife, mean
 
 
 class Hamiltonian(SampledMeasurement):
@@ -40,22 +40,22 @@ class Hamiltonian(SampledMeasurement):
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure slope, intercept, R², ln Z, KL and NLL."""
-        nll, weights = -ensemble.log_prob, ensemble.weights
+        nll, weights, blocks = -ensemble.log_prob, ensemble.weights, ensemble.blocks
         arrays = {"nll": nll} if weights is None else {"nll": nll, "weights": weights}
         if not ensemble.system.has_action:
             name = type(ensemble.system).__name__
             note = f"The Hamiltonian of {name} is not known, so NLL is the only estimate."
-            return Result({"nll": mean(nll, weights)}, arrays, notes=[note])
+            return Result({"nll": mean(nll, weights, blocks)}, arrays, notes=[note])
         action = ensemble.action
         samples = ensemble.samples(self.num_samples, self.seed)
-        log_z = bennett(nll - action, samples.log_weights, weights)
+        log_z = bennett(nll - action, samples.log_weights, weights, blocks)
         exact = ensemble.exact.get("ln_z")
         constant = log_z if exact is None else Estimate(exact, 0.0)
         estimates = {
-            **line(action, nll, weights),
+            **line(action, nll, weights, blocks),
             "ln_z": log_z,
-            "nll": mean(nll, weights),
-            "kl": minus(mean(nll - action, weights), constant),
+            "nll": mean(nll, weights, blocks),
+            "kl": minus(mean(nll - action, weights, blocks), constant),
         }
         reference: dict[str, Reference] = {"slope": 1.0, "r2": Bound(1.0, "≤"), "kl": Bound(0.0, "≥")}
         notes = []
@@ -69,8 +69,8 @@ class Hamiltonian(SampledMeasurement):
             bare = -ensemble.evaluate(
                 ensemble.bare_log_prob, ensemble.configurations, controls=ensemble.controls
             )
-            estimates["nll_bare"] = mean(bare, weights)
-            estimates["kl_bare"] = minus(mean(bare - action, weights), constant)
+            estimates["nll_bare"] = mean(bare, weights, blocks)
+            estimates["kl_bare"] = minus(mean(bare - action, weights, blocks), constant)
             reference |= {f"{name}_bare": reference[name] for name in ("nll", "kl") if name in reference}
         return Result(
             estimates,
@@ -105,7 +105,12 @@ def minus(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(first.value - second.value, math.hypot(first.error, second.error))
 
 
-def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Estimate]:
+def line(
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None = None,
+    blocks: Blocks | None = None,
+) -> dict[str, Estimate]:
     """Fit y against x by least squares; return slope, intercept and R² with jackknife errors."""
     x0, y0 = x.mean(), y.mean()
     u, v = x - x0, y - y0
@@ -120,4 +125,7 @@ def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dic
     def r2(u: float, v: float, uu: float, uv: float, vv: float) -> float:
         return (uv - u * v) ** 2 / ((uu - u * u) * (vv - v * v))
 
-    return {f.__name__: jackknife(f, *moments, weights=weights) for f in (slope, intercept, r2)}
+    return {
+        f.__name__: jackknife(f, *moments, weights=weights, blocks=blocks)
+        for f in (slope, intercept, r2)
+    }

@@ -12,7 +12,7 @@ from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, MODEL, bin_edges, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
-from lightdan.statistics import Bound, Estimate, jackknife, mean, weighted_mean
+from lightdan.statistics import Blocks, Bound, Estimate, jackknife, mean, weighted_mean
 
 
 class Observables(SampledMeasurement):
@@ -40,18 +40,24 @@ class Observables(SampledMeasurement):
         model = series(ensemble, samples)
         data = series(ensemble, ensemble.configurations)
         weights = ensemble.weights
-        summaries = [summary(ensemble, model), summary(ensemble, data, weights=weights)]
+        summaries = [
+            summary(ensemble, model),
+            summary(ensemble, data, weights=weights, blocks=ensemble.blocks),
+        ]
         estimates: dict[str, Estimate] = {}
         for name, of_model in summaries[0].items():
             of_data = summaries[1][name]
             estimates[name] = of_model
             estimates[f"{name}_data"] = of_data
             error = math.hypot(of_model.error, of_data.error)
-            if error > 0:
+            if 0 < error < math.inf:
                 estimates[f"{name}_z"] = Estimate((of_model.value - of_data.value) / error, 1.0)
         correlations = [
-            [mean(column, of_rows) for column in two_point(ensemble, configurations).T]
-            for configurations, of_rows in ((samples, None), (ensemble.configurations, weights))
+            [mean(column, *of_rows) for column in two_point(ensemble, configurations).T]
+            for configurations, of_rows in (
+                (samples, (None, None)),
+                (ensemble.configurations, (weights, ensemble.blocks)),
+            )
         ]
         values, errors = np.array(correlations).transpose(2, 0, 1)
         deviation = np.abs(values[0] - values[1])
@@ -118,6 +124,7 @@ def summary(
     values: dict[str, np.ndarray],
     log_weights: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    blocks: Blocks | None = None,
 ) -> dict[str, Estimate]:
     """Return means and fluctuations of the observables.
 
@@ -126,31 +133,44 @@ def summary(
         values: Observables by name `(M,)`.
         log_weights: Logarithm of importance weights of independent samples.
         weights: Weights of rows, as in `statistics.mean`.
+        blocks: Blocks of rows; by default each sample is independent.
     """
     if log_weights is None:
-        estimates = {name: mean(column, weights) for name, column in values.items()}
+        estimates = {name: mean(column, weights, blocks) for name, column in values.items()}
     else:
         estimates = {name: weighted_mean(column, log_weights) for name, column in values.items()}
         weights = np.exp(log_weights - log_weights.max())
     sites, temperature = ensemble.system.num_sites, ensemble.temperature
     if "abs_magnetization" in values:
         estimates["susceptibility"] = _variance(
-            values["abs_magnetization"], weights, sites / temperature
+            values["abs_magnetization"], weights, blocks, sites / temperature
         )
     if "magnetization" in values:
         square = values["magnetization"] ** 2
         estimates["binder_cumulant"] = jackknife(
-            lambda m2, m4: 1 - m4 / (3 * m2**2), square, square**2, weights=weights
+            lambda m2, m4: 1 - m4 / (3 * m2**2),
+            square,
+            square**2,
+            weights=weights,
+            blocks=blocks,
         )
     if "energy" in values:
-        estimates["specific_heat"] = _variance(values["energy"], weights, sites / temperature**2)
+        estimates["specific_heat"] = _variance(values["energy"], weights, blocks, sites / temperature**2)
     return estimates
 
 
-def _variance(column: np.ndarray, weights: np.ndarray | None, factor: float) -> Estimate:
+def _variance(
+    column: np.ndarray, weights: np.ndarray | None, blocks: Blocks | None, factor: float
+) -> Estimate:
     """Return factor × (⟨x²⟩ − ⟨x⟩²) with its error."""
     shifted = column - column.mean()
-    return jackknife(lambda x, xx: factor * (xx - x**2), shifted, shifted**2, weights=weights)
+    return jackknife(
+        lambda x, xx: factor * (xx - x**2),
+        shifted,
+        shifted**2,
+        weights=weights,
+        blocks=blocks,
+    )
 
 
 def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Bound, Estimate, jackknife, mean
+from lightdan.statistics import Blocks, Bound, Estimate, jackknife, mean
 from lightdan.systems.base import System
 
 MAX_ELEMENTS = 8
@@ -61,7 +61,7 @@ class Symmetry(Measurement):
         if not self.operations(system):
             raise NotMeasurable(f"{type(system).__name__} declares no symmetry.")
         configurations = ensemble.configurations[: self.num_configurations]
-        weights = ensemble.weights
+        weights, blocks = ensemble.weights, ensemble.blocks.first(self.num_configurations)
         if weights is not None:
             weights = weights[: self.num_configurations]
         functions: dict[str, Callable[..., Tensor]] = {"": model.log_prob}
@@ -81,11 +81,11 @@ class Symmetry(Measurement):
                 values = [ensemble.evaluate(function, image, controls=controls) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
-                numbers = deviations(name, suffix, differences, identity, weights)
+                numbers = deviations(name, suffix, differences, identity, weights, blocks)
                 if name == "spin_rotation":
                     table = self.rotation_table(ensemble, function, configurations, controls)
                     arrays["o2_table" + suffix] = table
-                    numbers |= relative_spreads(table, suffix, weights)
+                    numbers |= relative_spreads(table, suffix, weights, blocks)
                 estimates |= numbers
                 unlisted |= numbers.keys() if name in arguments else set()
         reference = dict.fromkeys(estimates, Bound(0.0, "≥"))
@@ -182,13 +182,18 @@ def notes_on_given(arguments: Mapping[str, str], estimates: Mapping[str, Estimat
 
 
 def relative_spreads(
-    table: np.ndarray, suffix: str, weights: np.ndarray | None = None
+    table: np.ndarray,
+    suffix: str,
+    weights: np.ndarray | None = None,
+    blocks: Blocks | None = None,
 ) -> dict[str, Estimate]:
     """Return (max − min)/|mean| over the columns of `(M, elements)`, of the mean row and of each row."""
     singles = np.ptp(table, axis=1) / np.abs(table.mean(1))
     return {
-        f"o2_spread{suffix}": jackknife(lambda h: np.ptp(h) / abs(h.mean()), table, weights=weights),
-        f"o2_spread_single{suffix}": mean(singles, weights),
+        f"o2_spread{suffix}": jackknife(
+            lambda h: np.ptp(h) / abs(h.mean()), table, weights=weights, blocks=blocks
+        ),
+        f"o2_spread_single{suffix}": mean(singles, weights, blocks),
     }
 
 
@@ -198,6 +203,7 @@ def deviations(
     differences: np.ndarray,
     values: np.ndarray,
     weights: np.ndarray | None = None,
+    blocks: Blocks | None = None,
 ) -> dict[str, Estimate]:
     """Return rms and spread of differences `(elements, M)` over the standard deviation of the values."""
     shifted = values - values.mean()
@@ -215,6 +221,7 @@ def deviations(
             shifted,
             shifted**2,
             weights=weights,
+            blocks=blocks,
         ),
         f"{name}_spread{suffix}": jackknife(
             lambda d, v, vv: d / deviation(v, vv),
@@ -222,5 +229,6 @@ def deviations(
             shifted,
             shifted**2,
             weights=weights,
+            blocks=blocks,
         ),
     }

@@ -24,6 +24,7 @@ from lightdan.lattices.sites import site_values
 from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
+from lightdan.statistics import Blocks, is_correlated
 from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 from lightdan.types import ConfigurationsLike, PerConfiguration
 
@@ -251,6 +252,10 @@ class System(LightningDataModule, KeepsArguments):
         """Return the number of consecutive configurations that count as one observation in errors."""
         return self.data.block_size(temperature)
 
+    def blocks(self, split: str, temperature: float) -> Blocks:
+        """Return the blocks of held-out configurations that count as one observation in errors."""
+        return self.data.blocks(split, temperature)
+
     def _key(self, number: int) -> dict[str, Any]:
         """Return what determines the simulation at one of the temperatures."""
         return {
@@ -275,7 +280,7 @@ class System(LightningDataModule, KeepsArguments):
             in_memory=self.in_memory,
         )
         tau = run.tau_int
-        if tau.value - tau.error >= 1:
+        if is_correlated(tau):
             warnings.warn(
                 f"The simulated configurations at T = {temperature:g} are correlated, so they are split "
                 f"by contiguous blocks: the integrated autocorrelation time is {tau.value:.2f} rows, "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightdan.data.samples import Samples
 from lightdan.data.splits import derive_seed
+from lightdan.statistics import Blocks
 from lightdan.systems.base import System
 from lightdan.types import Configurations, ConfigurationsLike, PerConfiguration
 
@@ -153,6 +154,10 @@ class BlockSpin(System):
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive configurations that count as one observation in errors."""
         return self.system.block_size(temperature)
+
+    def blocks(self, split: str, temperature: float) -> Blocks:
+        """Return the blocks of held-out configurations that count as one observation in errors."""
+        return self.system.blocks(split, temperature)
 
     # Exact results for small systems
 

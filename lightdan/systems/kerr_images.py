@@ -18,7 +18,7 @@ from lightdan.images.stack import ImageStack, site_scale
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.statistics import Blocks, Estimate, jackknife, mean
 from lightdan.systems.base import System
 
 MAX_SITES = 5_000_000
@@ -246,6 +246,14 @@ class KerrImages(System):
         across = self.textures.shape[2] // self.stride
         down = min(math.ceil(reach / self.stride), self.textures.shape[1] // self.stride)
         return max(1, across * down)
+
+    def blocks(self, split: str, temperature: float) -> Blocks:
+        """Return the blocks of held-out configurations that count as one observation in errors.
+
+        There are eight at least.
+        """
+        num = self.data.num_in(split)
+        return Blocks.of_length(num, min(self.block_size(temperature), max(1, num // 8)))
 
     @rank_zero_only
     def _report(self, sizes: Sequence[int]) -> None:

@@ -28,6 +28,7 @@ from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
+from lightdan.statistics import is_correlated
 from lightdan.systems.base import System
 
 
@@ -186,7 +187,7 @@ class Recorded(System):
             samples.doubts = [
                 f"At T = {temperature:g}: {doubt}" if len(rows) > 1 else doubt
                 for temperature, each in zip(self.temperatures, correlations, strict=True)
-                for doubt in each.equilibrium.sentences
+                for doubt in each.doubts
             ]
         samples.sources = [[identity(recording.array)]]
         self._report(samples, correlations)
@@ -232,23 +233,21 @@ class Recorded(System):
             print(f"  weights: worth {worth:.0f} configurations of equal weight")
         for temperature, correlation in zip(self.temperatures, correlations, strict=True):
             self._report_correlation(samples, temperature, correlation)
-        for doubt in samples.doubts:
-            warnings.warn(f"{self.path}: {doubt}", stacklevel=6)
 
     def _report_correlation(
         self, samples: Samples, temperature: float, correlation: Correlation
     ) -> None:
-        tau, effective = correlation.tau, correlation.effective_num
-        period = correlation.equilibrium.period
         where = f" at T = {temperature:g}" if len(self.temperatures) > 1 else ""
-        steps = "rows" if period is None else f"steps of {period} rows"
         beside = " beside the controls" if self.control_names else ""
-        series = f"{tau} {steps} ({correlation.slowest}{beside}; 0.5 is independent)"
+        told, effective = correlation.in_words(beside), correlation.effective_num
+        series = told
         if samples.row_weights is None:
             num = f"{correlation.num} are " if where else ""
             series += f", so {num}{effective} effective configurations"
         print(f"  autocorrelation along the file{where}: {series}")
-        if tau.value - tau.error >= 1:
+        for evidence in correlation.equilibrium.sentences:
+            warnings.warn(f"{self.path}{where}: {evidence}", stacklevel=7)
+        if is_correlated(correlation.tau):
             rows = torch.from_numpy(self._rows[temperature])
             train, test = (
                 torch.searchsorted(rows, samples.rows_of(split, temperature))
@@ -256,9 +255,9 @@ class Recorded(System):
             )
             near = share_within(correlation.reach, test, train)
             warnings.warn(
-                f"The rows of {self.path} are correlated{where}: the integrated autocorrelation time of "
-                f"the {correlation.slowest} is {tau} {steps}, so {correlation.num} configurations are "
-                f"equivalent to {effective} independent ones. They are split by contiguous blocks; "
+                f"The rows of {self.path} are correlated{where}: the integrated autocorrelation time is "
+                f"{told}, so {correlation.num} configurations are equivalent to "
+                f"{effective} independent ones. They are split by contiguous blocks; "
                 f"{100 * near:.0f} % of the test rows lie within that time of a training row.",
                 stacklevel=7,
             )

@@ -15,7 +15,7 @@ from lightdan.measurements.importance_sampling import ImportanceSampling, indepe
 from lightdan.measurements.observables import Observables, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.symmetry import Symmetry
-from lightdan.statistics import Bound, Estimate
+from lightdan.statistics import Blocks, Bound, Estimate
 from lightdan.testing import MeasurementTests, all_configurations, randomize
 
 SHAPE, TEMPERATURE = (3, 3), 2.0
@@ -192,6 +192,7 @@ def test_estimates_equal_the_sum_over_all_65536_states():
     states = all_configurations((4, 4), (-1, 1))
     measured = Ensemble(model, system, temperature)
     measured.configurations = states[::100]  # the data do not matter here
+    measured.blocks = Blocks.of_length(len(measured.configurations), 1)
     with torch.no_grad():
         p = model.log_prob(states).exp()
     estimates = Observables(num_samples=4000).measure(measured).estimates

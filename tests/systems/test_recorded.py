@@ -1,6 +1,7 @@
 """Recognition of a file, refusal of bad ones, and batches that are the same in memory and on disk."""
 
 import json
+import re
 import warnings
 
 import h5py
@@ -510,3 +511,24 @@ def test_letters_are_named(tmp_path, capsys):
     system.setup()
     assert system.site_kind == "spin"
     assert "b is +1, a is −1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("num", [50, 400, 1000])
+def test_rows_too_few_to_tell_their_correlation(recorded, capsys, num):
+    """Rows last 1 to 25 autocorrelation times of 40 rows."""
+    system = recorded(copied(79 / 81, num), splits=(0.4, 0.3, 0.3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        system.setup()
+    words = re.compile(r"correlated.*≥ .* rows .*too few rows to tell")
+    assert any(words.search(str(warning.message)) for warning in caught)
+    assert "effective configurations" in capsys.readouterr().out
+    assert "errors are lower bounds" in system.data.doubts[-1]
+
+
+def test_ten_rows_are_no_doubt(recorded, capsys):
+    """Independent rows that are few show no correlation, but do not prove that there is none."""
+    system = recorded(random(num=10), splits=(0.4, 0.3, 0.3))
+    system.setup()
+    assert "too few rows to tell" in capsys.readouterr().out
+    assert not system.data.doubts

@@ -111,7 +111,9 @@ class Baselines(Measurement):
         # A stride keeps all images; the first rows may come from one image.
         train = train.every(math.ceil(len(train.rows) / self.num_fitted))
         baselines, notes = self.baselines(ensemble, train, held_out)
-        network = Likelihood(-ensemble.log_prob, 0.0, ensemble.weights)
+        blocks = ensemble.blocks
+        baselines = {name: other._replace(blocks=blocks) for name, other in baselines.items()}
+        network = Likelihood(-ensemble.log_prob, 0.0, ensemble.weights, blocks)
         estimates = {"nll": network.nll}
         estimates |= {f"nll_{name}": other.nll for name, other in baselines.items()}
         estimates |= {f"gain_{name}": network.gain_over(other) for name, other in baselines.items()}

@@ -249,6 +249,7 @@ class CouplingGraph(SampledMeasurement):
             except Unknown as reason:
                 title = "this Hamiltonian" if name == "own" else "all pairs"
                 notes.append(f"The NLL of {title} is withheld, because {reason}.")
+        likelihoods = {name: each._replace(blocks=ensemble.blocks) for name, each in likelihoods.items()}
         own = likelihoods.pop("pseudo_likelihood" if choice.all_pairs else "own", None)
         if choice.all_pairs and own is not None:
             likelihoods["pseudo_likelihood"] = own

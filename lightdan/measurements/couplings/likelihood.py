@@ -14,7 +14,7 @@ from lightdan.progress import progress_bar
 from lightdan.simulation import terms
 from lightdan.simulation.partition import log_partition
 from lightdan.simulation.terms import Interactions
-from lightdan.statistics import Estimate, mean
+from lightdan.statistics import Blocks, Estimate, mean
 
 CHAINS = 500
 """Number of annealed chains."""
@@ -37,21 +37,23 @@ class Likelihood(NamedTuple):
         values: −ln p of each configuration `(M,)`.
         error: Error of ln Z, which they share.
         weights: Counts (integers) or real weights of the configurations `(M,)`; None if all are equal.
+        blocks: Blocks of the configurations; by default they are one series.
     """
 
     values: np.ndarray
     error: float = 0.0
     weights: np.ndarray | None = None
+    blocks: Blocks | None = None
 
     @property
     def nll(self) -> Estimate:
         """−⟨ln p⟩."""
-        average = mean(self.values, self.weights)
+        average = mean(self.values, self.weights, self.blocks)
         return Estimate(average.value, float(np.hypot(average.error, self.error)))
 
     def gain_over(self, other: "Likelihood") -> Estimate:
         """Return ⟨ln p − ln p_other⟩ with the error of the paired difference."""
-        difference = mean(other.values - self.values, self.weights)
+        difference = mean(other.values - self.values, self.weights, self.blocks)
         error = np.hypot(difference.error, np.hypot(self.error, other.error))
         return Estimate(difference.value, float(error))
 

@@ -113,10 +113,10 @@ class OwnSimulation:
     def likelihood(self) -> dict[str, Estimate]:
         """Return −⟨ln p⟩ of the held-out data for the Hamiltonian, and the network's gain over it."""
         action = self._action(self.ensemble.configurations)
-        weights = self.ensemble.weights
+        weights, blocks = self.ensemble.weights, self.ensemble.blocks
         values = {
-            "nll": mean(action, weights),
-            "gain_network": mean(action + self.ensemble.log_prob, weights),
+            "nll": mean(action, weights, blocks),
+            "gain_network": mean(action + self.ensemble.log_prob, weights, blocks),
         }
         return {
             name: Estimate(value.value + self.log_z.value, math.hypot(value.error, self.log_z.error))
@@ -130,10 +130,10 @@ class OwnSimulation:
             "network": self.ensemble.samples(self.num_configurations, self.seed).configurations,
             "data": self.ensemble.configurations,
         }
-        weights = {"data": self.ensemble.weights}
+        options = {"data": (self.ensemble.weights, self.ensemble.blocks)}
         values = {
             source: {
-                name: mean(x, weights.get(source))
+                name: mean(x, *options.get(source, ()))
                 for name, x in series(self.ensemble, configurations).items()
             }
             for source, configurations in rows.items()
@@ -156,7 +156,7 @@ class OwnSimulation:
             columns = {source: function(configurations) for source, configurations in rows.items()}
             for source, column in columns.items():
                 result.arrays[f"{source}_{quantity}"] = np.array(
-                    [mean(x, weights.get(source)) for x in column.T]
+                    [mean(x, *options.get(source, ())) for x in column.T]
                 )
             own_values, errors = result.arrays[f"own_{quantity}"].T
             data_values, data_errors = result.arrays[f"data_{quantity}"].T

@@ -19,7 +19,7 @@ from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Blocks, Estimate, jackknife
 from lightdan.systems.base import System
 from lightdan.systems.block_spin import block_sums, majority
 
@@ -80,7 +80,7 @@ class RenormalizationFlow(SampledMeasurement):
             )
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         model = self.flow(ensemble.system, samples)
-        data = self.flow(ensemble.system, ensemble.configurations)
+        data = self.flow(ensemble.system, ensemble.configurations, ensemble.blocks)
         arrays = {
             f"coupling_{source}": np.array([scale.coupling for scale in scales])
             for source, scales in (("model", model), ("data", data))
@@ -89,20 +89,21 @@ class RenormalizationFlow(SampledMeasurement):
         figure = self.figure(model, data)
         return Result(named(model), arrays, figure, named(data), unlisted)
 
-    def flow(self, system: System, configurations: Tensor) -> list[Scale]:
+    def flow(self, system: System, configurations: Tensor, blocks: Blocks | None = None) -> list[Scale]:
         """Return the estimates before and after each blocking of configurations `(M, *lattice)`."""
         scales: list[Scale] = []
         finer: np.ndarray | None = None
         spins = configurations.to(torch.int8)
+        length = 1 if blocks is None else int(blocks.sizes.max())
         while True:
             shape = spins.shape[1:]
             operators = uniform_operators(shape, system.boundary, system.symmetries, MAX_DISTANCE)
-            (coupling,) = couplings_of([nearest_neighbours(operators)], spins)
+            (coupling,) = couplings_of([nearest_neighbours(operators)], spins, length)
             names = [operator.name for operator in operators]
-            couplings = dict(zip(names, couplings_of(operators, spins), strict=True))
+            couplings = dict(zip(names, couplings_of(operators, spins, length), strict=True))
             rows = spins.cpu().numpy()
             coarser = np.stack([o.value(rows) for o in operators if o.order % 2 == 0], axis=1)
-            exponents = () if finer is None else exponent(finer, coarser)
+            exponents = () if finer is None else exponent(finer, coarser, blocks)
             scales.append(Scale(coupling, couplings, *exponents))
             if not can_be_blocked(shape):
                 return scales
@@ -140,9 +141,10 @@ def can_be_blocked(shape: Sequence[int]) -> bool:
     return all(side % 2 == 0 and side >= 2 * SMALLEST for side in shape)
 
 
-def couplings_of(operators: Sequence[Operator], spins: Tensor) -> list[Estimate]:
+def couplings_of(operators: Sequence[Operator], spins: Tensor, block_size: int = 1) -> list[Estimate]:
     """Return the pseudo-likelihood couplings of operators, from spins `(M, *lattice)`."""
-    result = fit(LocalFields(operators, math.prod(spins.shape[1:]), spins.device), spins)
+    fields = LocalFields(operators, math.prod(spins.shape[1:]), spins.device)
+    result = fit(fields, spins, block_size=block_size)
     pairs = zip(result.couplings, result.standard_errors, strict=True)
     return [Estimate(float(value), float(error)) for value, error in pairs]
 
@@ -160,12 +162,15 @@ def named(scales: Sequence[Scale]) -> dict[str, Estimate]:
     return estimates
 
 
-def exponent(finer: np.ndarray, coarser: np.ndarray) -> tuple[Estimate, Estimate | None]:
+def exponent(
+    finer: np.ndarray, coarser: np.ndarray, blocks: Blocks | None = None
+) -> tuple[Estimate, Estimate | None]:
     """Return the eigenvalue λ and the exponent ν of a blocking.
 
     Args:
         finer: Even operators before the blocking `(M, operators)`.
         coarser: Even operators after the blocking `(M, operators)`.
+        blocks: Blocks of the configurations, as in `jackknife`.
 
     Returns:
         λ, and ν if λ is significantly above 1, else None.
@@ -180,9 +185,11 @@ def exponent(finer: np.ndarray, coarser: np.ndarray) -> tuple[Estimate, Estimate
         matrix = np.linalg.solve(connected[:, :num], connected[:, num:])
         return float(np.abs(np.linalg.eigvals(matrix)).max())
 
-    largest = jackknife(eigenvalue, joined, products)
+    largest = jackknife(eigenvalue, joined, products, blocks=blocks)
     # λ ≤ 1 means a disordered phase far from the critical point, without a relevant direction.
     if largest.value - 3 * largest.error <= 1:
         return largest, None
-    nu = jackknife(lambda m, p: math.log(2) / math.log(eigenvalue(m, p)), joined, products)
+    nu = jackknife(
+        lambda m, p: math.log(2) / math.log(eigenvalue(m, p)), joined, products, blocks=blocks
+    )
     return largest, nu

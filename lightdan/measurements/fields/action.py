@@ -5,7 +5,7 @@ import numpy as np
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.hamiltonian import Hamiltonian
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Blocks, Estimate, jackknife
 from lightdan.systems.path import Path
 
 
@@ -32,19 +32,23 @@ class Action(Hamiltonian):
             for part in (system.kinetic, system.potential_action)
         ]
         names = ("kinetic", "potential")
-        result.estimates |= dict(zip(names, plane(parts, -ensemble.log_prob), strict=True))
+        result.estimates |= dict(
+            zip(names, plane(parts, -ensemble.log_prob, ensemble.blocks), strict=True)
+        )
         result.arrays |= dict(zip(names, parts, strict=True))
         result.reference = {**result.reference, **dict.fromkeys(names, 1.0)}
         return result
 
 
-def plane(columns: list[np.ndarray], y: np.ndarray) -> list[Estimate]:
+def plane(columns: list[np.ndarray], y: np.ndarray, blocks: Blocks | None = None) -> list[Estimate]:
     """Fit y by the columns and a constant; return the coefficients with jackknife errors."""
     design = np.stack([np.ones_like(y), *(column - column.mean() for column in columns)], axis=1)
     outer = design[:, :, None] * design[:, None, :]
     products = design * (y - y.mean())[:, None]
 
     def coefficient(index: int) -> Estimate:
-        return jackknife(lambda xx, xy: float(np.linalg.solve(xx, xy)[index]), outer, products)
+        return jackknife(
+            lambda xx, xy: float(np.linalg.solve(xx, xy)[index]), outer, products, blocks=blocks
+        )
 
     return [coefficient(index + 1) for index in range(len(columns))]

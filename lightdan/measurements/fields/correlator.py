@@ -14,7 +14,7 @@ from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.simulation.transfer_matrix import TransferMatrix
-from lightdan.statistics import Estimate, jackknife
+from lightdan.statistics import Blocks, Estimate, jackknife
 from lightdan.systems.path import Path
 
 
@@ -65,9 +65,13 @@ class Correlator(SampledMeasurement):
             weights = np.ones(len(products))
             if log_weights is not None:
                 weights = np.exp(log_weights - log_weights.max())
-            curve = [jackknife(lambda wc, w: wc / w, weights * column, weights) for column in products.T]
+            blocks = ensemble.blocks if name == "gap_data" else None
+            curve = [
+                jackknife(lambda wc, w: wc / w, weights * column, weights, blocks=blocks)
+                for column in products.T
+            ]
             arrays[name.replace("gap", "correlator")] = np.array(curve)
-            estimates[name] = gap(products, weights, first, system.num_sites, spacing)
+            estimates[name] = gap(products, weights, first, system.num_sites, spacing, blocks)
             if not math.isfinite(estimates[name].value):
                 notes.append(f"{name} is undefined because C(t) is not a cosh from {first} slices on.")
         ratio = float(continuum[1] - continuum[0]) / exact_gap
@@ -115,7 +119,14 @@ def correlations(paths: Tensor) -> np.ndarray:
     return products[:, : paths.shape[1] // 2 + 1].cpu().numpy()
 
 
-def gap(products: np.ndarray, weights: np.ndarray, first: int, sites: int, spacing: float) -> Estimate:
+def gap(
+    products: np.ndarray,
+    weights: np.ndarray,
+    first: int,
+    sites: int,
+    spacing: float,
+    blocks: Blocks | None = None,
+) -> Estimate:
     """Return the gap from C at `first` and 3 × `first` slices; NaN if there is no solution."""
     last = min(3 * first, products.shape[1] - 1)
 
@@ -134,4 +145,4 @@ def gap(products: np.ndarray, weights: np.ndarray, first: int, sites: int, spaci
         return float(brentq(excess, 0.0, top))
 
     early, late = weights * products[:, first], weights * products[:, last]
-    return jackknife(lambda a, b: solve(a / b) if b > 0 else math.nan, early, late)
+    return jackknife(lambda a, b: solve(a / b) if b > 0 else math.nan, early, late, blocks=blocks)

@@ -49,7 +49,7 @@ class Kinks(SampledMeasurement):
         estimates = {
             "kinks": mean(model),
             "kinks_reweighted": weighted_mean(model, samples.log_weights),
-            "kinks_data": mean(held_out),
+            "kinks_data": mean(held_out, blocks=ensemble.blocks),
         }
         reference: dict[str, float | Estimate] = dict.fromkeys(estimates, ensemble.exact["kinks"])
         notes = []

@@ -70,7 +70,9 @@ class RBMEquivalence(Measurement):
         worst = max(names.values(), key=lambda k: abs(modes[k] / exact[k] - 1))
         largest = abs(float(modes[worst] / exact[worst] - 1))
         estimates["largest_deviation"] = Estimate(largest, float(errors[worst] / exact[worst]))
-        estimates["kl"] = mean(-ensemble.log_prob - ensemble.action - ensemble.exact["ln_z"])
+        estimates["kl"] = mean(
+            -ensemble.log_prob - ensemble.action - ensemble.exact["ln_z"], blocks=ensemble.blocks
+        )
         dimensions = max(1, sum(side > 1 for side in shape))
         mu2 = [system.mass2 + factor * dimensions for factor in (1, 3, 5)]
         kernel = gaussian_field.kernel(shape, system.mass2)

@@ -13,7 +13,7 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, jackknife, mean
+from lightdan.statistics import Blocks, Estimate, jackknife, mean
 
 BINS = 1000
 """Number of bins of the scores."""
@@ -45,7 +45,7 @@ class Vortices(SampledMeasurement):
             or min(system.lattice_shape) < 2
         ):
             raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles.")
-        data = ensemble.configurations
+        data, blocks = ensemble.configurations, ensemble.blocks
         winding = vorticity(data, system.boundary)
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         of_samples = vorticity(samples, system.boundary)
@@ -53,7 +53,7 @@ class Vortices(SampledMeasurement):
         reference: dict[str, Estimate] = {}
         for name, sign in (("vortices", 1), ("antivortices", -1)):
             estimates[name] = fraction(of_samples == sign)
-            reference[name] = fraction(winding == sign)
+            reference[name] = fraction(winding == sign, blocks)
         log_q = torch.from_numpy(ensemble.evaluate(ensemble.model.conditionals, data))
         maps = {
             "surprise": surprise(log_q, system.boundary),
@@ -62,8 +62,8 @@ class Vortices(SampledMeasurement):
         true = (winding != 0).cpu()
         with_vortex = true.flatten(1).any(1).nonzero()
         notes = []
-        if len(with_vortex) and with_vortex[-1] - with_vortex[0] > len(true) // 16:
-            estimates |= {f"auc_{name}": area_under_roc(x, true) for name, x in maps.items()}
+        if len(np.unique(np.searchsorted(blocks.starts, with_vortex.numpy(), "right"))) > 1:
+            estimates |= {f"auc_{name}": area_under_roc(x, true, blocks) for name, x in maps.items()}
         else:
             notes.append(f"Too few configurations with a vortex for a ROC curve: {len(with_vortex)}.")
         arrays = {name: values.numpy() for name, values in maps.items()}
@@ -130,12 +130,12 @@ def difference(q: Tensor, boundary: str) -> Tensor:
     return 2 * (opposite - first)
 
 
-def fraction(marked: Tensor) -> Estimate:
+def fraction(marked: Tensor, blocks: Blocks | None = None) -> Estimate:
     """Return the fraction of plaquettes that are marked."""
-    return mean(marked.flatten(1).double().mean(1).cpu().numpy())
+    return mean(marked.flatten(1).double().mean(1).cpu().numpy(), blocks=blocks)
 
 
-def area_under_roc(scores: Tensor, true: Tensor) -> Estimate:
+def area_under_roc(scores: Tensor, true: Tensor, blocks: Blocks | None = None) -> Estimate:
     """Return the probability that a true plaquette scores above another; ties count half."""
     edges = np.unique(np.quantile(scores.numpy(), np.linspace(0, 1, BINS + 1)[1:-1]))
     bins = torch.bucketize(scores, torch.from_numpy(edges)).flatten(1)
@@ -150,4 +150,4 @@ def area_under_roc(scores: Tensor, true: Tensor) -> Estimate:
         below = np.cumsum(misses) - misses / 2
         return float(hits @ below / (hits.sum() * misses.sum()))
 
-    return jackknife(area, *histograms)
+    return jackknife(area, *histograms, blocks=blocks)

@@ -35,13 +35,15 @@ class Domains(SampledMeasurement):
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         by_source = []
         rows = [x[: self.num_samples].cpu().numpy() for x in (samples, ensemble.configurations)]
-        for configurations in rows:
+        for configurations, blocks in zip(
+            rows, (None, ensemble.blocks.first(self.num_samples)), strict=True
+        ):
             number, walls = texture.domains(configurations)
             top = configurations == max(system.levels)
             estimates: dict[str, Estimate] = {
-                "domain_area": jackknife(lambda n: 1 / n, number),
-                "wall_length": mean(walls),
-                "area_fraction": mean(top.mean((1, 2))),
+                "domain_area": jackknife(lambda n: 1 / n, number, blocks=blocks),
+                "wall_length": mean(walls, blocks=blocks),
+                "area_fraction": mean(top.mean((1, 2)), blocks=blocks),
             }
             by_source.append(estimates)
         shown = {

@@ -1,6 +1,7 @@
 """Structure factor of a texture: peak, width and preferred direction."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
-from lightdan.statistics import Bound, Estimate, jackknife, mean
+from lightdan.statistics import Blocks, Bound, Estimate, jackknife, mean
 
 
 class StructureFactor(SampledMeasurement):
@@ -49,9 +50,11 @@ class StructureFactor(SampledMeasurement):
         samples = ensemble.samples(self.num_samples, self.seed).configurations
         arrays: dict[str, np.ndarray] = {}
         by_source = []
-        for source, configurations in (("model", samples), ("data", ensemble.configurations)):
-            k, s, numbers = self.numbers(configurations[: self.num_samples])
-            values, errors = np.array([mean(column) for column in s.T]).T
+        of_data = ensemble.blocks.first(self.num_samples)
+        sources = (("model", samples, None), ("data", ensemble.configurations, of_data))
+        for source, configurations, blocks in sources:
+            k, s, numbers = self.numbers(configurations[: self.num_samples], blocks)
+            values, errors = np.array([mean(column, blocks=blocks) for column in s.T]).T
             arrays |= {"k": k, source: values, f"{source}_error": errors}
             by_source.append(numbers)
         estimates = by_source[0]
@@ -66,15 +69,18 @@ class StructureFactor(SampledMeasurement):
         return Result(estimates, arrays, self.figure(arrays), reference)
 
     @staticmethod
-    def numbers(configurations: Tensor) -> tuple[np.ndarray, np.ndarray, dict[str, Estimate]]:
+    def numbers(
+        configurations: Tensor, blocks: Blocks | None = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, Estimate]]:
         """Return k, S(k) of each configuration, and the estimates."""
+        of = partial(jackknife, blocks=blocks)
         k, s, quadrupole = texture.structure_factor(configurations.cpu().numpy())
-        peak = jackknife(lambda s: texture.peak(k, s)[0], s)
-        others = {"anisotropy": jackknife(texture.anisotropy, quadrupole)}
+        peak = of(lambda s: texture.peak(k, s)[0], s)
+        others = {"anisotropy": of(texture.anisotropy, quadrupole)}
         if math.isnan(texture.peak(k, s.mean(axis=0))[1]):
             return k, s, {"structure_factor_peak": Estimate(peak.value, float(k[1] - k[0]) / 2)} | others
-        others["structure_factor_width"] = jackknife(lambda s: texture.peak(k, s)[1], s)
-        others["domain_period"] = jackknife(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
+        others["structure_factor_width"] = of(lambda s: texture.peak(k, s)[1], s)
+        others["domain_period"] = of(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
         return k, s, {"structure_factor_peak": peak} | others
 
     @staticmethod

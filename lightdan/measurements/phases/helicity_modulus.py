@@ -46,7 +46,7 @@ class HelicityModulus(SampledMeasurement):
         )
         estimates = {
             "helicity_modulus": mean(sampled),
-            "helicity_modulus_data": mean(held_out),
+            "helicity_modulus_data": mean(held_out, blocks=ensemble.blocks),
             "helicity_modulus_reweighted": weighted_mean(sampled, samples.log_weights),
         }
         data = estimates["helicity_modulus_data"]

@@ -152,5 +152,5 @@ def nll_gain(effective: EffectiveHamiltonian) -> Estimate:
         return hamiltonian.energy(configurations.cpu().numpy()) / ensemble.temperature
 
     log_z = log_mean_exp(-action(samples.configurations) - samples.log_prob)
-    data = mean(-ensemble.log_prob - action(ensemble.configurations))
+    data = mean(-ensemble.log_prob - action(ensemble.configurations), blocks=ensemble.blocks)
     return Estimate(data.value - log_z.value, math.hypot(data.error, log_z.error))

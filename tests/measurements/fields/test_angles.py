@@ -11,7 +11,7 @@ from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.fields.vortices import Vortices, area_under_roc, difference, surprise
 from lightdan.measurements.phases.helicity_modulus import HelicityModulus, crossing
 from lightdan.measurements.symmetry import Symmetry
-from lightdan.statistics import Estimate
+from lightdan.statistics import Blocks, Estimate
 
 
 class _Flat(Conditional):
@@ -51,6 +51,9 @@ class _Angles(System):
 
     def energy(self, configurations):
         return torch.zeros(len(configurations))
+
+    def blocks(self, split, temperature):
+        return Blocks.of_length(len(self.rows), 1)
 
     def observables(self, temperature):
         if self.stiffness is None:

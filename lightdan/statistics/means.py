@@ -1,0 +1,205 @@
+"""Means of correlated rows and functions of means, with errors."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lightdan.statistics.blocks import Blocks
+from lightdan.statistics.correlation import chains_of, gamma_method
+from lightdan.statistics.estimates import Estimate, student_factor
+
+NUM_BLOCKS = 32
+"""Number of blocks of independent samples in a jackknife."""
+
+
+def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None = None) -> Estimate:
+    """Return the mean of a stationary, correlated series; ±1 error covers the true one in 68 %.
+
+    The standard error is √(2τ Γ(0)/N), for independent samples s/√N. Γ is corrected for the bias of the
+    subtracted mean. The standard error is multiplied by `student_factor`, because it is itself an
+    estimate. Its degrees of freedom are N/(2W + 1), where W is the last step in the sum of τ.
+
+    With weights the value is Σ w x/Σ w. Integers are counts: a sample with a count of n is n independent
+    ones. For real weights Γ is that of w (x − x̄)/⟨w⟩; the error of independent samples is then
+    √(Σ w² (x − x̄)²)/Σ w.
+
+    Rows with gaps between them are no series; with blocks the error is that of `jackknife`.
+
+    Args:
+        x: Series of shape ``(steps,)`` or ``(chains, steps)``.
+        weights: Counts (integers) or real weights of shape ``(steps,)``; by default all are equal.
+        blocks: Blocks of the rows of ``x``; by default the rows are one series.
+
+    Returns:
+        The mean in the units of ``x``; the error of a single number is infinite.
+
+    Raises:
+        ValueError: x and weights differ in shape.
+
+    References:
+        U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
+    """
+    if weights is not None:
+        return _mean_with_weights(np.asarray(x, dtype=np.float64), np.asarray(weights), blocks)
+    series = chains_of(x)
+    value = float(series.mean())
+    if series.size == 1:
+        return Estimate(value, math.inf)
+    if blocks is not None:
+        return jackknife(float, series[0], blocks=blocks)
+    if np.ptp(series) == 0.0:
+        return Estimate(value, 0.0)
+    gamma = gamma_method(series)
+    error = math.sqrt(2.0 * gamma.tau * gamma.variance / series.size)
+    return Estimate(value, error * student_factor(series.size / (2 * gamma.window + 1)))
+
+
+def _mean_with_weights(x: NDArray[np.float64], weights: NDArray[Any], blocks: Blocks | None) -> Estimate:
+    if x.shape != weights.shape:
+        raise ValueError(f"x has the shape {x.shape} but weights {weights.shape}: pass one for each.")
+    value = float(np.average(x, weights=weights))
+    if not _are_counts(weights):
+        return Estimate(value, mean(weights * (x - value) / weights.mean(), blocks=blocks).error)
+    num = int(weights.sum())
+    if num < 2:
+        return Estimate(value, math.inf)
+    variance = float(weights @ (x - value) ** 2) / (num - 1)
+    return Estimate(value, math.sqrt(variance / num) * student_factor(num - 1))
+
+
+def effective_number(weights: ArrayLike) -> float:
+    """Return the number of independent samples of equal weight that weighted ones are worth.
+
+    It is the sum of counts (integers), or (Σ w)²/Σ w² for real weights.
+
+    Args:
+        weights: Counts or real weights of shape ``(samples,)``.
+    """
+    w = np.asarray(weights)
+    return float(w.sum()) if _are_counts(w) else float(w.sum() ** 2 / (w**2).sum())
+
+
+def _are_counts(weights: NDArray[Any]) -> bool:
+    return weights.dtype.kind in "iu"
+
+
+def jackknife(
+    function: Callable[..., float],
+    *arrays: ArrayLike,
+    blocks: int | Blocks | None = None,
+    weights: ArrayLike | None = None,
+) -> Estimate:
+    """Estimate a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
+
+    Let f be the function of all M samples, f_k the function without the m_k samples of block k, and
+    h = M/m_k. The value and its variance over the n blocks are
+
+        v = Σ_k [f − (1 − 1/h) f_k],
+        σ² = 1/n Σ_k (h f − (h−1) f_k − v)²/(h−1).
+
+    The value has no bias of order 1/M. For equal blocks these are the usual n f − (n−1) f̄_k and
+    (n−1)/n Σ_k (f_k − f̄_k)². The error is σ times `Blocks.factor`, so that ±1 error covers 68 %.
+
+    Args:
+        function: Function from one mean per array to a number.
+        *arrays: Samples along the first axis, equally many in all; shape ``(samples, ...)``.
+        blocks: Blocks, or the number n of consecutive ones that do not correlate; by default 32.
+        weights: Weights of the samples, as in `mean`, with which all means are taken. With counts each
+            block is one independent sample, whatever ``blocks`` is.
+
+    Returns:
+        The estimate; its error is infinite if there is only one block.
+
+    Raises:
+        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
+
+    References:
+        F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=10_000)
+        >>> print(jackknife(lambda first, second: second - first**2, x, x**2))
+        0.996(14)
+    """
+    (estimate,) = jackknife_each(
+        lambda *means: [function(*means)], *arrays, blocks=blocks, weights=weights
+    )
+    return estimate
+
+
+def jackknife_each(
+    function: Callable[..., ArrayLike],
+    *arrays: ArrayLike,
+    blocks: int | Blocks | None = None,
+    weights: ArrayLike | None = None,
+) -> list[Estimate]:
+    """Estimate several functions of the same means by the blocked jackknife.
+
+    Args:
+        function: Function from one mean per array to a list of numbers.
+        *arrays: Samples as in `jackknife`.
+        blocks: Blocks, as in `jackknife`.
+        weights: Weights of the samples, as in `jackknife`.
+
+    Raises:
+        ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
+    """
+    if weights is not None:
+        w = np.asarray(weights)
+        if _are_counts(w):
+            return _jackknife_of_counts(function, [np.asarray(a, np.float64) for a in arrays], w)
+        products = [(np.asarray(array, np.float64).T * w).T for array in arrays]
+        return jackknife_each(
+            lambda total, *sums: function(*(part / total for part in sums)), w, *products, blocks=blocks
+        )
+    samples = [np.asarray(array, dtype=np.float64) for array in arrays]
+    length = len(samples[0])
+    if not isinstance(blocks, Blocks):
+        num = min(length, NUM_BLOCKS if blocks is None else blocks)
+        blocks = Blocks(np.arange(num) * length // max(num, 1), length)
+    elif len(blocks.starts) == 1:
+        values = np.array(function(*(sample.mean(axis=0) for sample in samples)))
+        return [Estimate(float(value), math.inf) for value in values]
+    if any(len(sample) != blocks.num for sample in samples) or len(blocks.starts) < 2:
+        raise ValueError("Pass arrays of equal length, with at least 2 samples in at least 2 blocks.")
+    starts, sizes = blocks.starts, blocks.sizes
+    replicas = []
+    for sample in samples:
+        others = sample.sum(axis=0) - np.add.reduceat(sample, starts, axis=0)
+        replicas.append((others.T / (length - sizes)).T)
+    without = np.array([function(*means) for means in zip(*replicas, strict=True)])
+    full = np.array(function(*(sample.mean(axis=0) for sample in samples)))
+    estimates = [
+        _pseudo_values(*each, length / sizes) for each in zip(full, without.T.copy(), strict=True)
+    ]
+    return [Estimate(value, error * blocks.factor) for value, error in estimates]
+
+
+def _jackknife_of_counts(
+    function: Callable[..., ArrayLike], arrays: list[NDArray[np.float64]], counts: NDArray[Any]
+) -> list[Estimate]:
+    """Leave out one sample at a time; equal ones, of one row, are computed once."""
+    arrays, counts = [array[counts > 0] for array in arrays], counts[counts > 0]
+    num = int(counts.sum())
+    if any(len(array) != len(counts) for array in arrays) or num < 2:
+        raise ValueError("Pass arrays and weights of equal length, with at least 2 samples.")
+    means = [np.average(array, axis=0, weights=counts) for array in arrays]
+    others = [mean + (mean - array) / (num - 1) for mean, array in zip(means, arrays, strict=True)]
+    without = np.array([function(*replica) for replica in zip(*others, strict=True)])
+    change = np.array(function(*means)) - without
+    bias = (num - 1) * np.average(change, axis=0, weights=counts)
+    spread = change - np.average(change, axis=0, weights=counts)
+    variances = (num - 1) * np.average(spread**2, axis=0, weights=counts)
+    values = np.array(function(*means)) + bias
+    factor = student_factor(num - 1)
+    return [Estimate(float(v), factor * math.sqrt(s)) for v, s in zip(values, variances, strict=True)]
+
+
+def _pseudo_values(full: float, without: NDArray[np.float64], h: NDArray[np.float64]) -> Estimate:
+    """Combine f, the f_k `(blocks,)` and h = M/m_k `(blocks,)` as `jackknife` says."""
+    value = np.sum(full - (1.0 - 1.0 / h) * without)
+    variance = np.mean((h * full - (h - 1.0) * without - value) ** 2 / (h - 1.0))
+    return Estimate(float(value), math.sqrt(variance))
