@@ -123,6 +123,7 @@ def test_counts_are_repeated_rows(tmp_path):
         torch.cat([*repeated.values()]),
         torch.ones(3_000),
         {name: torch.arange(a, b) for name, a, b in zip(repeated, ends, ends[1:], strict=False)},
+        [1.0],
         [0.5],
     )
     second = Baselines().measure(Ensemble(counted.model, counted.system, 1.0, known)).estimates
