@@ -180,8 +180,8 @@ def transposed(name):
     make = {
         "dstack": lambda: np.moveaxis(LATTICES, 0, -1),
         "rectangles": lambda: np.moveaxis(ising(4, columns=6, num=500), 0, -1),
-        "sites by rows": lambda: ising(num=3000).reshape(3000, -1).T,
-        "many samples": lambda: ising(4, num=3000).reshape(3000, -1).T[RNG.permutation(16)],
+        "sites by rows": lambda: ising(num=1500).reshape(1500, -1).T,
+        "many samples": lambda: ising(4, num=1600).reshape(1600, -1).T[RNG.permutation(16)],
     }
     return make[name]()
 
