@@ -165,6 +165,27 @@ def test_stripes(period, boundary):
     assert (lattice.ordered, lattice.boundary) == ([True], boundary)
 
 
+@pytest.mark.parametrize("length", [1.0, 4.0, 30.0])
+def test_long_chains_are_no_rectangles(length):
+    rows = fields(np.random.default_rng(23), 2000, (64,), length)
+    lattice = recognise_lattice(blocks_of(rows, "real"), (64,))
+    assert (lattice.shape, lattice.ordered) == ((64,), [True])
+    assert lattice.boundary in ("periodic", "unknown")
+
+
+def test_stripes_on_a_line_are_no_rectangle():
+    random = np.random.default_rng(24)
+    phase = 2 * np.pi * (random.random((2000, 1)) + np.arange(40) / 5)
+    rows = np.where(np.cos(phase) + 0.5 * random.normal(size=(2000, 40)) > 0, 1, -1)
+    assert recognise_lattice(blocks_of(rows), (40,)).shape == (40,)
+
+
+def test_short_ring_with_weak_bonds():
+    rows = fields(np.random.default_rng(25), 10_000, (10,), 0.6)
+    lattice = recognise_lattice(blocks_of(rows, "real"), (10,))
+    assert (lattice.ordered, lattice.boundary) == ([True], "periodic")
+
+
 def test_axes_together_tell_what_single_ones_do_not():
     rows = ising(np.random.default_rng(0), 300, (6, 6), 3.0, periodic=True)
     assert findings(rows, boundary="periodic")["boundary"].sentence.startswith("periodic")

@@ -14,6 +14,8 @@ SURE = 1e-4
 """Largest p-value of the statement that neighbours stand out."""
 SURE_OF_BOUNDARY = 1e-3
 """Largest p-value of the statement that a lattice on which they do is periodic, or open."""
+SURE_OF_ENDS = 0.05
+"""Largest p-value of the statement that a line has ends of rows, once its correlations recur."""
 MAX_PAIRS = 10_000
 MAX_DISTANCE = 32
 SMALLEST_SIDE = 4
@@ -124,8 +126,11 @@ def distance_matters(blocks: Blocks, shape: tuple[int, ...], axis: int) -> bool:
     for distance in range(1, min(shape[axis] // 2, MAX_DISTANCE) + 1):
         values = blocks.correlations(pairs_apart(shape, axis, distance))
         sizes.append(np.abs(values.mean(0)))
-    # Sites that never change have no correlation at all, which is no rank.
-    return bool(np.ptp(np.concatenate(sizes)) > 0 and kruskal(*sizes).pvalue < SURE)
+    # Equal values, as of sites that never change, have no ranks.
+    if np.ptp(np.concatenate(sizes)) == 0:
+        return False
+    nearest = mannwhitneyu(sizes[0], np.concatenate(sizes[1:]), alternative="greater").pvalue
+    return bool(min(nearest, kruskal(*sizes).pvalue) < SURE / 2)
 
 
 def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axes: Sequence[int]) -> str:
@@ -158,8 +163,11 @@ def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axes: Sequence[i
 def recognised_rectangle(blocks: Blocks) -> tuple[int, int] | None:
     """Return the sides of the lattice that was written as one line of sites, or None for none.
 
-    Sites that are b places apart in the line are neighbours on a lattice of rows of b sites; those b/2
-    places apart are distant.
+    On a lattice of rows of b sites, sites that are b places apart in the line are neighbours. Those b/2
+    places apart are distant, and so are the last site of a row and the first of the next.
+
+    Args:
+        blocks: Features of the sites.
     """
     num = blocks.num_sites
     best: tuple[float, int] | None = None
@@ -170,9 +178,12 @@ def recognised_rectangle(blocks: Blocks) -> tuple[int, int] | None:
     if best is None:
         return None
     width = best[1]
-    half = np.concatenate([pairs_apart((num,), 0, d) for d in range(width // 2, num, width)])
-    if len(half) > MAX_PAIRS:
-        half = np.random.default_rng(0).permutation(half)[:MAX_PAIRS]
-    if stand_out(blocks.correlations(pairs_apart((num,), 0, width)), blocks.correlations(half)):
+    above, distant = (
+        blocks.correlations(pairs_apart((num,), 0, distance)) for distance in (width, width // 2)
+    )
+    beside = Strength.of(blocks.correlations(pairs_apart((num // width, width), 1, 1)))
+    ends = np.arange(width, num, width)
+    across = Strength.of(blocks.correlations(np.stack([ends - 1, ends], axis=1)))
+    if stand_out(above, distant) and beside.minus(across).significance < SURE_OF_ENDS:
         return (num // width, width)
     return None
