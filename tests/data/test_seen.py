@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan import BlockSpin, Ising, Recorded
+from lightdan import BlockSpin, Ising, KerrImages, Recorded
 from lightdan.data.samples import Samples
 from lightdan.data.seen import SeenRows, identity, window_hashes
 
@@ -211,3 +211,24 @@ def test_simulations(tmp_path, first, second, kind):
         systems.append(BlockSpin(system) if block else system)
     seen = SeenRows.of(systems[0].data)
     assert seen.compare(systems[1].data, "test")[0] == kind
+
+
+@pytest.mark.slow
+def test_images(tmp_path, monkeypatch, capsys):
+    """Patches of the same images are seen, however they are cut."""
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    films = np.where(rng.random((20, 6, 6)) < 0.5, 160, 90).repeat(8, 1).repeat(8, 2)
+    films = (films + rng.integers(-5, 6, films.shape)).astype(np.uint8)
+    for name, part in (("a", films[:10]), ("longer", films[:12]), ("new", films[10:])):
+        tifffile.imwrite(f"{name}.tif", part)
+
+    def data(**options):
+        return KerrImages(**{"path": "a.tif", "patch": 8, "splits": SPLITS, **options}).data
+
+    seen = SeenRows.of(data())
+    assert seen.compare(data(), "test")[0] == "same"
+    assert seen.compare(data(path="new.tif"), "test")[0] == "new"
+    for options in ({"seed": 1}, {"num_images": 9}, {"path": "longer.tif"}, {"stride": 4}):
+        assert seen.compare(data(**options), "test")[0] == "resplit"
