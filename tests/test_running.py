@@ -123,6 +123,7 @@ def test_resumed_twice_and_moved(system, tmp_path):
     assert train(system, tmp_path / "d", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=6) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_resumed_from_the_best_or_an_own_checkpoint(system, tmp_path):
     def resume(name, checkpoint):
