@@ -22,6 +22,8 @@ BUMPS = 16
 """Number of splines of a potential."""
 NEAREST = 1.0
 """Distance of nearest neighbours."""
+FAR = 1.0
+"""Distance of fields from 0, in units of their range, beyond which their powers have a centre."""
 HIGHEST_HARMONIC = 3
 """Highest harmonic of the fields that act on angles."""
 
@@ -83,6 +85,15 @@ class UniformLattice:
             )
         return [known[name]]
 
+    @property
+    def centre(self) -> float:
+        """Centre c of the powers (φ − c)^p of fields: 0 unless all fields are far from it.
+
+        Powers of such fields about 0 are nearly dependent.
+        """
+        middle, range_ = (self.low + self.high) / 2, self.high - self.low
+        return middle if self.site_kind == "real" and abs(middle) > FAR * range_ else 0.0
+
     # Single sites
 
     def _single(self, name: str, factor: Factor, weight: complex = 1.0) -> Operator:
@@ -135,7 +146,7 @@ class UniformLattice:
     def _power(self, exponent: int) -> Factor:
         """Return s^p, tabulated for levels by their physical values."""
         if self.site_kind != "level":
-            return Power(exponent)
+            return Power(exponent, self.centre)
         values = self.level_values or self.levels
         return Table(self.levels, tuple(float(value) ** exponent for value in values))
 
@@ -149,8 +160,9 @@ class UniformLattice:
 
     def kinetic(self) -> list[Operator]:
         """Return −Σ (φ_i − φ_j)²/2."""
-        square = (Product((Power(1), Power(1))), Product((Power(2), Power(0)), -0.5))
-        return self._pairs("kinetic", [*square, Product((Power(0), Power(2)), -0.5)])
+        one, first, second = Power(0), self._power(1), self._power(2)
+        square = (Product((first, first)), Product((second, one), -0.5))
+        return self._pairs("kinetic", [*square, Product((one, second), -0.5)])
 
     def potts(self) -> list[Operator]:
         """Return Σ δ(s_i, s_j)."""

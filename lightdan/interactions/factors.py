@@ -11,27 +11,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Power:
-    """Power g(s) = s^p of a spin, a field or the value of a level.
+    """Power g(s) = (s − c)^p of a spin, a field or the value of a level.
 
     Args:
         exponent: Exponent p; 0 stands for the constant 1.
+        centre: Centre c; only fields have one.
     """
 
     exponent: int = 1
+    centre: float = 0.0
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return g of site values `(...)`."""
+        values = self._centred(values)
         return values if self.exponent == 1 else values**self.exponent
+
+    def _centred(self, values: Tensor) -> Tensor:
+        return values - self.centre if self.centre else values
 
     def derivatives(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return g' and g'' of site values `(...)`."""
-        p = self.exponent
+        p, values = self.exponent, self._centred(values)
         first = p * values ** max(p - 1, 0)
         return first, p * (p - 1) * values ** max(p - 2, 0)
 
     def spec(self) -> dict[str, Any]:
         """Return the entry of a file."""
-        return {"power": self.exponent}
+        centre = {"centre": self.centre} if self.centre else {}
+        return {"power": self.exponent, **centre}
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,10 @@ def factor_of(spec: Mapping[str, Any]) -> Factor:
     if "power" in spec:
         if int(spec["power"]) < 0:
             raise ValueError(f"a power is {spec['power']}")
-        return Power(int(spec["power"]))
+        centre = float(spec.get("centre", 0.0))
+        if not math.isfinite(centre):
+            raise ValueError("a centre is not a finite number")
+        return Power(int(spec["power"]), centre)
     if "harmonic" in spec:
         if int(spec["harmonic"]) == 0:
             raise ValueError("a harmonic is 0")

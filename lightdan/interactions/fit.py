@@ -94,6 +94,21 @@ class Fit(NamedTuple):
         return errors
 
 
+def refuse_nan(configurations: Configurations) -> None:
+    """Refuse configurations with values that are not finite.
+
+    Raises:
+        ValueError: A value is not finite; the message names its row and site, counted from 0.
+    """
+    bad = ~configurations.flatten(1).isfinite()
+    if bad.any():
+        row, site = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"The value of site {site} in configuration {row} (both counted from 0) is "
+            f"{configurations.flatten(1)[row, site].item()}: pass finite numbers only."
+        )
+
+
 def normalized(weights: Tensor | None) -> tuple[Tensor | None, np.ndarray | None]:
     """Return weights with mean 1, and the counts if they are integers.
 
@@ -158,6 +173,7 @@ def fit(
     num, parameters = len(configurations), len(fields.operators)
     if not parameters:
         return Fit(np.zeros(0), np.zeros((num, 0)), block_size)
+    refuse_nan(configurations)
     couplings = torch.zeros(parameters, dtype=torch.float64, device=configurations.device)
     if initial is not None:
         couplings += torch.as_tensor(initial, device=couplings.device)
@@ -168,8 +184,10 @@ def fit(
     present = problem.evaluate(couplings)
     step = torch.full_like(couplings, torch.nan)
     for _ in range(STEPS):
+        scale = _scale(fields, present.curvature, num)
         try:
-            step = torch.linalg.solve(present.curvature, present.gradient)
+            scaled = present.curvature / (scale[:, None] * scale)
+            step = torch.linalg.solve(scaled, present.gradient / scale) / scale
         except RuntimeError as error:
             raise undetermined(fields, present.curvature, step) from error
         if step.isnan().any():
@@ -182,16 +200,24 @@ def fit(
         rounding = 1e-9 * (abs(present.log_likelihood) + num)
         while not proposal.log_likelihood >= present.log_likelihood - rounding:
             limited = limited / 2
-            if limited.abs().max() < 1e-9:
+            if (scale * limited).abs().max() < 1e-9:
                 raise undetermined(fields, present.curvature, step)
             proposal = problem.evaluate(couplings + limited)
         couplings, present = couplings + limited, proposal
-        if step.abs().max() < TOLERANCE:
+        if (scale * step).abs().max() < TOLERANCE:
             break
     else:
         raise undetermined(fields, present.curvature, step)
     influence = problem.influence(couplings, present.curvature)
     return Fit(couplings.cpu().numpy(), influence, block_size, problem.counts)
+
+
+def _scale(fields: LocalFields, curvature: Tensor, num: int) -> Tensor:
+    """Return the numbers that make couplings independent of the unit of a field `(operators,)`."""
+    if fields.site_kind != "real":
+        return torch.ones_like(curvature[0])
+    scale = (curvature.diagonal() / num).sqrt()
+    return torch.where(scale > 0, scale, 1.0)
 
 
 def _pilot(
@@ -289,7 +315,9 @@ class _Problem:
     def influence(self, couplings: Tensor, curvature: Tensor) -> np.ndarray:
         """Return the influence of each configuration on the couplings `(M, operators)`."""
         num = len(self.configurations)
-        inverse = num * torch.linalg.inv(curvature)
+        scale = _scale(self.fields, curvature, num)
+        inverse = num * torch.linalg.inv(curvature / (scale[:, None] * scale))
+        inverse /= scale[:, None] * scale
         influence = np.empty((num, len(couplings)))
         for chunk in self.fields.chunks(num):
             rows = self.fields.rows(self.configurations[chunk])
@@ -325,7 +353,9 @@ def undetermined(fields: LocalFields, curvature: Tensor, step: Tensor) -> Undete
     diagonal = curvature.diagonal()
     if diagonal.isnan().any():
         return Undetermined(named(diagonal.isnan()), "a value is not a number")
-    if (silent := diagonal <= 1e-12 * diagonal.max()).any():
+    # Powers of a field have units, so their curvatures cannot be compared.
+    least = 0.0 if fields.site_kind == "real" else 1e-12 * diagonal.max()
+    if (silent := diagonal <= least).any():
         return Undetermined(named(silent), "their sites never change, or never freely")
     scale = diagonal.rsqrt()
     values, vectors = torch.linalg.eigh(scale[:, None] * curvature * scale)

@@ -1,5 +1,6 @@
 """Explicit Hamiltonians: operators, couplings and their errors, for every kind of site."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -88,8 +89,11 @@ class ExplicitHamiltonian:
             energy -= operator.coupling * operator.value(configurations)
         return energy
 
-    def moves(self) -> terms.Interactions:
+    def moves(self, centres: NDArray[np.float64] | None = None) -> terms.Interactions:
         """Return the terms sorted by site, as the simulation needs them.
+
+        Args:
+            centres: Centres c of the fields `(N,)`; the terms are then those of φ − c.
 
         Raises:
             ValueError: An operator does not fit the kind of site, or splines are not uniform or do not
@@ -97,7 +101,11 @@ class ExplicitHamiltonian:
         """
         tables: dict[Factor, int] = {}
         groups = []
+        centres = np.zeros(self.num_sites) if centres is None else centres
         for operator in self.operators:
+            if self.site_kind == "real":
+                groups += _monomials(operator, centres)
+                continue
             for factors, weight in operator.products:
                 places = [k for k, factor in enumerate(factors) if factor != Power(0)]
                 if places and not isinstance(factors[0], Bump):
@@ -109,7 +117,7 @@ class ExplicitHamiltonian:
             rows = [list(factor.values) for factor in tables if isinstance(factor, Table)]
             table = np.array(rows or [[1.0] * len(self.levels)])
         kind = cast(terms.Kind, self.site_kind)
-        return terms.gather(kind, self.num_sites, groups, table, self._potential())
+        return terms.gather(kind, self.num_sites, groups, table, self._potential(float(centres[0])))
 
     def _code(self, factor: Factor, tables: dict[Factor, int]) -> int:
         """Return the number by which the simulation knows a factor; add a table of levels."""
@@ -124,8 +132,20 @@ class ExplicitHamiltonian:
             return factor.exponent
         raise ValueError(f"A Hamiltonian of kind {self.site_kind!r} has no factor {factor}.")
 
-    def _potential(self) -> terms.Potential | None:
-        """Return −Σ_a J_a B_a of the splines B_a as a piecewise cubic function."""
+    def centres(self) -> NDArray[np.float64]:
+        """Return the centres of the fields in their powers `(N,)`; one for all if there are splines."""
+        found = np.zeros(self.num_sites)
+        splines = False
+        for operator in self.operators:
+            for factors, _ in operator.products:
+                for place, factor in enumerate(factors):
+                    splines |= isinstance(factor, Bump)
+                    if isinstance(factor, Power) and factor.exponent:
+                        found[operator.sites[:, place]] = factor.centre
+        return np.full_like(found, found[0]) if splines else found
+
+    def _potential(self, centre: float) -> terms.Potential | None:
+        """Return −Σ_a J_a B_a of the splines B_a as a piecewise cubic function of φ − centre."""
         splines = [o for o in self.operators if isinstance(o.products[0].factors[0], Bump)]
         if not splines:
             return None
@@ -147,7 +167,7 @@ class ExplicitHamiltonian:
             )
         third = second.diff() / breaks.diff()
         coefficients = torch.stack([third / 6, second[:-1] / 2, first[:-1], value[:-1]])
-        return terms.Potential(breaks.numpy(), coefficients.numpy())
+        return terms.Potential(breaks.numpy() - centre, coefficients.numpy())
 
     def simulate(
         self,
@@ -166,8 +186,9 @@ class ExplicitHamiltonian:
             progress: Function called with the number of new configurations.
             max_spacing: Largest number of updates between two configurations; it bounds the time.
         """
+        centres = self.centres()
         run = explicit.simulate(
-            self.moves(),
+            self.moves(centres),
             temperature,
             num_configurations,
             seed=seed,
@@ -177,6 +198,8 @@ class ExplicitHamiltonian:
         rows = run.configurations.reshape(-1, *self.lattice_shape)
         if self.site_kind == "level":
             rows = np.array(self.levels, dtype=np.int32)[rows]
+        elif centres.any():
+            rows = rows + centres.reshape(self.lattice_shape).astype(rows.dtype)
         return Simulation(rows, run.tau, run.updates_per_configuration)
 
     def to_json(self) -> str:
@@ -200,6 +223,36 @@ class ExplicitHamiltonian:
             ValueError: The file is damaged, of another format, or names sites beyond the lattice.
         """
         return cls(**files.read(path))
+
+
+def _monomials(operator: Operator, centres: NDArray[np.float64]) -> list[terms.Terms]:
+    """Return the terms of an operator of fields as products of powers of φ − c, without a constant.
+
+    Args:
+        operator: Operator O with its coupling.
+        centres: Centres c `(N,)`.
+
+    Raises:
+        ValueError: A factor is no power and no spline.
+    """
+    groups = []
+    for factors, weight in operator.products:
+        if isinstance(factors[0], Bump):
+            continue
+        parts = []
+        for place, factor in enumerate(factors):
+            if not isinstance(factor, Power):
+                raise ValueError(f"A Hamiltonian of kind 'real' has no factor {factor}.")
+            shift, p = centres[operator.sites[:, place]] - factor.centre, factor.exponent
+            exponents = range(p + 1) if shift.any() else [p]
+            parts.append([(k, math.comb(p, k) * shift ** (p - k)) for k in exponents])
+        for chosen in itertools.product(*parts):
+            places = [place for place, (k, _) in enumerate(chosen) if k]
+            if places:
+                coupling = operator.coupling * weight * math.prod(values for _, values in chosen)
+                exponents = tuple(chosen[place][0] for place in places)
+                groups.append(terms.Terms(operator.sites[:, places], exponents, coupling))
+    return groups
 
 
 def edwards_anderson(

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.interactions.fit import DEPENDENT, Fit, normalized, undetermined
-from lightdan.interactions.local_fields import LocalFields
+from lightdan.interactions.fit import DEPENDENT, Fit, normalized, refuse_nan, undetermined
+from lightdan.interactions.local_fields import LocalFields, Rows
 from lightdan.types import Configurations
 
 
@@ -49,42 +49,55 @@ def match_scores(
     num, parameters = len(configurations), len(fields.operators)
     if not parameters:
         return Fit(np.zeros(0), np.zeros((num, 0)), block_size)
+    refuse_nan(configurations)
     weights, counts = normalized(weights)
-    curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=configurations.device)
-    right = curvature.new_zeros(parameters, num)
+    device = configurations.device
+    curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=device)
+    right = curvature.new_zeros(parameters)
+
+    def score(site: int, rows: Rows, u: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Return ∂_i O and −∂_i² O − u ∂_i O, or u ∂_i O, of the operators of a site `(columns, M)`."""
+        first, second = fields.derivatives(site, rows, fields.at(site, rows))
+        return first, first * u if project else -second - first * u
+
+    def learned_at(chunk: slice, position: int) -> Tensor | float:
+        return 0.0 if learned is None else learned[chunk, position]
+
     for chunk in fields.chunks(num):
         rows = fields.rows(configurations[chunk])
         for position, site in enumerate(fields.sites):
             columns = fields.columns[site]
-            first, second = fields.derivatives(site, rows, fields.at(site, rows))
-            weighted = first if weights is None else first * weights[chunk]
-            curvature[columns[:, None], columns] += weighted @ first.T
-            u = 0.0 if learned is None else learned[chunk, position]
-            right[columns, chunk] += first * u if project else -second - first * u
+            first, linear = score(site, rows, learned_at(chunk, position))
+            w = 1.0 if weights is None else weights[chunk]
+            curvature[columns[:, None], columns] += (first * w) @ first.T
+            right[columns] += (linear * w).sum(1)
             if chunk.stop == num:
                 progress(1)
     scale = curvature.diagonal().clamp(min=0).sqrt()
     if not (scale > 0).all() or not curvature.isfinite().all():
-        raise undetermined(fields, curvature, right.sum(1))
-    if torch.linalg.eigvalsh(curvature / (scale[:, None] * scale))[0] < DEPENDENT:
-        raise undetermined(fields, curvature, right.sum(1))
-    total = right if weights is None else right * weights
+        raise undetermined(fields, curvature, right)
+    scaled = curvature / (scale[:, None] * scale)
+    if torch.linalg.eigvalsh(scaled)[0] < DEPENDENT:
+        raise undetermined(fields, curvature, right)
     try:
-        couplings = torch.linalg.solve(curvature, total.sum(1))
+        couplings = torch.linalg.solve(scaled, right / scale) / scale
     except RuntimeError as error:
-        raise undetermined(fields, curvature, right.sum(1)) from error
+        raise undetermined(fields, curvature, right) from error
     if not couplings.isfinite().all():
-        raise undetermined(fields, curvature, right.sum(1))
-    scores = right
+        raise undetermined(fields, curvature, right)
+    factor = torch.linalg.cholesky(scaled)
+    influence = np.empty((num, parameters))
     for chunk in fields.chunks(num):
         rows = fields.rows(configurations[chunk])
-        for site in fields.sites:
+        scores = curvature.new_zeros(parameters, rows.values.shape[1])
+        for position, site in enumerate(fields.sites):
             columns = fields.columns[site]
-            first, _ = fields.derivatives(site, rows, fields.at(site, rows))
-            scores[columns, chunk] -= first * (couplings[columns] @ first)
+            first, linear = score(site, rows, learned_at(chunk, position))
+            scores[columns] += linear - first * (couplings[columns] @ first)
             if chunk.stop == num:
                 progress(1)
-    if weights is not None and counts is None:
-        scores *= weights
-    influence = num * torch.linalg.solve(curvature, scores).T
-    return Fit(couplings.cpu().numpy(), influence.cpu().numpy(), block_size, counts)
+        if weights is not None and counts is None:
+            scores *= weights[chunk]
+        solved = torch.cholesky_solve(scores / scale[:, None], factor) / scale[:, None]
+        influence[chunk] = num * solved.T.cpu().numpy()
+    return Fit(couplings.cpu().numpy(), influence, block_size, counts)

@@ -27,6 +27,8 @@ from lightdan.simulation.terms import Interactions
 
 MAX_STEPS = 64
 """Largest number of widths by which a slice is extended."""
+LARGEST_SCALE = 1e30
+"""Largest scale of a field that is tried before it counts as free."""
 OVER_RELAXATIONS = 2
 """Number of over-relaxations of all angles in a sweep."""
 
@@ -99,12 +101,28 @@ def slice_widths(interactions: Interactions, temperatures: NDArray[np.float64]) 
     np.add.at(alone, (sites[single], interactions.factors[single]), interactions.couplings.real[single])
     different, index = np.unique(alone, axis=0, return_inverse=True)
     u = np.linspace(-math.asinh(1e9), math.asinh(1e9), 4001)
-    x, measure = 1e-4 * np.sinh(u), np.cosh(u)
-    outer = np.array([potential_at(value, interactions) for value in x])
+    offsets, measure = 1e-4 * np.sinh(u), np.cosh(u)
     widths = np.empty((len(temperatures), len(different)))
     for k, temperature in enumerate(temperatures):
         for number, coefficients in enumerate(different):
-            exponent = (np.polynomial.polynomial.polyval(x, coefficients) - outer) / temperature
+
+            def exponents(x: NDArray[np.float64]) -> NDArray[np.float64]:
+                outer = np.zeros_like(x)
+                if len(interactions.breaks):
+                    outer[:] = [potential_at(value, interactions) for value in x]
+                polynomial = np.polynomial.polynomial.polyval(x, coefficients)  # noqa: B023
+                inside: NDArray[np.float64] = (polynomial - outer) / temperature  # noqa: B023
+                return inside
+
+            points, scale = _extrema(coefficients / temperature, interactions.breaks)
+            top = points[int(exponents(points).argmax())]
+            while scale < LARGEST_SCALE:
+                ends = exponents(np.array([top - scale, top, top + scale]))
+                if ends[1] - min(ends) >= 1:
+                    break
+                scale *= 2
+            x = top + scale * offsets
+            exponent = exponents(x)
             weights = np.exp(exponent - exponent.max()) * measure
             weights /= weights.sum()
             if weights[[0, -1]].max() > 1e-9:
@@ -116,6 +134,26 @@ def slice_widths(interactions: Interactions, temperatures: NDArray[np.float64]) 
             mean = weights @ x
             widths[k, number] = math.sqrt(weights @ (x - mean) ** 2)
     return widths[:, index.ravel()]
+
+
+def _extrema(
+    coefficients: NDArray[np.float64], breaks: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return where Σ_n c_n x^n − U(x) may be largest, and the scale on which it changes by 1.
+
+    Args:
+        coefficients: Coefficients c_n `(powers,)`.
+        breaks: Ends of the pieces of U; none without U.
+    """
+    powers = np.flatnonzero(coefficients[1:]) + 1
+    scales = [abs(coefficients[n]) ** (-1 / n) for n in powers]
+    if len(breaks):
+        scales.append(float(breaks[1] - breaks[0]))
+    scale = float(min(scales, default=1.0))
+    slope = np.polynomial.polynomial.polyder(coefficients * scale ** np.arange(len(coefficients)))
+    slope = np.trim_zeros(slope, "b")
+    roots = np.polynomial.polynomial.polyroots(slope) if len(slope) > 1 else np.empty(0)
+    return np.concatenate([[0.0], scale * roots.real, breaks]), scale
 
 
 def random_states(

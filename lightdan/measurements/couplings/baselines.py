@@ -25,6 +25,7 @@ from lightdan.interactions.pairwise import pairwise
 from lightdan.interactions.regressions import Sites, best_regression
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.couplings import likelihood
+from lightdan.measurements.couplings.effective_hamiltonian import field_range
 from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL
@@ -170,7 +171,9 @@ class Baselines(Measurement):
             if not is_uniform(system):
                 return {}
             sites = system.site_kind, system.levels
-            operators = UniformLattice(shape, boundary, symmetries, NEAR, *sites).operators()
+            low, high = (0.0, 1.0) if system.levels else field_range(train.rows)
+            lattice = UniformLattice(shape, boundary, symmetries, NEAR, *sites, low, high)
+            operators = lattice.operators()
             return {"pairs": partial(uniform, system, operators, train)}
         operators = uniform_operators(shape, boundary, symmetries, self.max_distance)
         bonds = nearest_neighbours(operators)

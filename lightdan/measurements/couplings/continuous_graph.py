@@ -5,11 +5,11 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.interactions.screening import find_pairs, graph_operators
+from lightdan.interactions.screening import centres_of, find_pairs, graph_operators
 from lightdan.measurements.couplings.effective_hamiltonian import EffectiveHamiltonian
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
 from lightdan.measurements.couplings.projection import explained
-from lightdan.measurements.couplings.sources import all_configurations
+from lightdan.measurements.couplings.sources import all_configurations, all_weights
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.report import Result
@@ -34,16 +34,17 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
         NotMeasurable: There are too few configurations, or no pair interacts.
     """
     system = ensemble.system
-    rows = all_configurations(ensemble)
+    rows, weights = all_configurations(ensemble), all_weights(ensemble)
     block_size = system.block_size(ensemble.temperature)
     try:
         with progress_bar("Searching for couplings", system.num_sites) as advance:
-            pairs = find_pairs(rows, system.site_kind, block_size, advance)
+            pairs = find_pairs(rows, system.site_kind, block_size, advance, weights)
     except ValueError as reason:
         raise NotMeasurable(str(reason)) from reason
     if not pairs:
         raise NotMeasurable("No pair of sites interacts significantly.")
-    operators = graph_operators(system.site_kind, system.num_sites, pairs)
+    centres = centres_of(rows) if system.site_kind == "real" else None
+    operators = graph_operators(system.site_kind, system.num_sites, pairs, centres)
     effective = EffectiveHamiltonian(ensemble, operators, num_samples, seed)
     corrected = effective.corrected
     parts = 2 if system.site_kind == "angle" else 1
@@ -72,6 +73,11 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
         ),
     }
     notes = [f"Pairs found: {len(pairs)} of {system.num_sites * (system.num_sites - 1) // 2}."]
+    if centres is not None and centres.any():
+        notes.append(
+            f"Fields are far from 0, so couplings are those of φ − c, with c from {centres.min():g} to "
+            f"{centres.max():g} in the file."
+        )
     result = Result(estimates | explained(effective), arrays, figure(arrays), notes=notes)
     own_simulation = OwnSimulation(ensemble, effective.hamiltonian, SIMULATED, seed)
     if own_simulation.is_bounded(result):
