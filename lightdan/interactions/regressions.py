@@ -45,7 +45,7 @@ class Sites:
     @property
     def num_features(self) -> int:
         """Number F of features of a site."""
-        return {"spin": 1, "angle": 2}.get(self.kind, len(self.levels) - 1)
+        return {"angle": 2, "level": len(self.levels) - 1}.get(self.kind, 1)
 
     def features(self, configurations: Configurations) -> Tensor:
         """Return f of all sites `(M, N × F)`, site after site."""

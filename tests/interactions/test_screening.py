@@ -47,6 +47,30 @@ def test_pairs_of_a_random_graph_and_no_others(site_kind):
     assert 0.8 < np.sqrt((pulls**2).mean()) < 1.2
 
 
+@pytest.mark.parametrize("site_kind", ["angle", "real"])
+def test_counts_are_repeated_rows(site_kind):
+    _, _, rows = random_graph(site_kind, 700)
+    counts = torch.as_tensor(np.random.default_rng(0).integers(1, 4, 700))
+    found = find_pairs(rows, site_kind, weights=counts)
+    repeated = rows.repeat_interleave(counts, 0)
+    # Copies count once in blocks, but counts are independent rows.
+    order = torch.randperm(len(repeated), generator=torch.Generator().manual_seed(0))
+    assert len(found) > 20
+    assert len({*found} ^ {*find_pairs(repeated[order], site_kind)}) <= 2
+
+
+@pytest.mark.parametrize("site_kind", ["angle", "real"])
+def test_real_weights_undo_a_biased_choice_of_rows(site_kind):
+    pairs, _, rows = random_graph(site_kind, 6_000)
+    first, second = rows.flatten(1)[:, 0], rows.flatten(1)[:, 5]
+    keep = torch.where((first - second).cos() > 0.5, 0.9, 0.2)
+    kept = torch.as_tensor(np.random.default_rng([1, 2]).random(6_000)) < keep
+    assert (0, 5) in find_pairs(rows[kept], site_kind)
+    found = find_pairs(rows[kept], site_kind, weights=(1 / keep)[kept])
+    assert (0, 5) not in found
+    assert len({*found} ^ {*pairs}) <= 2
+
+
 def test_noise_has_no_pairs():
     generator = torch.Generator().manual_seed(0)
     found = [

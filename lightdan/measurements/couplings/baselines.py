@@ -43,6 +43,8 @@ TITLES = {
 """Names of the models in sentences."""
 LABELS = {"nearest_neighbour": "nearest neighbours", "all_pairs": "all pairs"}
 """Names of the models in the figure, if they differ from those of the estimates."""
+MOST_INPUTS = 2_048
+"""Largest number of inputs of a regression."""
 NEAR = 2.0
 """Largest distance of a pair of a uniform lattice of other sites than spins."""
 CONDITIONALS = 1e6
@@ -153,6 +155,9 @@ class Baselines(Measurement):
                     hamiltonian = hamiltonians[name]()
                     found[name] = likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
                 elif name == "pairs" and system.site_kind != "real":
+                    check_inputs(train, Sites(*sites))
+                    size = len(system.levels) or 1
+                    likelihood.num_chains(size * system.num_sites * (system.num_sites - 1))
                     pairs = pairwise(best_regression(train, Sites(*sites), before=False))
                     found[name] = likelihood.of_interactions(pairs, held_out, *sites, self.seed)
             except Unknown as reason:
@@ -225,12 +230,24 @@ def linear(
         held_out: Configurations with weights.
         site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
         levels: Values of a discrete site.
+
+    Raises:
+        Unknown: There are too many sites or levels.
     """
+    sites = Sites(site_kind, levels)
+    check_inputs(train, sites)
     if site_kind == "real":
         log_p = best_normal(train).log_prob(held_out.rows)
     else:
-        log_p = best_regression(train, Sites(site_kind, levels), before=True).log_prob(held_out.rows)
+        log_p = best_regression(train, sites, before=True).log_prob(held_out.rows)
     return Likelihood(-log_p, 0.0, likelihood.weights_of(held_out))
+
+
+def check_inputs(train: Observations, sites: Sites) -> None:
+    """Raise Unknown if a regression has too many inputs."""
+    inputs = sites.num_features * train.rows[0].numel()
+    if inputs > MOST_INPUTS:
+        raise Unknown(f"a regression with {inputs:,} inputs takes too long")
 
 
 def of_graph(shape: tuple[int, ...], graph: GraphFit) -> ExplicitHamiltonian:
@@ -240,6 +257,7 @@ def of_graph(shape: tuple[int, ...], graph: GraphFit) -> ExplicitHamiltonian:
 
 def all_pairs(system: System, train: Observations) -> ExplicitHamiltonian:
     """Return the Hamiltonian of all fields and pairs of spins, fitted by pseudo-likelihood."""
+    likelihood.num_chains(system.num_sites * (system.num_sites - 1))
     width = choose_width(*train)
     graph = fit_all_pairs(train.rows, width, errors=False, weights=train.weights)
     return of_graph(system.lattice_shape, graph)

@@ -102,9 +102,7 @@ def of_interactions(
     """
     size = interactions.size if site_kind == "level" else 1
     num_terms = size * len(interactions.pair_others) + len(interactions.others)
-    chains = min(CHAINS, int(OPERATIONS / max(num_terms, 1)))
-    if chains < LEAST_CHAINS:
-        raise Unknown(f"ln Z with {num_terms:,} terms takes too long")
+    chains = num_chains(num_terms)
     flat = held_out.rows.flatten(1).cpu().numpy()
     if site_kind == "level":
         flat = np.searchsorted(np.array(levels), flat)
@@ -120,6 +118,18 @@ def of_interactions(
     if site_kind == "angle":
         values += flat.shape[1] * np.log(TWO_PI)
     return Likelihood(values, log_z.error, weights_of(held_out))
+
+
+def num_chains(num_terms: int) -> int:
+    """Return the number of annealed chains for a Hamiltonian of so many terms, each pair counted twice.
+
+    Raises:
+        Unknown: The annealing would take too long.
+    """
+    chains = min(CHAINS, int(OPERATIONS / max(num_terms, 1)))
+    if chains < LEAST_CHAINS:
+        raise Unknown(f"ln Z with {num_terms:,} terms takes too long")
+    return chains
 
 
 def of_independent_sites(

@@ -9,7 +9,7 @@ from lightdan import MADE, Baselines, Recorded
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
 from lightdan.measurements.couplings.baselines import verdict
-from lightdan.measurements.couplings.likelihood import Likelihood
+from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, num_chains
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.testing import all_configurations
 
@@ -233,3 +233,14 @@ def test_without_translations_sites_and_bonds_have_their_own_couplings(tmp_path)
         assert estimates[f"gain_{name}"].value > -2 * estimates[f"gain_{name}"].error
         assert estimates[f"gain_{name}"].value < 0.02  # half the number of couplings over 4,000 rows
     assert estimates["gain_independent"].value > 0.5
+
+
+def test_what_takes_too_long_is_withheld_with_the_reason(tmp_path):
+    rows = np.random.default_rng(0).integers(100, size=(150, 30)).astype(np.int8)
+    ensemble = with_log_p(tmp_path, rows, np.zeros(150), values="level")
+    result = Baselines().measure(ensemble)
+    reason = "is withheld, because a regression with 2,970 inputs takes too long."
+    assert [reason in note for note in result.notes] == [False, True, True]
+    assert {"nll", "nll_independent", "gain_independent"} == result.estimates.keys()
+    with pytest.raises(Unknown, match="ln Z with 104,652 terms takes too long"):
+        num_chains(324 * 323)
