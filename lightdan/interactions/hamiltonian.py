@@ -250,8 +250,8 @@ def _monomials(operator: Operator, centres: NDArray[np.float64]) -> list[terms.T
             places = [place for place, (k, _) in enumerate(chosen) if k]
             if places:
                 coupling = operator.coupling * weight * math.prod(values for _, values in chosen)
-                exponents = tuple(chosen[place][0] for place in places)
-                groups.append(terms.Terms(operator.sites[:, places], exponents, coupling))
+                powers = tuple(chosen[place][0] for place in places)
+                groups.append(terms.Terms(operator.sites[:, places], powers, coupling))
     return groups
 
 
