@@ -25,6 +25,26 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
+class Fractions:
+    """Reports of fractions of a step to a function that takes whole steps.
+
+    Args:
+        progress: Function called with a number of steps.
+    """
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self.progress = progress
+        self.done, self.reported = 0.0, 0
+
+    def add(self, share: float) -> None:
+        """Report a fraction of a step."""
+        self.done += share
+        whole = int(self.done + 1e-6)
+        if whole > self.reported:
+            self.progress(whole - self.reported)
+            self.reported = whole
+
+
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error while the block runs, or nothing if that is not a terminal.

@@ -1,6 +1,7 @@
 """Fields and all pairs of spins at once, with a Gaussian prior of the couplings."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ class _Nodes:
             self.values += length * direction
             z += length * along
 
-    def polish(self) -> Tensor:
+    def polish(self, progress: Callable[[int], None]) -> Tensor:
         """Take one exact step of Newton's method; return the inverse curvatures `(N, N + 1, N + 1)`."""
         residuals = self.residuals()
         gradient = self.gradient(residuals)
@@ -148,6 +149,7 @@ class _Nodes:
             inverse[site, site] = 0
             inverses[site] = inverse
             self.values[:, site] += inverse @ gradient[:, site]
+            progress(1)
         return inverses
 
 
@@ -158,6 +160,7 @@ def fit_all_pairs(
     errors: bool = True,
     targets: Tensor | None = None,
     weights: Tensor | None = None,
+    progress: Callable[[int], None] = lambda n: None,
 ) -> GraphFit:
     """Fit all fields and pairs by logistic regressions of each site on all others.
 
@@ -173,13 +176,14 @@ def fit_all_pairs(
         targets: Probabilities that the spins are up `(M, N)`, as a network gives them; by default the
             spins.
         weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
+        progress: Function called with the number of sites whose errors are just estimated.
 
     References:
         M. Ekeberg, T. Hartonen and E. Aurell, J. Comput. Phys. 276, 341 (2014).
     """
     nodes = _Nodes(configurations.flatten(1), width, targets=targets, weights=weights)
     if errors:
-        return _with_errors(nodes, block_size)
+        return _with_errors(nodes, block_size, progress)
     return _without_errors(nodes)
 
 
@@ -200,8 +204,8 @@ def _graph(fields: Tensor, couplings: Tensor) -> GraphFit:
     return GraphFit(num, terms, values)
 
 
-def _with_errors(nodes: _Nodes, block_size: int) -> GraphFit:
-    inverses = nodes.polish()
+def _with_errors(nodes: _Nodes, block_size: int, progress: Callable[[int], None]) -> GraphFit:
+    inverses = nodes.polish(progress)
     residuals = nodes.residuals()
     variances = inverses.diagonal(dim1=1, dim2=2)[:, :-1].T.clamp(min=1e-12)  # [j, i] of site i
     share = variances.T / (variances + variances.T)
@@ -255,12 +259,17 @@ def likely_pairs(
     return [(i, j) for i, j in (values.abs() > least * errors).triu(1).nonzero().tolist()]
 
 
-def choose_width(configurations: Configurations, weights: Tensor | None = None) -> float:
+def choose_width(
+    configurations: Configurations,
+    weights: Tensor | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> float:
     """Return the width of the prior with the largest pseudo-likelihood of held-out configurations.
 
     Args:
         configurations: Configurations s `(M, *lattice)`; of many, only the first `LIMIT` are used.
         weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
+        progress: Function called after each fit.
     """
     gains = np.zeros(len(WIDTHS))
     for held_out, train in Observations(configurations.flatten(1), weights).limit(LIMIT).folds():
@@ -269,4 +278,5 @@ def choose_width(configurations: Configurations, weights: Tensor | None = None) 
             nodes = _Nodes(train.rows, width, start, ROUGH, weights=train.weights)
             start = nodes.values
             gains[index] += held_out.sum(_without_errors(nodes).log_likelihood(held_out.rows))
+            progress(1)
     return WIDTHS[int(gains.argmax())]

@@ -1,5 +1,6 @@
 """Choice between a sparse graph and all pairs of spins."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,12 @@ class Choice(NamedTuple):
         )
 
 
-def choose(search: TermSearch, rows: Tensor, weights: Tensor | None = None) -> Choice:
+def choose(
+    search: TermSearch,
+    rows: Tensor,
+    weights: Tensor | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Choice:
     """Compare all pairs with the terms of a search by the pseudo-likelihood of held-out configurations.
 
     If there are few configurations, the search is repeated without those held out.
@@ -47,8 +53,9 @@ def choose(search: TermSearch, rows: Tensor, weights: Tensor | None = None) -> C
         search: Finished search.
         rows: Configurations s `(M, *lattice)`.
         weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
+        progress: Function called after each fit.
     """
-    width = choose_width(rows, weights)
+    width = choose_width(rows, weights, progress)
     observations = Observations(rows, weights)
     differences, held_out_weights = [], []
     for held_out, train in observations.folds():
@@ -57,6 +64,7 @@ def choose(search: TermSearch, rows: Tensor, weights: Tensor | None = None) -> C
         dense = fit_all_pairs(train.rows, width, errors=False, weights=train.weights)
         differences.append(dense.log_likelihood(held_out.rows) - sparse)
         held_out_weights.append(held_out.weights)
+        progress(1)
     if weights is None:
         return Choice(width, mean(np.concatenate(differences)))
     parts = [part.cpu().numpy() for part in held_out_weights if part is not None]

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator
 from lightdan.interactions.site_models import LEAST_NODES, MOST_NODES, num_nodes, quadrature, site_model
+from lightdan.progress import Fractions
 from lightdan.statistics import student_factor
 from lightdan.types import Configurations
 
@@ -252,7 +253,7 @@ class _Problem:
         progress: Callable[[int], None],
     ) -> None:
         self.fields, self.configurations = fields, configurations
-        self.targets, self.offset, self.progress = targets, offset, progress
+        self.targets, self.offset, self.progress = targets, offset, Fractions(progress)
         self.weights, self.counts = normalized(weights)
         low, high = 0.0, 1.0
         if fields.site_kind == "real":
@@ -275,7 +276,8 @@ class _Problem:
         gradient = torch.zeros_like(couplings)
         curvature = torch.zeros(*couplings.shape * 2, dtype=torch.float64, device=couplings.device)
         total = 0.0
-        for chunk in self.fields.chunks(len(self.configurations)):
+        num = len(self.configurations)
+        for chunk in self.fields.chunks(num):
             rows = self.fields.rows(self.configurations[chunk])
             weights = None if self.weights is None else self.weights[chunk]
             for position, site in enumerate(self.fields.sites):
@@ -302,8 +304,7 @@ class _Problem:
                     for other, other_columns, other_x in fields:
                         block = (x * covariance[r, other]) @ other_x.T
                         curvature[columns[:, None], other_columns] += block
-                if chunk.stop == len(self.configurations):
-                    self.progress(1)
+                self.progress.add((chunk.stop - chunk.start) / num)
         return _Pass(total, gradient, curvature)
 
     def _target(self, position: int, site: int, values: Tensor, chunk: slice) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightdan.interactions.fit import DEPENDENT, Fit, normalized, refuse_nan, undetermined
 from lightdan.interactions.local_fields import LocalFields, Rows
+from lightdan.progress import Fractions
 from lightdan.types import Configurations
 
 
@@ -51,6 +52,7 @@ def match_scores(
         return Fit(np.zeros(0), np.zeros((num, 0)), block_size)
     refuse_nan(configurations)
     weights, counts = normalized(weights)
+    done = Fractions(progress)
     device = configurations.device
     curvature = torch.zeros(parameters, parameters, dtype=torch.float64, device=device)
     right = curvature.new_zeros(parameters)
@@ -71,8 +73,7 @@ def match_scores(
             w = 1.0 if weights is None else weights[chunk]
             curvature[columns[:, None], columns] += (first * w) @ first.T
             right[columns] += (linear * w).sum(1)
-            if chunk.stop == num:
-                progress(1)
+            done.add((chunk.stop - chunk.start) / num)
     scale = curvature.diagonal().clamp(min=0).sqrt()
     if not (scale > 0).all() or not curvature.isfinite().all():
         raise undetermined(fields, curvature, right)
@@ -94,8 +95,7 @@ def match_scores(
             columns = fields.columns[site]
             first, linear = score(site, rows, learned_at(chunk, position))
             scores[columns] += linear - first * (couplings[columns] @ first)
-            if chunk.stop == num:
-                progress(1)
+            done.add((chunk.stop - chunk.start) / num)
         if weights is not None and counts is None:
             scores *= weights[chunk]
         solved = torch.cholesky_solve(scores / scale[:, None], factor) / scale[:, None]

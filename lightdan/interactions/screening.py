@@ -87,7 +87,7 @@ def find_pairs(
         configurations: Configurations `(M, *lattice)`.
         site_kind: Kind of site, ``angle`` or ``real``.
         block_size: Number of consecutive, correlated configurations treated as one observation.
-        progress: Function called with the number of sites just processed.
+        progress: Function called with the number of sites just processed; there are several passes.
         weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
 
     Raises:
@@ -138,7 +138,9 @@ def find_pairs(
     candidates: list[Pair] = [(i, j) for i, j in found]
     threshold = float(chi2.isf(FALSE_TERMS / (num_sites * (num_sites - 1) / 2), parts))
     while candidates:
-        significant = _significant(configurations, site_kind, candidates, block_size, threshold, weights)
+        significant = _significant(
+            configurations, site_kind, candidates, block_size, threshold, weights, progress
+        )
         if len(significant) == len(candidates):
             break
         candidates = significant
@@ -202,12 +204,15 @@ def _significant(
     block_size: int,
     threshold: float,
     weights: Tensor | None,
+    progress: Callable[[int], None],
 ) -> list[Pair]:
     """Return the pairs whose couplings, fitted jointly, are significant."""
     num_sites = math.prod(configurations.shape[1:])
     operators = graph_operators(site_kind, num_sites, pairs)
     fields = LocalFields(operators, num_sites, configurations.device, None, site_kind, ())
-    result = match_scores(fields, configurations, block_size=block_size, weights=weights)
+    result = match_scores(
+        fields, configurations, block_size=block_size, weights=weights, progress=progress
+    )
     z2 = wald(result, len(pairs), 2 if site_kind == "angle" else 1)
     return [pair for pair, value in zip(pairs, z2, strict=True) if value > threshold]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lightdan import ExplicitHamiltonian
+from lightdan.interactions import local_fields
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
@@ -118,3 +119,17 @@ def test_values_that_are_not_finite_are_named(ring, value):
     ):
         with pytest.raises(ValueError, match=f"site 3 in configuration 7 .* is {value}: pass finite"):
             work()
+
+
+def test_progress_within_a_pass(ring, monkeypatch):
+    """Check that a bar advances with every part of the rows, by the right number of sites in all."""
+    monkeypatch.setattr(local_fields, "ROWS", 8 * 100)
+    fields = LocalFields(operators_of(ring), 8, None, None, "real", ())
+    steps = []
+    match_scores(fields, ring, progress=steps.append)
+    assert sum(steps) == 16
+    assert len(steps) == 16
+    steps.clear()
+    fit(fields, ring, progress=steps.append)
+    assert sum(steps) % 8 == 0
+    assert max(steps) == 1

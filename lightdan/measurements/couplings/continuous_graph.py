@@ -37,7 +37,7 @@ def measure(ensemble: Ensemble, num_samples: int, seed: int) -> Result:
     rows, weights = all_configurations(ensemble), all_weights(ensemble)
     block_size = system.block_size(ensemble.temperature)
     try:
-        with progress_bar("Searching for couplings", system.num_sites) as advance:
+        with progress_bar("Searching for couplings", None) as advance:
             pairs = find_pairs(rows, system.site_kind, block_size, advance, weights)
     except ValueError as reason:
         raise NotMeasurable(str(reason)) from reason

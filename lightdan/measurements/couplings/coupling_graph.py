@@ -95,9 +95,13 @@ class CouplingGraph(SampledMeasurement):
         system = ensemble.system
         rows, weights = all_configurations(ensemble), all_weights(ensemble)
         search, num_unexplained = self.find_terms(ensemble, rows, weights)
-        choice = choose(search, rows, weights)
+        with progress_bar("Choosing between a graph and all pairs", None) as advance:
+            choice = choose(search, rows, weights, advance)
         if choice.all_pairs:
-            fit = fit_all_pairs(rows, choice.width, search.block_size, weights=weights)
+            with progress_bar("Fitting all pairs", system.num_sites) as advance:
+                fit = fit_all_pairs(
+                    rows, choice.width, search.block_size, weights=weights, progress=advance
+                )
         elif search.terms:
             fit = search.fit(rows, weights)
         else:
