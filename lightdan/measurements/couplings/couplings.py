@@ -137,6 +137,8 @@ class Couplings(SampledMeasurement):
             arrays |= pair_matrix(system.levels, operators, best.couplings, physical)
         if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
+            if centre := float(effective.hamiltonian.centres()[0]):
+                notes.append(f"Fields are far from 0, so couplings are those of φ − {centre:g}.")
             if ensemble.system.has_action:
                 true = true_potential(ensemble, arrays["potential"][:, 0])
                 arrays["true_potential"] = true
