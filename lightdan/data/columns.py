@@ -156,8 +156,8 @@ def refuse_odd(path: str, rows: Rows) -> None:
     listed = ", ".join(str(column.name) for column in found)
     raise ValueError(
         f"The file {path} has {which} unlike the others, {described}: set exclude to [{listed}] to "
-        "leave out what is no site, temperature or weights to a column that holds them, or exclude to "
-        "[] if all are sites."
+        "leave out what is no site, temperature, controls or weights to a column that holds them, or "
+        "exclude to [] if all are sites."
     )
 
 
@@ -183,7 +183,9 @@ def column_of(path: str | Path, rows: Rows, name: int | str, option: str) -> int
         return name % columns
     if not columns or len(rows.shape) > 2:
         raise ValueError(f"{option} is {name!r}, but the file {path} has no columns: leave it out.")
-    listed = ", ".join(map(repr, names[:6])) + (", …" if len(names) > 6 else "")
+    listed = ", ".join(map(repr, names))
+    if len(names) > 8:
+        listed = f"{', '.join(map(repr, names[:4]))}, …, {', '.join(map(repr, names[-4:]))}"
     choices = f"one of {listed} or " if names else ""
     number, last = (
         ("'column n' with n", "'column -1'") if option == "temperature" else ("a number", "-1")

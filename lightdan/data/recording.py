@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from lightdan.data.equilibrium import Equilibrium, Examination
+from lightdan.data.forms import RECOGNISE, Form
 from lightdan.data.rows import Rows
-from lightdan.data.values import RECOGNISE, Form, ValueSummary
+from lightdan.data.values import ValueSummary
 from lightdan.progress import progress_bar
 from lightdan.statistics import (
     LEAST_TIMES,
