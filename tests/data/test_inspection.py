@@ -70,7 +70,7 @@ def p_values(random, tau, kind="spin"):
 
 @pytest.mark.parametrize("tau", [0.5, 5.0])
 @pytest.mark.parametrize(
-    ("kind", "sets"), [("spin", 30), pytest.param("real", 120, marks=pytest.mark.slow)]
+    ("kind", "sets"), [("spin", 20), pytest.param("real", 100, marks=pytest.mark.slow)]
 )
 def test_p_values_are_uniform_if_the_symmetry_holds(tau, kind, sets):
     random = np.random.default_rng(1)

@@ -149,8 +149,8 @@ def brief(findings: Sequence[Finding]) -> list[str]:
     lines = [f"  symmetries: {'; '.join(tests)}"] if tests else []
     for finding in findings:
         if finding.option or finding.name in ("copies", "constant sites", "tests"):
-            remedy = f": set {finding.option}" if finding.option else ""
-            lines.append(f"  {finding.name}: {finding.sentence}{remedy}")
+            lines.append(f"  {finding.name}: {finding.sentence}")
+            lines += [f"    set {finding.option}"] if finding.option else []
     return lines
 
 
