@@ -77,7 +77,7 @@ def test_directions_without_a_step_keep_their_couplings_and_errors():
     likely = combined(Fit(np.array([0.0, 0.7, 0.2]), noise), means, np.array([0.0, 0.1, 0.1]), step)
     assert likely.couplings[1] - likely.couplings[2] == pytest.approx(0.5)
     difference = np.array([0, 1, -1])
-    expected = difference @ np.cov(noise, rowvar=False) @ difference / 1000
+    expected = student_factor(999) ** 2 * difference @ np.cov(noise, rowvar=False) @ difference / 1000
     assert difference @ likely.covariance @ difference == pytest.approx(expected)
 
 
