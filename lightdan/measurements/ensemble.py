@@ -66,6 +66,8 @@ class Ensemble:
     @cached_property
     def controls(self) -> Tensor | None:
         """Controls of the held-out configurations `(M, controls)`, or None."""
+        if not self.system.control_names:
+            return None
         controls = self.system.data.controls_of(self.split, self.temperature)
         return None if controls is None else controls.to(self.model.device)
 

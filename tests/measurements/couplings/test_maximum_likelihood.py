@@ -17,6 +17,7 @@ from lightdan.measurements.couplings.maximum_likelihood import (
 )
 from lightdan.measurements.couplings.moments import values_of
 from lightdan.measurements.ensemble import Ensemble
+from lightdan.statistics import student_factor
 from lightdan.testing import all_configurations
 
 
