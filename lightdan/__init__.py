@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lightdan.version import __version__
 
 if TYPE_CHECKING:
+    from lightdan.architectures.auto import Auto
     from lightdan.architectures.base import Architecture
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Action": "lightdan.measurements.fields.action",
     "Architecture": "lightdan.architectures.base",
+    "Auto": "lightdan.architectures.auto",
     "Baselines": "lightdan.measurements.couplings.baselines",
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",

@@ -228,13 +228,14 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         if self.scheduler is not None:
             return [optimizer], [self.scheduler(optimizer)]
 
-        def factor(step: int) -> float:
-            # Before the first step, estimated_stepping_batches would set up the data too early for a
-            # checkpoint to restore the position in the epoch.
-            return warm_cosine(step / self.trainer.estimated_stepping_batches) if step else 0.0
-
-        schedule = LambdaLR(optimizer, factor)
+        schedule = LambdaLR(optimizer, lambda step: self.learning_rate_factor(step))
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Return the factor of the learning rate without a `scheduler` at a step."""
+        # Before the first step, estimated_stepping_batches would set up the data too early for a
+        # checkpoint to restore the position in the epoch.
+        return warm_cosine(step / self.trainer.estimated_stepping_batches) if step else 0.0
 
     def _step_generator(self, purpose: int) -> torch.Generator:
         """Return random numbers that depend on seed, step and process only.

@@ -23,7 +23,7 @@ from lightdan.data.inspection.inspection import Finding, brief, inspect_samples,
 from lightdan.data.readers import open_array
 from lightdan.systems.recorded import Recorded
 
-CONFIG = "configs/recorded/made.yaml"
+CONFIG = "configs/recorded/any.yaml"
 FORMATS = (".png", ".pdf", ".svg")
 OTHER_KINDS = {
     "level": "real, if they are amounts",

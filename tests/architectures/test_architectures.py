@@ -26,7 +26,7 @@ SMALL = {"Recurrent": {"units": 4, "states": 2}, "Transformer": {"width": 8, "he
 OURS = {
     name: partial(cls, **SMALL.get(name, {}))
     for name, cls in registry.known(Architecture).items()
-    if cls.__module__.startswith("lightdan.")
+    if cls.__module__.startswith("lightdan.") and name != "Auto"  # which hands on to others
 }
 QUIET = {
     "logger": False,

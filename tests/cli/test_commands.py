@@ -114,12 +114,15 @@ def test_every_config_runs_small(config, arguments, tmp_path):
             tmp_path / "biased.npy", np.where(np.random.default_rng(1).random((400, 8)) < 0.2, 1, -1)
         )
         overrides = ["--config", str(config), *FEW[2:]]
+        if config.stem == "any":  # a few steps instead of epochs
+            overrides += ["--model.init_args.rehearsal=2", "--trainer.val_check_interval=2"]
     assert config.read_text().startswith("#")
     assert main(["fit", *overrides]) == 0
     measured = estimates("runs")
     assert {name.partition("@")[0] for name in measured} == {
         registry.find(lightdan.Measurement, name if isinstance(name, str) else name["class_path"]).name
         for name in content["trainer"]["callbacks"]
+        if not isinstance(name, dict) or name["class_path"] != "EarlyStopping"
     }
     for numbers in measured.values():
         for estimate in numbers.values():

@@ -1,0 +1,154 @@
+"""Auto: choice of network, start, rehearsal and checkpoints."""
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import lightdan.architectures.start as start_of_a_fit
+from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
+from lightdan.architectures.linear_start import set_linear_part
+from lightdan.architectures.start import choose_start
+from lightdan.interactions.observations import Observations
+from lightdan.interactions.regressions import Sites, regress
+from lightdan.testing import all_configurations, probabilities_of, randomize
+
+QUIET = {"accelerator": "cpu", "logger": False, "enable_model_summary": False}
+QUIET |= {"enable_progress_bar": False, "num_sanity_val_steps": 0}
+
+
+@pytest.mark.parametrize(("network", "cls"), [("MADE", MADE), ("PixelCNN", PixelCNN), ("auto", MADE)])
+def test_it_hands_on_to_its_network(network, cls):
+    model = randomize(Auto(network=network, lattice_shape=(2, 3), symmetrize=["z2"]))
+    assert type(model.network) is cls
+    states = all_configurations((2, 3), (-1, 1))
+    assert probabilities_of(model, states).sum().item() == pytest.approx(1, abs=1e-10)
+    assert model.bare_log_prob(states).equal(model.network.bare_log_prob(states))
+    uniforms = torch.rand(20, 6, dtype=torch.float64)
+    assert model.draw(uniforms).equal(model.network.draw(uniforms))
+    logits = model.log_prob(-states[:5]) - model.log_prob(states[:5])
+    assert logits.abs().max() < 1e-12  # z2
+    flipped = states[:5] * torch.tensor([[1, 1, -1], [1, 1, 1]])
+    change = model.local_fields(states[:5], 2.0)[:, 2].sum(1)  # 0 at the present value
+    assert change.allclose(model.hamiltonian(flipped, 2.0) - model.hamiltonian(states[:5], 2.0))
+
+
+def test_a_real_field_has_the_units_of_the_data():
+    model = Auto(lattice_shape=(3,), site_kind="real", levels=())
+    model._take_units(5.0, 2.0, 1.0, 9.0)
+    model._give_units(model.network)
+    assert (model.network.location, model.network.scale) == (5.0, 2.0)
+    assert model.sample(500, 0).mean().item() == pytest.approx(5, abs=0.5)
+
+
+def test_rehearsal_is_not_negative():
+    with pytest.raises(ValueError, match="rehearsal is -1"):
+        Auto(lattice_shape=(3,), rehearsal=-1)
+
+
+@pytest.fixture
+def correlated():
+    """Rows of a random regression of 6 spins."""
+    rng = np.random.default_rng(0)
+    weights = np.tril(rng.normal(0, 0.7, (6, 6)), -1)
+    rows = np.zeros((1_000, 6))
+    for i in range(6):
+        p = 1 / (1 + np.exp(-(rows @ weights[i] - 0.5)))
+        rows[:, i] = np.where(rng.random(1_000) < p, 1, -1)
+    return torch.from_numpy(rows).float()
+
+
+@pytest.mark.parametrize("kind", ["spin", "level", "categories"])
+def test_linear_part_is_a_regression(kind, correlated):
+    rows, levels = correlated, (-1, 1)
+    site = {"site_kind": "spin", "levels": levels}
+    if kind == "categories":
+        site["conditional"] = Categorical()
+    elif kind == "level":
+        levels = (0, 2, 3)
+        moved = 2 * (rows > 0) + (rows > 0) * (rows.roll(1, 1) > 0)
+        rows, site = moved.float(), {"site_kind": "level", "levels": levels}
+    sites = Sites("spin" if kind == "spin" else "level", levels)
+    network = MADE(lattice_shape=(6,), **site)
+    found = regress(Observations(rows), sites, before=True, width=0.3)
+    width = set_linear_part(network, found)
+    assert network.log_prob(rows).detach().numpy() == pytest.approx(found.log_prob(rows), abs=1e-4)
+    assert width == (0.6 if kind == "spin" else 0.3)
+    # The penalty of the network is that of the regression.
+    penalty = (network.linear.weight**2).sum().item() / width**2
+    assert penalty == pytest.approx((found.weight**2).sum().item() / 0.3**2, rel=1e-5)
+
+
+def recorded(tmp_path, rows, **options):
+    np.save(tmp_path / "rows.npy", rows)
+    system = Recorded(str(tmp_path / "rows.npy"), batch_size=50, splits=(0.8, 0.1, 0.1), **options)
+    system.setup()
+    return system
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Draw fewer configurations, to save time."""
+    monkeypatch.setattr(start_of_a_fit, "MOST_DRAWS", 300)
+
+
+def torus_rows(num=400):
+    system = Ising(4, temperature=2.5, num_configurations=num)
+    return system.simulate(2.5, 0, lambda n: None).configurations
+
+
+def test_what_is_chosen(tmp_path, correlated, few_draws):
+    """A torus of Ising spins leads to PixelCNN with all symmetries, a regression to MADE."""
+    start = choose_start(recorded(tmp_path, torus_rows(), boundary="periodic"), lambda: None)
+    assert start.network == "PixelCNN"
+    assert set(start.symmetries) == {"z2", "translation", "rotation", "reflection"}
+    assert start.draws.shape[1:] == (4, 4)
+    assert "pseudo-likelihood over all pairs" in start.reason
+    system = recorded(tmp_path, correlated.numpy())
+    start = choose_start(system, lambda: MADE.for_system(system))
+    assert start.network == "MADE"
+    assert start.prior_width > 0
+    assert start.weights["linear.weight"].abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["real", "angle"])
+def test_draws_of_a_chain_of_continuous_sites_have_its_correlations(tmp_path, few_draws, kind):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 3)) @ [[1.0, 0.8, 0.0], [0.0, 0.6, 0.0], [0.0, 0.0, 2.0]] + 1
+    if kind == "angle":
+        rows = np.mod(0.7 * rows, 2 * np.pi)
+    system = recorded(tmp_path, rows, values=kind)
+    start = choose_start(system, lambda: None)
+    assert start.network == "MADE"
+    values = [rows, start.draws.numpy()]
+    if kind == "angle":
+        values = [np.cos(value - value[:, :1]) for value in values]
+    for observed, drawn in zip(*(np.cov(value.T).ravel() for value in values), strict=True):
+        assert drawn == pytest.approx(observed, abs=0.3 * max(1, abs(observed)))
+
+
+def test_the_choice_is_resumed_bit_by_bit(tmp_path, few_draws):
+    """Interrupt a rehearsal: the resumed run ends with the weights of the uninterrupted one."""
+    rows = torus_rows()
+
+    def run(folder, steps, path=None):
+        system = recorded(tmp_path, rows, boundary="periodic")
+        torch.manual_seed(0)
+        model = Auto.for_system(system, rehearsal=6)
+        keep = ModelCheckpoint(tmp_path / folder, filename="last", save_on_exception=True)
+        trainer = Trainer(max_steps=steps, max_epochs=-1, callbacks=[keep], **QUIET)
+        model.trainer = trainer
+        trainer.fit(model, system, ckpt_path=path, weights_only=True)
+        return model, tmp_path / folder / "last.ckpt"
+
+    _, first = run("first", 9)
+    whole = checkpoints.load(first)
+    assert whole.hparams["network"] == "PixelCNN"
+    assert "draws" not in checkpoints.read(first)["lightdan"]
+    _, half = run("half", 4)
+    assert checkpoints.read(half)["lightdan"]["draws"].shape[1:] == (4, 4)
+    # The schedule depends on the number of all steps, so only the rehearsal is the same.
+    resumed, _ = run("rest", 9, half)
+    for name, value in whole.state_dict().items():
+        assert value.equal(resumed.state_dict()[name]), name
