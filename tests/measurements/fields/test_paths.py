@@ -146,7 +146,7 @@ class TrueWell(MADE):
     def log_prob(self, configurations, temperature=None):
         return -self.system.action(configurations.double(), 0.1) - self.log_z
 
-    def sample(self, num, seed=0, temperature=None, batch_size=1000, progress=lambda n: None):
+    def sample(self, num, seed=0, temperature=None, **options):
         return torch.from_numpy(np.concatenate(list(self.system.solution(0.1).sample(num, 77))))
 
 
