@@ -125,7 +125,7 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
         if gain.value > -2 * gain.error:
             drawn = draws(all_pairs(rows, system), DRAWN_PAIRED, system.seed)
             width = set_linear_part(network, regression(drawn.to(rows), WIDE))
-            reason = f"a regression to draws from all pairs is better than to data by {gain} nats"
+            reason = f"a regression to draws from all pairs gains {gain} nats over one to the data"
             return Start("MADE", reason, (), drawn, width, network.state_dict())
         size = Estimate(-gain.value, gain.error)
         reason += f" is better than one to draws from all pairs by {size} nats"

@@ -23,7 +23,7 @@ def log_prob(
     """Return ln p of independent sites `(M,)`.
 
     Spins and levels have their frequencies with half a count more for each value. Angles have those of
-    bins. Fields are normal, with their means and variances.
+    bins, with densities in the measure dθ/2π. Fields are normal, with their means and variances.
 
     Args:
         observations: Configurations from which the distributions come, with weights.
@@ -40,7 +40,7 @@ def log_prob(
     if site_kind == "angle":
         size, counts = _bins(observations)
         places = (flat.double() * (size / TWO_PI)).long().clamp(0, size - 1)
-        return _look_up(counts, places) + values.shape[1] * math.log(size / TWO_PI)
+        return _look_up(counts, places) + values.shape[1] * math.log(size)
     return _look_up(_counts(observations, _places(values, levels), len(levels)), _places(flat, levels))
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightdan.interactions.observations import Observations
-from lightdan.lattices.angles import TWO_PI
 from lightdan.types import Configurations
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -24,6 +23,8 @@ PASSES = 12
 """Number of passes of a typical fit."""
 OPERATIONS = 1e12
 """Multiplications of all fits, which limit the number of configurations."""
+CLEARLY = 0.01
+"""Loss of held-out ln p, in nats per site, at which no wider prior is tried."""
 LEAST = 1e-3
 """Smallest variance of a feature of a site, which limits the step of its bias."""
 
@@ -33,6 +34,8 @@ class Sites:
     """Kind of site of a regression, an exponential family.
 
         p(s_i | others) ∝ e^{η_i · f(s_i)},  f = s, (δ_{s,1}, …, δ_{s,q−1}) or (cos θ, sin θ)
+
+    Densities of angles are with respect to dθ/2π.
 
     Args:
         kind: Kind of site: ``spin``, ``level`` or ``angle``.
@@ -59,17 +62,17 @@ class Sites:
         return (values[..., None] == levels).flatten(1).float()
 
     def log_prob(self, eta: Tensor, features: Tensor) -> Tensor:
-        """Return ln p of each site `(M, N)` from η and f, `(M, N × F)` each; angles per dθ."""
+        """Return ln p of each site `(M, N)` from η and f, `(M, N × F)` each."""
         eta, features = (x.unflatten(1, (-1, self.num_features)) for x in (eta, features))
         return (eta * features).sum(-1) - self.log_normalizer(eta)
 
     def log_normalizer(self, eta: Tensor) -> Tensor:
-        """Return ln Σ_s e^{η · f(s)} `(M, N)`."""
+        """Return ln Σ_s e^{η · f(s)} `(M, N)`; for angles ln ∫ dθ/2π e^{η · f(θ)}."""
         if self.kind == "spin":
             return (2 * F.softplus(2 * eta) - 2 * eta).squeeze(-1) / 2
         if self.kind == "angle":
             size = (eta.square().sum(-1) + 1e-12).sqrt()
-            return torch.special.i0e(size).log() + size + math.log(TWO_PI)
+            return torch.special.i0e(size).log() + size
         return torch.cat([torch.zeros_like(eta[..., :1]), eta], -1).logsumexp(-1)
 
 
@@ -213,7 +216,7 @@ def best_regression(
             found = regress(train, sites, before, width, found)
             value = held_out.sum(found.log_prob(held_out.rows))
             likelihoods[index] += value
-            if value < best - 0.01 * abs(best):
+            if value < best - CLEARLY * held_out.effective_num * observations.rows[0].numel():
                 likelihoods[index + 1 :] = -math.inf
                 break
             best = max(best, value)

@@ -16,6 +16,8 @@ ENUMERATED = 20
 """Largest number of spins whose states are all summed."""
 ROWS = 2**16
 """Number of states of levels that are summed at a time."""
+SMALLEST_ERROR = 1e-9
+"""Error of ln Z to which smaller ones are raised, in nats."""
 LARGEST = 4.0
 """Largest difference of the mean energies of chains in the same phase, in standard errors."""
 
@@ -63,7 +65,8 @@ def log_partition(
     free, ends = annealing.log_partition_from_free(interactions, half, seed=seed, progress=progress)
     if not _same_phase(ends.real, other_ends.real, interactions, fields):
         return free
-    precisions = np.array([free.error, sites.error]) ** -2.0
+    # All weights are equal if H consists of the independent sites or of nothing.
+    precisions = np.maximum([free.error, sites.error], SMALLEST_ERROR) ** -2.0
     value = float(precisions @ [free.value, sites.value] / precisions.sum())
     return Estimate(value, float(precisions.sum() ** -0.5))
 

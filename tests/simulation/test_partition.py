@@ -80,3 +80,12 @@ def test_ln_z_of_free_levels(size, num_sites):
     found = log_partition(moves)
     assert found.error == 0
     assert found.value == pytest.approx(num_sites * np.logaddexp.reduce(table[0]))
+
+
+@pytest.mark.parametrize("field", [0.0, 0.5])
+def test_chains_of_equal_weights_give_a_finite_ln_z(field):
+    """Check a Hamiltonian of independent sites, from which annealing has no error at all."""
+    moves = gather("spin", 21, [Terms(np.arange(21)[:, None], (1,), field)])
+    found = log_partition(moves, 50, fields=np.full(21, field))
+    assert found.value == pytest.approx(21 * np.log(2 * np.cosh(field)), abs=1e-6)
+    assert 0 < found.error < 1e-6

@@ -60,7 +60,7 @@ class Baselines(Measurement):
 
     - `nll`: the network.
     - `nll_independent`: independent sites, each with its own distribution: frequencies of spins and
-      levels, a histogram of each angle, a normal distribution of each field.
+      levels, a histogram of each angle (in the measure dθ/2π), a normal distribution of each field.
     - `nll_nearest_neighbour`: fields, and couplings of nearest neighbours, for spins only.
     - `nll_linear`: regression of each site on the sites before it, fitted to its minimum: logistic for
       spins, softmax for levels, von Mises for angles, linear for fields. The width of its Gaussian prior

@@ -9,7 +9,6 @@ from torch import Tensor
 from lightdan.interactions import independent
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
-from lightdan.lattices.angles import TWO_PI
 from lightdan.progress import progress_bar
 from lightdan.simulation import terms
 from lightdan.simulation.partition import log_partition
@@ -91,7 +90,7 @@ def of_interactions(
     levels: tuple[int, ...],
     seed: int = 0,
 ) -> Likelihood:
-    """Return −ln p = H + ln Z as `of_hamiltonian` does; the density of angles is that of dθ.
+    """Return −ln p = H + ln Z as `of_hamiltonian` does; the measure of angles is dθ/2π.
 
     Args:
         interactions: Hamiltonian H, with couplings in units of the temperature.
@@ -115,8 +114,6 @@ def of_interactions(
     if not log_z.error <= LARGEST_ERROR:
         raise Unknown(f"ln Z is uncertain by {log_z.error:.2g} nats after the annealing")
     values = terms.energies(flat, interactions) + log_z.value
-    if site_kind == "angle":
-        values += flat.shape[1] * np.log(TWO_PI)
     return Likelihood(values, log_z.error, weights_of(held_out))
 
 

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import multivariate_normal, vonmises
 
 from lightdan import MADE, Baselines, Recorded
+from lightdan.conditionals import VonMisesMixture
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
 from lightdan.measurements.couplings.baselines import verdict
@@ -134,11 +135,11 @@ def test_counts_are_repeated_rows(tmp_path):
 
 
 def chain_of_angles(num, seed=0):
-    """Draw a chain p ∝ e^{Σ cos(θ_i − θ_{i+1} − 1)} of five angles; return it and ln p."""
+    """Draw a chain p ∝ e^{Σ cos(θ_i − θ_{i+1} − 1)} of five angles; return it and ln p in dθ/2π."""
     steps = np.random.default_rng(seed).vonmises(1, 1.5, (num, 4))
     first = 2 * math.pi * np.random.default_rng([seed, 1]).random((num, 1))
     angles = np.cumsum(np.concatenate([first, steps], 1), 1) % (2 * math.pi)
-    return angles, vonmises.logpdf(steps, 1.5, 1).sum(1) - math.log(2 * math.pi)
+    return angles, vonmises.logpdf(steps, 1.5, 1).sum(1) + 4 * math.log(2 * math.pi)
 
 
 def with_log_p(folder, rows, log_p, **options):
@@ -157,7 +158,21 @@ def test_angles_have_all_pairs_with_their_likelihood(tmp_path):
     for name in ("linear", "pairs"):
         gain = estimates[f"gain_{name}"]
         assert -2 * gain.error < gain.value < 0.02
-    assert estimates["nll_independent"].value == pytest.approx(5 * math.log(2 * math.pi), abs=0.02)
+    assert estimates["nll_independent"].value == pytest.approx(0, abs=0.02)
+
+
+def test_networks_and_baselines_of_angles_have_one_measure(tmp_path):
+    """Check that a network of independent, uniform angles wins nothing over simpler models."""
+    np.save(tmp_path / "rows.npy", 2 * math.pi * np.random.default_rng(0).random((2_000, 5)))
+    system = Recorded(str(tmp_path / "rows.npy"), values="angle")
+    system.setup()
+    network = MADE.for_system(system, width=1, conditional=VonMisesMixture(components=1))
+    for weight in network.parameters():
+        torch.nn.init.zeros_(weight)
+    estimates = Baselines().measure(Ensemble(network, system, 1.0)).estimates
+    assert estimates["nll"].value == pytest.approx(0, abs=1e-6)
+    for name in ("independent", "linear", "pairs"):
+        assert abs(estimates[f"gain_{name}"].value) < 0.1
 
 
 def test_fields_have_their_linear_regression_in_any_units(tmp_path):
@@ -200,7 +215,7 @@ def test_uniform_lattices_have_uniform_pairs(tmp_path, kind):
         places[:, site] = (rng.random((4_000, 1)) * ends[:, -1:] > ends).sum(1)
     log_p = bond[places, np.roll(places, -1, 1)].sum(1) - np.log(np.trace(power(matrix, 6)))
     if kind != "level":
-        log_p -= 6 * math.log(grid[1] - grid[0])
+        log_p -= 6 * math.log((grid[1] - grid[0]) / (2 * math.pi if kind == "angle" else 1))
     rows = grid[places].astype(np.int8 if kind == "level" else np.float64)
     if kind == "angle":  # no angle twice, or bins would find the grid
         rows += grid[1] * rng.random(rows.shape)
