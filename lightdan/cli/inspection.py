@@ -152,7 +152,14 @@ def _command(path: str, system: Recorded, findings: Sequence[Finding], options: 
         words.append(f"--data.init_args.{option[2:]}" if option.startswith("--") else option)
     for finding in findings:
         name, _, _ = finding.option.partition(" ")
-        words += [] if name in words else shlex.split(finding.option)
-    if not any(word.endswith(".boundary") for word in words):
+        words += [] if name in _names(words) else shlex.split(finding.option)
+    if "--data.init_args.boundary" not in _names(words):
         words += ["--data.init_args.boundary", system.boundary]
+    if len(system.temperatures) > 1:
+        words += ["--model.init_args.temperature_input", "true"]
     return shlex.join(words)
+
+
+def _names(words: Sequence[str]) -> set[str]:
+    """Return the options among words, also of the form option=value."""
+    return {word.partition("=")[0] for word in words}

@@ -112,3 +112,15 @@ def test_refused_file_shows_its_start(tmp_path, capsys):
     np.save(path, np.where(np.arange(40).reshape(10, 4) == 7, np.nan, 1.5))
     assert main(["inspect", str(path)]) == 2
     assert "shape (10, 4), type float64, first values 1.5" in capsys.readouterr().out
+
+
+def test_the_command_for_several_temperatures_lets_the_network_see_them(tmp_path, capsys):
+    path = tmp_path / "a.npz"
+    np.savez(path, s=SPINS.reshape(600, 64), T=RANDOM.permutation(np.repeat([1.0, 2.0], 300)))
+    options = ["--dataset", "s", "--temperature", "T", "--boundary=open"]
+    assert main(["inspect", str(path), *options]) == 0
+    out = capsys.readouterr().out
+    assert "other arrays: T" in out
+    assert "of all rows together" in out
+    command = out.rstrip().splitlines()[-1]
+    assert command.endswith("--data.init_args.boundary=open --model.init_args.temperature_input true")

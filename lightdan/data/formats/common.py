@@ -109,10 +109,10 @@ def choose(path: Path, shapes: Mapping[str, tuple[int, ...]], dataset: str | Non
 
 
 def chosen(rows: Rows, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Rows:
-    """Return rows with a note that names the arrays of the file that are left out."""
+    """Return rows with a note that names the other arrays of the file."""
     others = [other for other in shapes if other != name]
     if not others:
         return rows
     more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
     listed = ", ".join(others[:LISTED])
-    return LabelledRows(rows, notes=(f"configurations: array {name}; not read: {listed}{more}",))
+    return LabelledRows(rows, notes=(f"configurations: array {name}; other arrays: {listed}{more}",))

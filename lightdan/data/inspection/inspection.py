@@ -109,7 +109,11 @@ def inspect_samples(samples: Samples, sites: Sites, max_values: int = MAX_VALUES
     rows, tau = equal_rows(samples)
     if rows is None:
         return [Finding("tests", "none, because rows have different weights")]
-    return inspect_rows(rows, sites, tau, max_values, counted=samples.has_counts)
+    findings = inspect_rows(rows, sites, tau, max_values, counted=samples.has_counts)
+    if len(samples.temperatures) > 1 or samples.controls is not None:
+        sentence = "of all rows together: means that differ between conditions correlate the sites, too"
+        findings.insert(0, Finding("tests", sentence))
+    return findings
 
 
 def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
