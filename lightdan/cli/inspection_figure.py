@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lightdan.data.equilibrium import slow_observables
-from lightdan.data.inspection.blocks import MAX_GRAM_SITES, Blocks
+from lightdan.data.inspection.blocks import MAX_GRAM_SITES, SiteBlocks
 from lightdan.data.inspection.inspection import MAX_VALUES, Sites, equal_rows
 from lightdan.data.inspection.pairs import pairs_apart
 from lightdan.data.rows import Rows
@@ -38,7 +38,7 @@ def draw(samples: Samples, sites: Sites, name: str) -> Figure:
     rows, tau = equal_rows(samples)
     if rows is None:
         rows = samples.configurations
-    blocks = Blocks.of(rows, sites.kind, sites.levels, tau, MAX_VALUES)
+    blocks = SiteBlocks.of(rows, sites.kind, sites.levels, tau, MAX_VALUES)
     _first_rows(panels[0], rows, sites)
     _means(panels[1], blocks, sites)
     _correlations(panels[2], blocks, sites)
@@ -70,7 +70,7 @@ def _first_rows(axes: Axes, rows: Rows, sites: Sites) -> None:
     axes.set_axis_off()
 
 
-def _means(axes: Axes, blocks: Blocks, sites: Sites) -> None:
+def _means(axes: Axes, blocks: SiteBlocks, sites: Sites) -> None:
     """Draw the mean of each site."""
     weights = np.ones(1)
     label = "mean of each site"
@@ -89,7 +89,7 @@ def _means(axes: Axes, blocks: Blocks, sites: Sites) -> None:
     axes.set_xlabel("site")
 
 
-def _correlations(axes: Axes, blocks: Blocks, sites: Sites) -> None:
+def _correlations(axes: Axes, blocks: SiteBlocks, sites: Sites) -> None:
     """Draw the correlation matrix of a line of sites, or C(r) along the axes of a rectangle."""
     num = blocks.num_sites
     if len(sites.shape) == 1 and num <= MAX_GRAM_SITES:

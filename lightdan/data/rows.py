@@ -73,6 +73,12 @@ def first_rows(rows: Rows, num: int, fewest: int = 1) -> np.ndarray:
     return np.asarray(rows[: min(num, affordable, rows.shape[0])])
 
 
+def row_codes(table: np.ndarray) -> np.ndarray:
+    """Return one value for each row of a table, equal for equal rows `(M,)`."""
+    rows = np.ascontiguousarray(table + 0)  # −0 becomes 0
+    return rows.view(f"V{rows.dtype.itemsize * rows.shape[1]}").ravel()
+
+
 @dataclass(frozen=True)
 class LabelledRows:
     """Rows with what their file says about them.

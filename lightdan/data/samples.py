@@ -12,12 +12,10 @@ from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import Rows
 from lightdan.data.splits import SPLITS, derive_seed, split_rows
 from lightdan.data.weights import split_counts
-from lightdan.statistics import Blocks, block_length, effective_number
+from lightdan.statistics import TIMES_PER_BLOCK, Blocks, block_length, effective_number
 
-TIMES_PER_BLOCK = 20
-"""Autocorrelation times that a block of a split lasts."""
 LEAST_BLOCKS = 50
-"""Blocks of the split at each temperature, even if they are then shorter than that."""
+"""Blocks of the split at each temperature, even if they then last less than 20 τ."""
 
 
 @dataclass(eq=False)

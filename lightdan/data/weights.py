@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.data.rows import row_codes
 from lightdan.data.splits import check_splits
 
 DRAWS_PER_EPOCH = 10_000_000
@@ -65,8 +66,7 @@ def collapse(
     """
     kept, totals = [], []
     for part in parts:
-        rows = np.ascontiguousarray(configurations[part].flatten(1).numpy() + 0)  # −0 becomes 0
-        codes = rows.view(f"V{rows.dtype.itemsize * rows.shape[1]}").ravel()
+        codes = row_codes(configurations[part].flatten(1).numpy())
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
         total = np.zeros(len(first), np.int64)
         np.add.at(total, inverse, 1 if counts is None else counts.numpy()[part])

@@ -1,6 +1,6 @@
 """Estimates with errors: correlated series, functions of means, importance weights."""
 
-from lightdan.statistics.blocks import Blocks, block_length
+from lightdan.statistics.blocks import TIMES_PER_BLOCK, Blocks, block_length
 from lightdan.statistics.correlation import LEAST_TIMES, autocorrelation_time, is_correlated
 from lightdan.statistics.estimates import Bound, Estimate, student_factor
 from lightdan.statistics.importance import (
@@ -13,6 +13,7 @@ from lightdan.statistics.means import effective_number, jackknife, jackknife_eac
 
 __all__ = [
     "LEAST_TIMES",
+    "TIMES_PER_BLOCK",
     "Blocks",
     "Bound",
     "Estimate",

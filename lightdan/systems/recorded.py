@@ -67,8 +67,8 @@ class Recorded(System):
         exclude: Names or numbers of columns that are no sites, like an energy. An empty list says that
             all columns are sites.
         axis: Axis of the configurations, −1 for the last; by default the first, unless that is in doubt.
-        kwargs: Further arguments of `System`: batch_size, splits, seed, max_memory_gb (.npz, .csv and
-            .txt files are read whole in any case).
+        kwargs: Further arguments of `System`: batch_size, splits, seed, max_memory_gb (only .npy, .h5,
+            .pt and .zarr files are not read whole in any case).
 
     Raises:
         ValueError: The file cannot be read, or its values are not configurations of the kind; the

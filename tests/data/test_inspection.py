@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from lightdan.data.inspection.blocks import Blocks, sign_flip_test
+from lightdan.data.inspection.blocks import SiteBlocks, sign_flip_test
 from lightdan.data.inspection.copies import share_of_copies
 from lightdan.data.inspection.inspection import Sites, brief, inspect_rows
 from lightdan.data.inspection.pairs import correlated_pairs, recognise_lattice
@@ -59,7 +59,7 @@ def graph(random, num, sites=15):
 
 
 def blocks_of(rows, kind="spin", levels=(-1, 1), tau=0.5):
-    return Blocks.of(rows, kind, levels, tau, 10_000_000)
+    return SiteBlocks.of(rows, kind, levels, tau, 10_000_000)
 
 
 def p_values(random, tau, kind="spin"):

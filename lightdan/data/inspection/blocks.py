@@ -9,12 +9,11 @@ import numpy as np
 from scipy.stats import t as student
 
 from lightdan.data.rows import Rows
+from lightdan.statistics import TIMES_PER_BLOCK
 
 MAX_BLOCKS = 64
 MIN_BLOCKS = 8
 """Number of blocks below which nothing is tested."""
-TIMES_PER_BLOCK = 20
-"""Length of a block in autocorrelation times."""
 TIMES_BETWEEN = 3
 """Rows left out between correlated blocks, in autocorrelation times."""
 NUM_FLIPS = 20_000
@@ -25,7 +24,7 @@ MAX_INDICATORS = 32
 
 
 @dataclass(frozen=True)
-class Blocks:
+class SiteBlocks:
     """Features of the sites in blocks of consecutive rows, far enough apart to be independent.
 
     A site has one feature (its spin or field), two (cosine and sine of its angle), or one for each level
@@ -46,7 +45,7 @@ class Blocks:
     @classmethod
     def of(
         cls, rows: Rows, site_kind: str, levels: Sequence[int], tau: float, max_values: int
-    ) -> "Blocks":
+    ) -> "SiteBlocks":
         """Read blocks of rows that are spread over the whole file.
 
         Args:

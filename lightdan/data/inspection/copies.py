@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightdan.data.rows import Rows
+from lightdan.data.rows import Rows, row_codes
 
 ROWS = 20_000
 """Number of rows that are compared."""
@@ -31,7 +31,7 @@ def share_of_copies(rows: Rows, tau: float, levels: Sequence[int]) -> float:
     chosen = np.arange(0, rows.shape[0], step)[:ROWS]
     table = np.asarray(rows[chosen]).reshape(len(chosen), -1)
     num = len(table)
-    _, counts = np.unique(_codes(table), return_counts=True)
+    _, counts = np.unique(row_codes(table), return_counts=True)
     share = 1 - len(counts) / num
     if share < LEAST or len(counts) < FEWEST_STATES:
         return 0.0
@@ -52,11 +52,5 @@ def without_copies(rows: Rows, max_values: int) -> np.ndarray:
         max_values: Largest number of values to be read, from the first row on.
     """
     table = np.asarray(rows[: max(1, max_values // math.prod(rows.shape[1:]))])
-    _, first = np.unique(_codes(table.reshape(len(table), -1)), return_index=True)
+    _, first = np.unique(row_codes(table.reshape(len(table), -1)), return_index=True)
     return table[np.sort(first)]
-
-
-def _codes(table: np.ndarray) -> np.ndarray:
-    """Return one value for each row, equal for equal rows."""
-    rows = np.ascontiguousarray(table)
-    return rows.view(f"V{rows.dtype.itemsize * rows.shape[1]}").ravel()

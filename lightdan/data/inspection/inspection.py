@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightdan.data.inspection.blocks import MIN_BLOCKS, TIMES_PER_BLOCK, Blocks
+from lightdan.data.inspection.blocks import MIN_BLOCKS, SiteBlocks
 from lightdan.data.inspection.copies import share_of_copies, without_copies
 from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
 from lightdan.data.rows import ChosenRows, Rows
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
-from lightdan.statistics import Estimate
+from lightdan.statistics import TIMES_PER_BLOCK, Estimate
 
 MAX_VALUES = 30_000_000
 """Largest number of features that are looked at."""
@@ -81,7 +81,7 @@ def inspect_rows(
         )
         findings.append(Finding("copies", sentence))
     num = rows.shape[0]
-    blocks = Blocks.of(rows, sites.kind, sites.levels, tau, max_values)
+    blocks = SiteBlocks.of(rows, sites.kind, sites.levels, tau, max_values)
     if blocks.num_rows < num / 2:
         sentence = f"{blocks.num_rows} of {num} rows, in {blocks.num} blocks along the file"
         findings.append(Finding("looked at", sentence))
@@ -163,7 +163,7 @@ def shown(p_value: float) -> str:
     return "< 0.0001" if p_value < 1e-4 else f"= {p_value:.2g}"
 
 
-def _constant_sites(blocks: Blocks, shape: tuple[int, ...]) -> list[Finding]:
+def _constant_sites(blocks: SiteBlocks, shape: tuple[int, ...]) -> list[Finding]:
     still = np.flatnonzero(blocks.variances <= 1e-6 * blocks.variances.max())
     if not len(still):
         return []
@@ -182,7 +182,7 @@ def _too_few(num: int, tau: float) -> Finding:
     )
 
 
-def _mean(blocks: Blocks, sites: Sites) -> Finding:
+def _mean(blocks: SiteBlocks, sites: Sites) -> Finding:
     """Return the mean over sites and rows, with the error from the blocks."""
     means = blocks.means.mean(2)
     errors = means.std(0, ddof=1) / math.sqrt(blocks.num)
@@ -200,13 +200,13 @@ def _mean(blocks: Blocks, sites: Sites) -> Finding:
     return Finding("mean", f"{in_units}, with a standard deviation of {blocks.unit:.4g}")
 
 
-def _flip(rows: Rows, blocks: Blocks, sites: Sites, tau: float, max_values: int) -> list[Finding]:
+def _flip(rows: Rows, blocks: SiteBlocks, sites: Sites, tau: float, max_values: int) -> list[Finding]:
     """Return whether s → −s is a symmetry, where it maps values onto values."""
     symmetric = [*sites.levels] == [-level for level in reversed(sites.levels)]
     if sites.kind == "level" and not symmetric:
         return []
     if sites.kind == "level":
-        blocks = Blocks.of(rows, "real", (), tau, max_values)
+        blocks = SiteBlocks.of(rows, "real", (), tau, max_values)
     tests = flip_tests(blocks)
     change = {"real": "φ → −φ", "angle": "a rotation of all angles by π"}.get(sites.kind, "s → −s")
     # The smaller of two p-values is at most p with probability 2p.
@@ -219,7 +219,7 @@ def _tested(name: str, p_value: float, what: str) -> Finding:
     return Finding(name, f"{what}: {verdict}", "", p_value)
 
 
-def _lattice(blocks: Blocks, sites: Sites, lattice: RecognisedLattice) -> list[Finding]:
+def _lattice(blocks: SiteBlocks, sites: Sites, lattice: RecognisedLattice) -> list[Finding]:
     """Return whether pairs are correlated, which are neighbours, and the boundary."""
     number, of = correlated_pairs(blocks)
     findings = [Finding("pairs", f"{number} of {of} pairs of sites are correlated")]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import kruskal, mannwhitneyu
 from scipy.stats import t as student
 
-from lightdan.data.inspection.blocks import Blocks, Strength
+from lightdan.data.inspection.blocks import SiteBlocks, Strength
 
 SURE = 1e-4
 """Largest p-value of the statement that neighbours stand out."""
@@ -50,7 +50,7 @@ def pairs_apart(shape: tuple[int, ...], axis: int, distance: int) -> np.ndarray:
     return np.stack([first.ravel(), second.ravel()], axis=1)
 
 
-def correlated_pairs(blocks: Blocks, seed: int = 0) -> tuple[int, int]:
+def correlated_pairs(blocks: SiteBlocks, seed: int = 0) -> tuple[int, int]:
     """Count the pairs of sites that are correlated beyond doubt.
 
     The threshold is that of one false pair in a hundred files of independent sites.
@@ -103,7 +103,7 @@ class RecognisedLattice(NamedTuple):
     boundary: str
 
 
-def recognise_lattice(blocks: Blocks, shape: tuple[int, ...]) -> RecognisedLattice:
+def recognise_lattice(blocks: SiteBlocks, shape: tuple[int, ...]) -> RecognisedLattice:
     """Recognise the lattice of configurations of a shape; a line of sites may be a rectangle."""
     if len(shape) == 1:
         shape = recognised_rectangle(blocks) or shape
@@ -120,7 +120,7 @@ def recognise_lattice(blocks: Blocks, shape: tuple[int, ...]) -> RecognisedLatti
     return RecognisedLattice(shape, ordered, boundary)
 
 
-def distance_matters(blocks: Blocks, shape: tuple[int, ...], axis: int) -> bool:
+def distance_matters(blocks: SiteBlocks, shape: tuple[int, ...], axis: int) -> bool:
     """Return whether correlations depend on the distance along an axis more than in a random graph."""
     sizes = []
     for distance in range(1, min(shape[axis] // 2, MAX_DISTANCE) + 1):
@@ -133,7 +133,7 @@ def distance_matters(blocks: Blocks, shape: tuple[int, ...], axis: int) -> bool:
     return bool(min(nearest, kruskal(*sizes).pvalue) < SURE / 2)
 
 
-def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axes: Sequence[int]) -> str:
+def recognised_boundary(blocks: SiteBlocks, shape: tuple[int, ...], axes: Sequence[int]) -> str:
     """Return whether axes together are ``periodic`` or ``open``, or ``unknown``.
 
     On a periodic axis the first and the last site are as correlated as neighbours, on an open one hardly
@@ -160,7 +160,7 @@ def recognised_boundary(blocks: Blocks, shape: tuple[int, ...], axes: Sequence[i
     return "periodic" if above < SURE_OF_BOUNDARY else "unknown"
 
 
-def recognised_rectangle(blocks: Blocks) -> tuple[int, int] | None:
+def recognised_rectangle(blocks: SiteBlocks) -> tuple[int, int] | None:
     """Return the sides of the lattice that was written as one line of sites, or None for none.
 
     On a lattice of rows of b sites, sites that are b places apart in the line are neighbours. Those b/2

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from lightdan.data.inspection.blocks import Blocks, sign_flip_test
+from lightdan.data.inspection.blocks import SiteBlocks, sign_flip_test
 from lightdan.data.inspection.pairs import axis_pairs
 
 
-def flip_tests(blocks: Blocks) -> dict[str, float]:
+def flip_tests(blocks: SiteBlocks) -> dict[str, float]:
     """Return p-values of p(s) = p(−s), for the mean of all sites and for the sites one by one.
 
     Under the hypothesis all means are zero. Angles are tested for a rotation by π.
@@ -21,13 +21,13 @@ def flip_tests(blocks: Blocks) -> dict[str, float]:
     }
 
 
-def site_test(blocks: Blocks) -> float:
+def site_test(blocks: SiteBlocks) -> float:
     """Return the p-value of equal means on all sites."""
     means = blocks.means
     return sign_flip_test((means - means.mean(2, keepdims=True)).reshape(blocks.num, -1))
 
 
-def bond_test(blocks: Blocks, shape: tuple[int, ...], *, wrap: bool) -> float:
+def bond_test(blocks: SiteBlocks, shape: tuple[int, ...], *, wrap: bool) -> float:
     """Return the p-value of equal mean products of neighbours on all bonds of an axis.
 
     Args:

@@ -187,13 +187,14 @@ class Couplings(SampledMeasurement):
             ).likelihood()["nll"]
             for fit in (corrected, likely)
         )
-        better = "maximum" if after.value < before.value else "pseudo"
+        better = after.value < before.value
+        chosen = "maximum likelihood" if better else "the conditionals of data and network"
         notes.append(
             "The data refuse the means of the operators that follow from pseudo-likelihood. Maximum "
             f"likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} to {after}; "
-            f"the couplings are those of {better}-likelihood."
+            f"the couplings are those of {chosen}."
         )
-        return likely if better == "maximum" else corrected
+        return likely if better else corrected
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
