@@ -3,7 +3,7 @@
 import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightdan.data.rows import JoinedRows, LabelledRows
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 HDF5 = (".h5", ".hdf5")
+LISTS = (".parquet", ".arrow", ".feather")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ class Source:
     @property
     def number(self) -> float | None:
         """The only number in `matched`, or None."""
-        found = re.findall(NUMBER, self.matched)
+        found = re.findall(NUMBER, with_points(self.matched))
         return float(found[0]) if len(found) == 1 else None
+
+
+def with_points(text: str) -> str:
+    """Return text with a point in place of the p in numbers like 2p5, as names of files have it."""
+    return re.sub(r"(?<=\d)p(?=\d)", ".", text)
 
 
 def find_sources(path: str | Sequence[str], dataset: str | None) -> list[Source]:
@@ -92,7 +98,9 @@ def _matches(pattern: str, names: Iterable[str]) -> list[tuple[str, str]]:
     """Return the names that fit a pattern with the text at its ``*``, ordered by their numbers."""
     regex = re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
     found = [(name, " ".join(m.groups())) for name in names if (m := regex.fullmatch(name))]
-    return sorted(found, key=lambda each: ([float(n) for n in re.findall(NUMBER, each[1])], each[0]))
+    return sorted(
+        found, key=lambda each: ([float(n) for n in re.findall(NUMBER, with_points(each[1]))], each[0])
+    )
 
 
 def open_beside(
@@ -185,7 +193,14 @@ def _open_one(
     dataset, numbers = source.dataset, dict[str, np.ndarray]()
     if names and not columns:
         dataset, numbers = _arrays_beside(source, names)
-    rows, taken = reading.of(source.path, open_array(source.path, dataset), columns)
+    rows = open_array(source.path, dataset)
+    if is_table(source.path) and not (isinstance(rows, LabelledRows) and rows.columns):
+        # A column of lists has the configurations, and the other columns have names.
+        for option, name in list(columns.items()):
+            if isinstance(name, str) and source.suffix in LISTS:
+                numbers[option] = np.asarray(open_array(source.path, name)[...])
+                del columns[option]
+    rows, taken = reading.of(source.path, rows, columns)
     return rows, numbers | taken
 
 
@@ -205,7 +220,9 @@ def _arrays_beside(
             raw = np.asarray(open_array(source.path, own)[...])
             taken.append(own)
         elif source.suffix in HDF5:
-            raw = _attribute(source, str(name))
+            arrays = [each for each in known if each not in options]
+            only = arrays[0] if len(arrays) == 1 else None
+            raw = _attribute(replace(source, dataset=source.dataset or only), str(name))
         if raw is None:
             listed = ", ".join(repr(each) for each in known if each != (source.dataset or "").strip("/"))
             raise ValueError(

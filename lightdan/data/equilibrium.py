@@ -262,8 +262,11 @@ def period_of(values: NDArray[np.float64]) -> tuple[int | None, float]:
     rho = products[lags] / products[0] * (num / (num - lags))
     peaks = rho[1:-1] - (rho[:-2] + rho[2:]) / 2
     weight = np.sqrt(1 - lags[1:-1] / num)
-    noise = 1.4826 * np.median(np.abs(peaks * weight))
-    found = (peaks * weight > PEAK * noise) & (peaks > max(0.05, 0.5 * peaks[1:].max(initial=0.0)))
+    heights = peaks * weight
+    # Peaks at every distance, as of two chains far apart, are no noise, and cancel in differences.
+    apart = [(heights[lag:] - heights[:-lag]) / math.sqrt(2) for lag in (2, 3, 4, 5)]
+    noise = 1.4826 * min(np.median(np.abs(each)) for each in (heights, *apart))
+    found = (heights > PEAK * noise) & (peaks > max(0.05, 0.5 * peaks[1:].max(initial=0.0)))
     found[0] = False
     if not found.any():
         return None, 0.0

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightdan.data.values import BEYOND, MAX_LEVELS, MAX_LEVELS_AUTO, ROUND_OFF, ValueSummary
+from lightdan.data.questions import (
+    refuse_degrees,
+    refuse_marks,
+    refuse_odd_spins,
+    refuse_turns,
+    refuse_wrapped,
+)
+from lightdan.data.values import BEYOND, FULL, MAX_LEVELS, MAX_LEVELS_AUTO, ROUND_OFF, ValueSummary
 from lightdan.lattices.angles import TWO_PI
 
-RARE = 0.01
-"""Fraction of sites below which values other than those of a spin are taken for mistakes."""
 SPACING = 0.01
 """Error of the angles of a clock, relative to their distance."""
 HINT = 1.0
 """Range in radians from which a sentence about angles is worth reading."""
-FULL = 0.98
-"""Fraction of a circle that the values extend over at least."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,21 @@ class Form:
 
 def _automatic(values: ValueSummary) -> Form:
     counts = values.counts
+    refuse_wrapped(values)
     if counts is not None and len(counts) == 2:
         return _spin(values)
     if values.names:
         return _level(values)
     if counts is not None and len(counts) <= MAX_LEVELS_AUTO:
-        _refuse_odd_spins(values, counts)
+        refuse_odd_spins(values, counts)
         if values.fraction is None:
-            return _level(values)
-    _refuse_degrees(values)
+            return _clock_in_degrees(values) or _level(values)
+    refuse_degrees(values)
     if values.few():
-        return _level(values)
+        refuse_marks(values)
+        return _clock_in_degrees(values) or _level(values)
     if values.fraction is not None:
+        refuse_turns(values)
         for circle in values.circles:
             if circle.filled() and not circle.outside and (circle.low == 0 or _about_zero(values)):
                 return _angle(values)
@@ -66,39 +72,13 @@ def _automatic(values: ValueSummary) -> Form:
                     f"[{low}, {high}), which the others fill like angles: set values to 'angle' to take "
                     "them modulo 2π, to 'real' if they are no angles, or correct them."
                 )
+    refuse_marks(values)
     return _real(values)
 
 
 def _about_zero(values: ValueSummary) -> bool:
     """Return whether the values extend from −π to π, except for 2 %."""
     return min(-values.minimum, values.maximum) > FULL * math.pi
-
-
-def _refuse_degrees(values: ValueSummary) -> None:
-    """Raise ValueError if the values fill a circle in degrees."""
-    for low in (0, -180):
-        start, end = values.minimum - low, values.maximum - low
-        if -0.5 < start < (1 - FULL) * 360 and FULL * 360 < end < 360.5:
-            raise ValueError(
-                f"The file {values.path} holds {values.minimum:.4g} to {values.maximum:.4g}, "
-                "which look like angles in degrees: set values to 'degrees', or to 'real' or 'level' if "
-                "they are no angles."
-            )
-
-
-def _refuse_odd_spins(values: ValueSummary, counts: dict[float, int]) -> None:
-    """Raise ValueError if the values look like spins with a few mistakes among them."""
-    for pair in ((-1, 1), (0, 1)):
-        if set(pair) <= counts.keys():
-            others = [value for value in counts if value not in pair]
-            steps = set(np.diff(sorted(counts)))
-            rare = sum(counts[value] for value in others) < RARE * values.total
-            if rare or (pair == (-1, 1) and len(steps) > 1 and values.fraction is None):
-                odd = min(others, key=lambda value: values.first[value])
-                raise ValueError(
-                    f"{values.at(values.first[odd], odd)} among spins {pair[0]} and {pair[1]}: correct "
-                    "it, or set values to another kind if it is intended."
-                )
 
 
 def _spin(values: ValueSummary) -> Form:
@@ -147,7 +127,7 @@ def _level(values: ValueSummary) -> Form:
         if values.names:
             description = f"{len(levels)} levels, named {', '.join(map(values.name, levels))}"
         elif len(levels) > MAX_LEVELS_AUTO:
-            description += " (set values to 'real' if their order and distance matter)"
+            description += f" (set values to 'real' if their order and distance matter{_packed(values)})"
         return Form("level", levels, _smallest(levels), description, _unchanged)
     return _clock(values, present) or _scaled(values, present)
 
@@ -155,9 +135,12 @@ def _level(values: ValueSummary) -> Form:
 def _scaled(values: ValueSummary, present: Sequence[float]) -> Form:
     """Return the form of levels whose physical values are no integers."""
     levels = _integers(present)
+    rounded = "'real' if they are rounded reals"
+    if FULL * TWO_PI < np.ptp(present) < TWO_PI + 2 * np.diff(present).max() and len(present) > 8:
+        rounded = "'angle' if they are rounded angles, or to 'real' if they are rounded reals"
     description = (
         f"{len(levels)} values {_listed(present)} that repeat, taken for the levels {_listed(levels)} "
-        "with these physical values (set values to 'real' if they are rounded reals)"
+        f"with these physical values (set values to {rounded})"
     )
     return Form(
         "level", levels, _smallest(levels), description, _nearest(present, levels), tuple(present)
@@ -179,6 +162,32 @@ def _integers(present: Sequence[float]) -> tuple[int, ...]:
         half = len(values) // 2
         return tuple(k for k in range(-half, half + 1) if k or len(values) % 2)
     return tuple(range(len(values)))
+
+
+def _clock_in_degrees(values: ValueSummary) -> Form | None:
+    """Return the form of integers that divide a circle in degrees, or None if the values do not."""
+    if values.fraction is not None or values.counts is None:
+        return None
+    present = sorted(values.counts)
+    states = len(present)
+    step = 360 // states
+    starts = (0, -180, step - 180, -step * (states - 1) // 2)
+    if states < 3 or 360 % states or [present[0] + step * k for k in range(states)] != present:
+        return None
+    if present[0] not in starts:
+        return None
+    low = present[0]
+    levels = tuple(range(states))
+    return Form(
+        "level",
+        levels,
+        _smallest(levels),
+        f"{states} angles {_listed(present)} in degrees, taken for the levels {_listed(levels)} of a "
+        "clock (set values to 'level' if they are no angles)",
+        lambda raw: (raw.astype(np.int64) - int(low)) // step,
+        tuple(math.radians(value) for value in present),
+        clock=True,
+    )
 
 
 def _clock(values: ValueSummary, present: Sequence[float]) -> Form | None:
@@ -236,7 +245,7 @@ def _listed(numbers: Sequence[float]) -> str:
 def _angle(values: ValueSummary) -> Form:
     largest = max(-values.minimum, values.maximum)
     if values.outside is not None:
-        _refuse_degrees(values)
+        refuse_degrees(values)
     wrapped = ""
     if values.outside is not None:
         _, value = values.outside
@@ -278,13 +287,20 @@ def _wrapped(raw: np.ndarray) -> np.ndarray:
 def _real(values: ValueSummary) -> Form:
     hint = ""
     if values.fraction is None:
-        hint = ", all integers: set values to 'level' if they are levels"
+        hint = f", all integers: set values to 'level' if they are levels{_packed(values)}"
     elif values.maximum - values.minimum > HINT:
         hint = "; angles need values: angle (radians, taken modulo 2π) or values: degrees"
     description = f"reals from {values.minimum:.4g} to {values.maximum:.4g}{hint}"
     if values.fraction is not None:
         description += _repeating(values)
     return Form("real", (), np.dtype(np.float32), description, _unchanged)
+
+
+def _packed(values: ValueSummary) -> str:
+    """Return a remedy for bytes, which may hold eight sites each."""
+    if values.unsigned and 127 < values.maximum < 256:
+        return ", or shape to that of the lattice if each byte holds eight sites"
+    return ""
 
 
 def _unchanged(raw: np.ndarray) -> np.ndarray:

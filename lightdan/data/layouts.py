@@ -144,9 +144,16 @@ def refuse_one_hot(path: str, rows: Rows) -> None:
     if num < FEWEST_ROWS or rows.dtype.kind == "c" or not row:
         return
     sample = first_rows(rows, 1000, FEWEST_ROWS)
-    sample = sample.reshape(len(sample), -1)
-    if not ((sample == 0) | (sample == 1)).all():
+    empty = sample.min()
+    if empty not in (0, -1) or not ((sample == empty) | (sample == 1)).all():
         return
+    if len(row) > 1 and row[0] > 1 and ((sample == 1).sum(1) == 1).all():
+        raise ValueError(
+            f"The file {path} has exactly one 1 among the {row[0]} values along the second axis, like "
+            "levels in one-hot form: save np.argmax(a, axis=1), or set shape to "
+            f"({', '.join(map(str, row))}) if all values are sites."
+        )
+    sample = (sample == 1).reshape(len(sample), -1)
     last = row[-1]
     parts = [last] if len(row) > 1 else [q for q in range(2, MAX_STATES + 1) if last % q == 0 < last - q]
     for states in parts:
@@ -168,7 +175,7 @@ def ask_about_axes(path: str, rows: Rows) -> None:
     )
     if len(shape) == 3:
         first, second, last = shape
-        square = first == second != last and last > second
+        square = first == second != last
         long = last >= 8 * max(first, second) and first < 100
         if square or long:
             raise ValueError(question.format(""))

@@ -16,6 +16,8 @@ MOST = 0.9
 """Fraction of vectors of length 1 above which all are meant to have it."""
 ROWS_READ = 1000
 """Number of rows that are looked at."""
+FEW_ROWS = 100
+"""Number of rows that are looked at because of components along another axis."""
 
 
 def angles_of(path: str, rows: Rows, *, ask: bool = True) -> tuple[Rows, str | None]:
@@ -40,6 +42,8 @@ def angles_of(path: str, rows: Rows, *, ask: bool = True) -> tuple[Rows, str | N
                 "part (array.real)."
             )
         return _converted(path, rows, tuple(rows.shape[1:]), _phases), "complex phases, read as angles"
+    if ask and rows.dtype.kind == "f":
+        _refuse_components(path, rows)
     if not ask or rows.dtype.kind != "f" or len(rows.shape) < 3 or rows.shape[-1] not in (2, 3):
         return rows, None
     sample = first_rows(rows, ROWS_READ).astype(np.float64)
@@ -53,6 +57,28 @@ def angles_of(path: str, rows: Rows, *, ask: bool = True) -> tuple[Rows, str | N
             "save np.arctan2(y, x) if z is 0."
         )
     return _converted(path, rows, tuple(rows.shape[1:-1]), _directions), "unit vectors, read as angles"
+
+
+def _refuse_components(path: str, rows: Rows) -> None:
+    """Raise ValueError if the components of unit vectors are along another axis than the last."""
+    row = rows.shape[1:]
+    sample = first_rows(rows, FEW_ROWS).astype(np.float64)
+    if len(np.unique(sample[:10])) < 8 or not np.isfinite(sample).all():
+        return
+    values = math.prod(row)
+    splits = {}
+    if len(row) > 1 and row[0] == 2:
+        splits["a[:, 1], a[:, 0]"] = sample[:, 0], sample[:, 1]
+    elif len(row) == 1 and values % 2 == 0 and values > 2:
+        half = values // 2
+        splits["a[:, 1::2], a[:, ::2]"] = sample[:, ::2], sample[:, 1::2]
+        splits[f"a[:, {half}:], a[:, :{half}]"] = sample[:, :half], sample[:, half:]
+    for words, (x, y) in splits.items():
+        if np.abs(np.hypot(x, y) - 1).max() <= TOLERANCE:
+            raise ValueError(
+                f"The file {path} holds the components of unit vectors: save the angles "
+                f"np.arctan2({words})."
+            )
 
 
 def _phases(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,6 +52,11 @@ TABLES = (text, table)
 COMPRESSED = (npy, text, fasta)
 """Readers of files that may end in ``.gz``."""
 
+POINTER = b"version https://git-lfs"
+"""First bytes of a file whose data are elsewhere."""
+STARTS = {b"\x93NUMPY": ".npy", b"\x89HDF": ".h5", b"PAR1": ".parquet", b"\x1f\x8b": ".gz"}
+"""Formats by first bytes that no text has."""
+
 REMEDIES = {
     ".pkl": "open it yourself and save the array with np.save, because pickles can run code",
     ".pickle": "open it yourself and save the array with np.save, because pickles can run code",
@@ -135,4 +140,14 @@ def checked_file(path: str | Path) -> tuple[Path, str]:
         raise ValueError(f"The file {path} may not be read by this user: allow it (chmod u+r).")
     if file.is_file() and file.stat().st_size == 0:
         raise ValueError(f"The file {path} is empty (0 bytes): write the configurations again.")
+    if file.is_file():
+        with file.open("rb") as opened:
+            start = opened.read(len(POINTER))
+        if start == POINTER:
+            raise ValueError(f"The file {path} only names data in Git LFS: fetch them (git lfs pull).")
+        for mark, format in STARTS.items():
+            if not compressed and READERS[kind] in (text, fasta) and start.startswith(mark):
+                raise ValueError(
+                    f"The file {path} begins like a {format} file: let its name end in {format}."
+                )
     return file, kind

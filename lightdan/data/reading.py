@@ -51,6 +51,10 @@ class Reading:
                 between them. Or an option does not fit the file.
         """
         shape = self.shape
+        if not rows.shape:
+            raise ValueError(
+                f"The file {path} holds a single number: write one configuration per row, (M, sites)."
+            )
         if self.axis is not None:
             rows = move_axis(path, rows, self.axis)
         rows = without_single_axes(rows) if len(rows.shape) > 3 and not self.grouped else rows

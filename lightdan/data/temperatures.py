@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lightdan.data.beside import NUMBER, Source, find_sources, open_beside
+from lightdan.data.beside import NUMBER, Source, find_sources, open_beside, with_points
 from lightdan.data.readers import MAPPED, arrays_in, open_array
 from lightdan.data.reading import Reading
 from lightdan.data.rows import JoinedRows, Rows, Slab
@@ -19,6 +19,8 @@ FEWEST_ROWS = 20
 FEW_ROWS = 5
 """Mean number of rows at a temperature below which the temperatures are taken for readings."""
 TEMPERATURE_NAMES = ("t", "temp", "temps", "temperature", "temperatures")
+INVERSE_NAMES = ("beta", "betas", "β", "inverse_temperature", "inverse_temperatures")
+NAMED_INVERSE = rf"(?i)(?:^|[^a-z])(?:beta|β)[=_-]?({NUMBER})"
 NAMED_TEMPERATURE = rf"(?i)(?:^|[^a-z])t(?:emp(?:erature)?)?[=_-]?({NUMBER})"
 
 
@@ -111,6 +113,11 @@ def open_recorded(
         sources = _groups(sources[0], temperature)
     names: dict[str, int | str] = {} if weights is None else {"weights": weights}
     if isinstance(temperature, str) and temperature != "*":
+        if temperature.rpartition("/")[2].lower() in INVERSE_NAMES:
+            raise ValueError(
+                f"temperature is {temperature!r}, the name of inverse temperatures: save 1/β as T "
+                "beside them, and set temperature to T."
+            )
         names["temperature"] = temperature
     controls = controls or {}
     names |= {_control(key): value for key, value in controls.items() if isinstance(value, str)}
@@ -278,21 +285,28 @@ def _beside_with(source: Source, array: Rows, values: np.ndarray) -> str | None:
 
 def _ask(sources: Sequence[Source], array: Rows) -> None:
     """Raise ValueError if the files seem to hold several temperatures and none is set."""
-    named = [re.search(NAMED_TEMPERATURE, str(source)) for source in sources]
-    numbers = [found[1] for found in named if found]
-    if len(numbers) == len(sources) and len(set(numbers)) > 1:
-        raise ValueError(
-            f"The names {sources[0]} to {sources[-1]} seem to hold temperatures: set temperature to "
-            f"[{', '.join(numbers)}] if they do, or to one number."
-        )
+    for pattern, inverse in ((NAMED_TEMPERATURE, False), (NAMED_INVERSE, True)):
+        named = [re.search(pattern, with_points(str(source))) for source in sources]
+        numbers = [found[1] for found in named if found]
+        if len(numbers) == len(sources) and len(set(numbers)) > 1 and 0 not in map(float, numbers):
+            if inverse:
+                numbers = [f"{1 / float(number):.6g}" for number in numbers]
+            raise ValueError(
+                f"The names {sources[0]} to {sources[-1]} seem to hold {'inverse ' * inverse}"
+                f"temperatures: set temperature to [{', '.join(numbers)}] if they do, or to one number."
+            )
     source = sources[0]
     for each in arrays_in(source.path):
-        if each.rpartition("/")[2].lower() in TEMPERATURE_NAMES and each != source.dataset:
+        last = each.rpartition("/")[2].lower()
+        if last in (*TEMPERATURE_NAMES, *INVERSE_NAMES) and each != source.dataset:
             other = open_array(source.path, each)
             if math.prod(other.shape) > 1 and len(np.unique(np.asarray(other[...]))) > 1:
+                use = "set temperature to that name to use them"
+                if last in INVERSE_NAMES:
+                    use = "save 1/β as T beside it and set temperature to T to use them"
                 raise ValueError(
-                    f"The file {source.path} holds several temperatures in the array {each!r}: set "
-                    "temperature to that name to use them, or to one number."
+                    f"The file {source.path} holds several {'inverse ' * (last in INVERSE_NAMES)}"
+                    f"temperatures in the array {each!r}: {use}, or set temperature to one number."
                 )
 
 

@@ -28,6 +28,10 @@ UNEVEN = 0.05
 """Smallest ratio of the numbers of values beside both ends of a circle."""
 SHARE = 0.005
 """Smallest fraction of the values beside each end of a circle that a few values have left."""
+FULL = 0.98
+"""Fraction of a circle that the values extend over at least."""
+MARKS = (-99, -999, -9999, -99999, 999, 9999, 99999)
+"""Numbers that stand for missing values."""
 
 Place = tuple[int, tuple[int, ...]]
 """Row and site, counted from 0."""
@@ -85,6 +89,12 @@ class ValueSummary:
     """First value that is not an integer."""
     outside: tuple[Place, float] | None = None
     """First value outside [0, 2π)."""
+    unsigned: bool = False
+    """Whether the file holds integers without a sign."""
+    mark: tuple[Place, float] | None = None
+    """First number that may stand for a missing value."""
+    largest_but_marks: float = 0.0
+    """Largest size of the other values."""
     circles: tuple[Circle, Circle] = field(default_factory=lambda: (Circle(0.0), Circle(-math.pi)))
     """The circles [0, 2π) and [−π, π)."""
 
@@ -98,6 +108,7 @@ class ValueSummary:
         Raises:
             ValueError: A value is not finite.
         """
+        self.unsigned = chunk.dtype.kind == "u"
         if chunk.dtype.kind == "b":
             chunk = chunk.view(np.uint8)
         if chunk.dtype.kind == "f":
@@ -110,8 +121,14 @@ class ValueSummary:
         if self.outside is None:
             # In single precision 2π is slightly larger.
             self.outside = self._find(start, chunk, (chunk < 0) | (chunk > np.float32(TWO_PI)))
-        self.minimum = min(self.minimum, float(chunk.min()))
-        self.maximum = max(self.maximum, float(chunk.max()))
+        low, high = float(chunk.min()), float(chunk.max())
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        if low in MARKS or high in MARKS:
+            marked = np.isin(chunk, MARKS)
+            self.mark = self.mark or self._find(start, chunk, marked)
+            others = chunk[~marked]
+            low, high = (float(others.min()), float(others.max())) if others.size else (0.0, 0.0)
+        self.largest_but_marks = max(self.largest_but_marks, -low, high)
         self.total += chunk.size
         self._count(start, chunk)
 

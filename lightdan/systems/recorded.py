@@ -295,6 +295,12 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
             f"have: set temperature to a list of {array.shape[0]} numbers if the first axis counts "
             "temperatures, or shape to that of a lattice."
         )
+    if shape is None and len(row) > 2:
+        raise ValueError(
+            f"The file {path} has the shape {tuple(array.shape)}, but lattices have one or two axes: "
+            f"set shape to ({math.prod(row)},) if all values are sites, or save those that are, like "
+            "array[..., 0]."
+        )
     if shape is None:
         return check_shape(row, f"The shape of a row of the file {path} (set shape to change it)")
     if math.prod(shape) != math.prod(row):

@@ -116,3 +116,12 @@ def test_interleaved_chains_are_worth_less_than_their_rows(tmp_path, capsys):
     assert any("Rows 40 apart are alike" in str(warning.message) for warning in caught)
     assert "steps of 40 rows" in capsys.readouterr().out
     assert system.data.tau_int[0] == pytest.approx(40 * 5.0, rel=0.3)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 5])
+def test_chains_that_stay_apart_are_named(period):
+    rng = np.random.default_rng(period)
+    centres = rng.normal(0, 2, (period, *SHAPE))
+    rows = np.tile(centres, (120, 1, 1)) + rng.normal(size=(120 * period, *SHAPE))
+    assert examine(rows, "real").period == period
+    assert examine(rng.permutation(rows), "real").period is None

@@ -328,3 +328,62 @@ def test_labelled_rows_are_those_of_the_array():
     rows = LabelledRows(SPINS)
     assert (rows.shape, rows.dtype) == (SPINS.shape, SPINS.dtype)
     np.testing.assert_array_equal(rows[2:5], SPINS[2:5])
+
+
+ENDS = {
+    "commas": (["a,b,c,d,e,f"], "{},", ","),
+    "commas everywhere": (["a,b,c,d,e,f,"], "{},", ","),
+    "semicolons": ([], "{};", ";"),
+    "Python": ([], "[{}],", ", "),
+    "bars": ([], "{}", "|"),
+    "bars with header": (["a|b|c|d|e|f"], "{}", " | "),
+    "numpy": ([], " [ {}]", " "),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_ends_of_lines(tmp_path, name):
+    header, line, mark = ENDS[name]
+    lines = [line.format(mark.join(map(str, row))) for row in SPINS]
+    path = text(tmp_path / "a.txt", [*header, *lines])
+    np.testing.assert_array_equal(open_recorded(str(path)).array[:], SPINS)
+    path = text(tmp_path / "b.txt", [*header, *lines[:-1], lines[-1].rstrip(",")])
+    np.testing.assert_array_equal(open_recorded(str(path)).array[:], SPINS)
+
+
+def test_printed_arrays(tmp_path):
+    printed = np.array2string(LATTICES, threshold=10**6)
+    for name, content in (("a", printed), ("b", str(LATTICES.tolist()).replace("], ", "],\n"))):
+        path = text(tmp_path / f"{name}.txt", [content])
+        rows = open_recorded(str(path), shape=(4, 4)).array
+        np.testing.assert_array_equal(rows[:], LATTICES)
+
+
+@pytest.mark.parametrize("pair", [".#", "#-", "%O", "#%"])
+def test_sites_written_like_comments(tmp_path, pair):
+    lines = ["".join(pair[int(s > 0)] for s in row) for row in SPINS]
+    refused(text(tmp_path / "a.txt", lines), "begin comments: write letters or digits")
+    plain = text(
+        tmp_path / "b.txt", ["# " + lines[0], *("".join("ox"[int(s > 0)] for s in r) for r in SPINS)]
+    )
+    assert open_recorded(str(plain)).array.shape == SPINS.shape
+
+
+def test_soft_masked_alignment(tmp_path):
+    sequences = ["ACGT-", "acgt.", "AcG--", "TTTTT"]
+    lines = [line for k, each in enumerate(sequences) for line in (f">{k}", each)]
+    opened = open_recorded(str(text(tmp_path / "a.fasta", lines)), axis=0)
+    assert opened.names == ("-", "A", "C", "G", "T")
+    np.testing.assert_array_equal(opened.array[:][0], opened.array[:][1])
+    assert opened.notes == ("small letters are read as capitals, and dots as gaps",)
+
+
+def test_files_of_other_formats(tmp_path):
+    (tmp_path / "a.npy").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(tmp_path / "a.npy", "git lfs pull")
+    np.save(tmp_path / "b.npy", SPINS)
+    refused((tmp_path / "b.npy").rename(tmp_path / "b.csv"), "let its name end in .npy")
+    (tmp_path / "c.txt").write_bytes(gzip.compress(b"1 1\n-1 1\n"))
+    refused(tmp_path / "c.txt", "let its name end in .gz")
+    np.save(tmp_path / "d.npy", np.float64(3))
+    refused(tmp_path / "d.npy", "a single number: write one configuration per row")

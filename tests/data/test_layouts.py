@@ -369,3 +369,41 @@ def test_no_angles(tmp_path):
     ladder = RNG.normal(size=(50, 8, 2))
     np.save(tmp_path / "a.npy", ladder)
     np.testing.assert_array_equal(open_recorded(str(tmp_path / "a.npy")).array[:], ladder)
+
+
+@pytest.mark.parametrize("low", [0, -1])
+@pytest.mark.parametrize("sites", [(10,), (4, 5)])
+def test_one_hot_levels_along_the_second_axis(tmp_path, low, sites):
+    levels = RNG.integers(0, 3, (50, *sites))
+    array = np.moveaxis(np.eye(3)[levels], -1, 1)
+    np.save(tmp_path / "a.npy", np.where(array > 0, 1, low))
+    with pytest.raises(ValueError, match=r"save np\.argmax\(a, axis=1\), or set shape to \(3, "):
+        open_recorded(str(tmp_path / "a.npy"))
+    np.save(tmp_path / "b.npy", np.where(RNG.random(array.shape) < 1 / 3, 1, low))
+    assert open_recorded(str(tmp_path / "b.npy")).array.shape == array.shape
+
+
+def test_few_lattices_along_the_last_axis(tmp_path):
+    np.save(tmp_path / "a.npy", np.moveaxis(ising(12, num=8), 0, -1))
+    with pytest.raises(ValueError, match="set axis to -1"):
+        open_recorded(str(tmp_path / "a.npy"))
+
+
+ANGLES = RNG.uniform(0, 6, (40, 6))
+COMPONENTS = {
+    "by turns": np.stack([np.cos(ANGLES), np.sin(ANGLES)], 2).reshape(40, 12),
+    "halves": np.hstack([np.cos(ANGLES), np.sin(ANGLES)]),
+    "second axis": np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1),
+    "lattice": np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).reshape(40, 2, 2, 3),
+}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_components_of_vectors(tmp_path, name):
+    array = COMPONENTS[name]
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ValueError, match="components of unit vectors: save the angles") as error:
+        open_recorded(str(tmp_path / "a.npy"))
+    remedy = str(error.value).partition("the angles ")[2].removesuffix(".")
+    saved = np.mod(eval(remedy, {"np": np, "a": array}), 2 * np.pi)
+    np.testing.assert_allclose(saved.reshape(40, 6), ANGLES)

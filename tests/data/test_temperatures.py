@@ -1,5 +1,6 @@
 """Temperatures of recorded rows: every way to write them, questions, and refusals."""
 
+import importlib
 import re
 
 import h5py
@@ -230,7 +231,7 @@ def test_bad_temperatures_are_refused(tmp_path):
     refused(r"second axis: move it to the front", path=str(tmp_path / "b.npy"), temperature=T)
     np.save(tmp_path / "c.npy", np.zeros((20, 20, 20)))
     refused(r"set shape to \(20,\) if", path=str(tmp_path / "c.npy"), temperature=[*range(1, 21)])
-    csv = write_csv(tmp_path, "beta")
+    csv = write_csv(tmp_path, "kelvin")
     refused("set temperature to one of 'kT', 's0'.*'column n'", **csv | {"path": str(csv["path"])})
 
 
@@ -308,3 +309,47 @@ def test_correlated_rows_of_one_temperature_are_no_parts():
             continue
         accepted += 1
     assert accepted <= 2
+
+
+@pytest.mark.parametrize("names", [("T2p0", "T2p5"), ("beta0.5", "beta0.4")])
+def test_temperatures_in_the_names_of_files(tmp_path, names):
+    for name in names:
+        np.save(tmp_path / f"s_{name}.npy", ROWS)
+    with pytest.raises(ValueError, match=r"set temperature to .* if they do") as error:
+        open_recorded(str(tmp_path / "s_*.npy"))
+    listed = str(error.value).partition("[")[2].partition("]")[0]
+    assert sorted(map(float, listed.split(","))) == [2.0, 2.5]
+    assert ("inverse" in str(error.value)) == ("beta" in names[0])
+
+
+def test_points_in_the_names_of_files(tmp_path):
+    for name in ("2p5", "2p0"):
+        np.save(tmp_path / f"s_{name}.npy", ROWS)
+    opened = open_recorded(str(tmp_path / "s_*.npy"), temperature="*")
+    assert np.unique(opened.temperature).tolist() == [2.0, 2.5]
+
+
+def test_inverse_temperatures(tmp_path):
+    path = str(tmp_path / "a.npz")
+    np.savez(path, s=ROWS, beta=1 / LABELS)
+    for given in (None, "beta"):
+        with pytest.raises(ValueError, match=r"inverse temperatures.*save 1/β as T"):
+            open_recorded(path, temperature=given)
+    assert open_recorded(path, temperature=2.0).temperature[0] == 2.0
+
+
+def test_an_attribute_of_the_only_dataset(tmp_path):
+    path = str(tmp_path / "a.h5")
+    with h5py.File(path, "w") as file:
+        file["s"] = ROWS
+        file["s"].attrs["T"] = 2.5
+    assert open_recorded(path, temperature="T").temperature[0] == 2.5
+
+
+def test_a_column_beside_lists(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"s": ROWS.reshape(len(ROWS), -1).tolist(), "T": LABELS})
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "a.parquet")
+    opened = open_recorded(str(tmp_path / "a.parquet"), temperature="T")
+    np.testing.assert_array_equal(opened.temperature, LABELS)
+    np.testing.assert_array_equal(opened.array[:], ROWS.reshape(len(ROWS), -1))

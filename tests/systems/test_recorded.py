@@ -149,7 +149,7 @@ def test_angles_about_zero_are_wrapped_with_a_note(recorded, values, capsys):
     assert ((wrapped >= 0) & (wrapped < 2 * np.pi)).all()
 
 
-@pytest.mark.parametrize("scale", [0.4, -1.0, 2.0])
+@pytest.mark.parametrize("scale", [0.4, -1.0, 1.7])
 def test_reals(recorded, scale):
     system = recorded(scale * angles())
     assert (system.site_kind, system.levels) == ("real", ())
@@ -188,7 +188,7 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
     [
         (random((1,)), {}, ["only the value 1"]),
         (random(shape=()), {}, ["shape (400,)"]),
-        (random(shape=(2, 2, 2)), {}, ["a.npy (set shape", "not (2, 2, 2)"]),
+        (random(shape=(2, 2, 2)), {}, ["one or two axes", "set shape to (8,)"]),
         (random(num=0), {}, ["shape (0, 4, 4)", "no values"]),
         (random(shape=(1,)), {}, ["shape (400, 1)", "one value per row"]),
         (random(shape=(1, 1)), {"shape": (1,)}, ["one value per row"]),
@@ -532,3 +532,57 @@ def test_ten_rows_are_no_doubt(recorded, capsys):
     system.setup()
     assert "too few rows to tell" in capsys.readouterr().out
     assert not system.data.doubts
+
+
+@pytest.mark.parametrize(("low", "states"), [(0, 3), (0, 6), (-180, 4), (-120, 3), (-135, 4), (0, 36)])
+def test_clocks_in_degrees(recorded, low, states):
+    steps = np.random.default_rng(0).integers(0, states, (M, 4, 4))
+    system = recorded(low + 360 // states * steps)
+    assert system.clock
+    assert system.levels == tuple(range(states))
+    expected = np.deg2rad(low + 360 / states * np.arange(states))
+    np.testing.assert_allclose(system.level_values, expected)
+    system.setup()
+    np.testing.assert_array_equal(
+        system.data.rows("test", 1.0).numpy(), steps[system.data.indices["test"]]
+    )
+    kept = recorded(low + 360 // states * steps, values="level")
+    assert kept.levels[0] == low
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [(0, 1, "angle"), (-0.5, 0.5, "angle"), (-2, 2, "angle"), (0, 4, "angle"), (0, 180, "degrees")],
+)
+def test_half_a_turn_and_two(recorded, refused, low, high, kind):
+    unit = np.pi if kind == "angle" else 1.0
+    array = np.random.default_rng(0).uniform(low, high, (2000, 4, 4)) * unit
+    refused(array, f"set values to '{kind}'", "'real' if they are no angles")
+    assert recorded(array, values="real").site_kind == "real"
+    assert recorded(0.95 * array).site_kind == "real"
+
+
+@pytest.mark.parametrize(("kind", "signed"), [("u1", "i1"), ("u2", "i2")])
+@pytest.mark.parametrize("values", [(-1, 1), (-1, 0, 1), (-2, -1, 1, 2)])
+def test_integers_without_a_sign(recorded, refused, kind, signed, values):
+    array = random(values, dtype=signed)
+    refused(array.astype(kind), "like −1 without a sign", "write signed integers")
+    assert recorded(array).levels == values
+    assert recorded(random((0, 255), dtype="u1")).site_kind == "spin"
+
+
+@pytest.mark.parametrize("mark", [-999, 9999])
+def test_marks_of_missing_values(recorded, refused, mark):
+    array = np.random.default_rng(0).normal(size=(M, 4, 4))
+    array[7, 1, 2] = mark
+    refused(array, f"{mark} in row 7, site (1, 2)", "the mark of a missing value")
+    assert recorded(array, values="real").site_kind == "real"
+    assert recorded(1000 * array.clip(-1, 1) - 1).site_kind == "real"
+
+
+def test_three_axes_and_bytes(recorded, refused, capsys):
+    lattice = random(shape=(3, 3, 3))
+    refused(lattice, "lattices have one or two axes", "set shape to (27,)")
+    packed = np.packbits(random((0, 1), (64,)), axis=1)
+    recorded(packed).setup()
+    assert "shape to that of the lattice if each byte holds eight sites" in capsys.readouterr().out

@@ -53,6 +53,7 @@ def text(path: Path, dataset: str | None) -> Rows:
     refuse_name(path, dataset)
     if read_safely(path, lambda: _starts_with_title(path)):
         return fasta(path, dataset)
+    _refuse_symbols(path)
     layout = read_safely(path, lambda: _layout(path))
     if layout is None:
         raise ValueError(f"The file {path} holds no line of numbers: write one configuration per line.")
@@ -99,7 +100,14 @@ def fasta(path: Path, dataset: str | None) -> Rows:
     parts = read_safely(path, read)
     if not any(parts.values()):
         raise ValueError(f"The file {path} holds no sequence: write a title like '>1' before each.")
-    return sequences(path, ["".join(p) for p in parts.values()], [f"sequence {n}" for n in parts])
+    written = ["".join(p) for p in parts.values()]
+    # Small letters and dots mark residues and gaps of uncertain alignment.
+    lines = [line.upper().replace(".", "-") for line in written]
+    rows = sequences(path, lines, [f"sequence {n}" for n in parts])
+    if lines == written or rows.names == ():
+        return rows
+    note = "small letters are read as capitals, and dots as gaps"
+    return LabelledRows(rows.array, names=rows.names, notes=(*rows.notes, note))
 
 
 def open_text(path: Path) -> Iterator[str]:
@@ -164,10 +172,23 @@ def _layout(path: Path) -> Layout | None:
         together = not _is_number(first) and first.lower() not in WORDS and not DELIMITERS.search(first)
     names = tuple(fields(head[0][1])) if named else ()
     width = len(fields(first))
-    if len(names) == width - 1:  # R names no column of row names
-        names = ("", *names)
+    if len(names) == width - 1:  # R names no column of row names, or the lines of data end with a mark
+        names = (*names, "") if fields(first)[-1] == "" else ("", *names)
     names = names if len(names) == width else ()
     return Layout((number, first), names, num, block if block > 1 else 0, together)
+
+
+def _refuse_symbols(path: Path) -> None:
+    """Raise ValueError if sites are written as characters that begin a comment."""
+    lines = read_safely(path, lambda: [*itertools.islice(open_text(path), HEAD)])
+    lines = [line.strip() for line in lines if line.strip()]
+    characters = set("".join(lines))
+    if len(lines) < 2 or len(lines[0]) < 2 or len({len(line) for line in lines}) > 1:
+        return
+    if len(characters) <= 4 and characters & {*COMMENTS} and not characters & set(" ,;\t0123456789"):
+        raise ValueError(
+            f"The file {path} writes sites as # or %, which begin comments: write letters or digits."
+        )
 
 
 QUOTES = "\"'[](){} "
@@ -204,8 +225,9 @@ def _cells(path: Path, layout: Layout) -> Rows:
     lines = list(_data(path, layout.first[0]))
     mark, names = delimiter(layout.first[1]), layout.names
     table = [fields(line, mark) for _, line in lines]
-    if all(len(row) > 2 and row[-1] == "" for row in table):  # every line ends with the mark
-        table, names = [row[:-1] for row in table], names[:-1]
+    cut = [row[:-1] if len(row) > 2 and row[-1] == "" else row for row in table]
+    if len({len(row) for row in cut}) == 1:  # lines end with the mark, perhaps except the last one
+        names, table = names[: len(cut[0])], cut
     for (number, _), row in zip(lines, table, strict=True):
         if len(row) != len(table[0]):
             raise ValueError(
@@ -260,6 +282,8 @@ def _without_comment(line: str) -> str:
 
 def delimiter(line: str) -> str | None:
     """Return the mark between the fields of a line, or None for blanks."""
+    if "|" in line and all(map(_is_number, line.split("|"))):
+        return "|"
     if ";" in line:
         return ";"
     if "," not in line:
@@ -276,7 +300,7 @@ def fields(line: str, mark: str | None = "") -> list[str]:
         mark: Mark between the fields; by default that of `delimiter`.
     """
     mark = delimiter(line) if mark == "" else mark
-    return [field.strip().strip(QUOTES) for field in line.split(mark)]
+    return [field.strip().strip(QUOTES) for field in line.strip(QUOTES).split(mark)]
 
 
 def _is_number(field: str) -> bool:

@@ -48,8 +48,8 @@ def codes(path: Path, words: np.ndarray, columns: tuple[str, ...] = ()) -> Label
             return LabelledRows(spins[inverse], columns=columns, notes=(f"words: {note}",))
     if len(names) > MAX_WORDS:
         raise ValueError(
-            f"The file {path} holds {len(names)} different words like {names[0]!r}, too many for levels "
-            f"of a site: write numbers, or at most {MAX_WORDS} different words."
+            f"The file {path} holds {len(names)} different words like {str(names[0])[:20]!r}, too many "
+            f"for levels of a site: write numbers, or at most {MAX_WORDS} different words."
         )
     kind = np.uint8 if len(names) <= 256 else np.int16
     return LabelledRows(inverse.astype(kind), columns=columns, names=tuple(names.tolist()))
