@@ -101,7 +101,7 @@ def test_unknown_name_gets_the_nearest_and_all_known(base, wrong, nearest):
 
 @pytest.mark.parametrize(
     "name",
-    ["Qqqqqq", "nowhere.Qqqqqq", "lightdan.Qqqqqq", "lightdan.statistics.SPLITS", "torch.nn.Conv2d"],
+    ["Qqqqqq", "nowhere.Qqqqqq", "lightdan.Qqqqqq", "lightdan.statistics.Qqqqqq", "torch.nn.Conv2d"],
 )
 def test_nothing_like_it_lists_what_is_known(name):
     with pytest.raises(ValueError, match="There is no architecture") as error:

@@ -338,6 +338,8 @@ class Distribution(LightningModule, ABC):
 
     def beyond_training(self, controls: Mapping[str, float]) -> list[str]:
         """Return a sentence for each control outside the range of the training data."""
+        if not self.control_names:
+            return []
         return [
             f"{name} = {controls[name]:g} is outside the training data, which reach from {low:g} to "
             f"{high:g}: the network extrapolates."
