@@ -74,6 +74,9 @@ class EffectiveHamiltonian:
         self.block_size = system.block_size(self.ensemble.temperature)
         self.held_out = self.ensemble.configurations[: self.num_samples]
         weights = self.ensemble.weights
+        if weights is None:
+            # Maximum likelihood takes means, whose errors grow with any correlation of the rows.
+            self.block_size = max(self.block_size, int(self.ensemble.blocks.sizes.max()))
         self.held_out_weights = (
             None
             if weights is None

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from intervals import data_set
 from oracle import SHAPE, TEMPERATURE, ising, oracle
 
-from lightdan import MADE, XY, Couplings
+from lightdan import MADE, XY, Couplings, Recorded
 from lightdan.interactions.fit import Fit
 from lightdan.measurements.couplings import maximum_likelihood as module
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
@@ -119,6 +120,17 @@ def test_one_class_of_angles_has_the_error_of_cramer_and_rao(tmp_path):
     assert 0.95 * bound < estimate.error < 1.5**0.5 * bound
     assert estimate.error < 0.95 * result.estimates["pseudo_likelihood_nearest_neighbour"].error
     assert "pair_1_1" not in result.estimates
+
+
+def test_weakly_correlated_rows_are_taken_in_blocks(tmp_path):
+    np.save(tmp_path / "rows.npy", data_set("spin", 2000, 0.8, 0, 10_000))
+    system = Recorded(str(tmp_path / "rows.npy"), boundary="periodic", splits=(0.5, 0.1, 0.4))
+    system.setup()
+    model = MADE.for_system(system, width=1).eval()
+    effective = uniform_hamiltonian(Ensemble(model, system, 1.0), 1.0, 600, 0)
+    (tau,) = system.data.tau_int
+    assert 0.55 < tau < 1
+    assert effective.block_size >= 10 * tau
 
 
 def test_a_simulation_that_remains_correlated_is_not_used(found, monkeypatch):
