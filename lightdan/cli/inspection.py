@@ -131,7 +131,7 @@ def _show_start(path: str, dataset: str | None) -> None:
     """Print shape and first values of a file that the system refuses, if it can be opened."""
     with contextlib.suppress(ValueError):
         array = open_array(path, dataset)
-        first = np.asarray(array[:1]).ravel()[:12]
+        first = np.asarray(array[:1] if array.shape else array[...]).ravel()[:12]
         values = ", ".join(f"{value:g}" for value in first)
         print(f"{path}: shape {tuple(array.shape)}, type {array.dtype}, first values {values}, …")
 

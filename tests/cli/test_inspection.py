@@ -124,3 +124,12 @@ def test_the_command_for_several_temperatures_lets_the_network_see_them(tmp_path
     assert "of all rows together" in out
     command = out.rstrip().splitlines()[-1]
     assert command.endswith("--data.init_args.boundary=open --model.init_args.temperature_input true")
+
+
+@pytest.mark.parametrize("array", [np.float64(3), np.eye(3)[np.arange(60).reshape(20, 3) % 3] > 0])
+def test_start_of_a_number_and_of_truths(array, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", array)
+    assert main(["inspect", str(tmp_path / "a.npy")]) == 2
+    shown = capsys.readouterr()
+    assert "first values" in shown.out
+    assert "error: The file" in shown.err
