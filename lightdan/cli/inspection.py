@@ -19,8 +19,8 @@ from lightdan.cli.commands import check_new
 from lightdan.cli.errors import one_sentence
 from lightdan.cli.inspection_figure import draw
 from lightdan.data.files import whole_file
+from lightdan.data.formats.readers import open_array
 from lightdan.data.inspection.inspection import Finding, brief, inspect_samples, shown
-from lightdan.data.readers import open_array
 from lightdan.systems.recorded import Recorded
 
 CONFIG = "configs/recorded/any.yaml"

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightdan.data.equilibrium import slow_observables
 from lightdan.data.inspection.blocks import MAX_GRAM_SITES, SiteBlocks
 from lightdan.data.inspection.inspection import MAX_VALUES, Sites, equal_rows
 from lightdan.data.inspection.pairs import pairs_apart
+from lightdan.data.recorded.equilibrium import slow_observables
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.measurements.figures import DATA, EXACT, MODEL, dress

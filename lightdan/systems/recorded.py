@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightdan.data.consecutive import check_consecutive
+from lightdan.data.formats.readers import MAPPED
 from lightdan.data.inspection.inspection import (
     BRIEF_VALUES,
     Finding,
@@ -17,13 +17,13 @@ from lightdan.data.inspection.inspection import (
     brief,
     inspect_samples,
 )
-from lightdan.data.readers import MAPPED
-from lightdan.data.recording import Correlation, Recording, recognise, share_within
+from lightdan.data.recorded.consecutive import check_consecutive
+from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
+from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.data.seen import identity
 from lightdan.data.splits import SPLITS
-from lightdan.data.temperatures import open_recorded
 from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
 from lightdan.lattices import groups

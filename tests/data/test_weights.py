@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lightdan.data.loader import BatchLoader
+from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS
-from lightdan.data.temperatures import open_recorded
 from lightdan.data.weights import collapse, draw_rows, num_drawn, split_counts
 
 

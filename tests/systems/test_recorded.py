@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightdan.cli.main import main
-from lightdan.data.recording import share_within
+from lightdan.data.recorded.recording import share_within
 from lightdan.statistics import autocorrelation_time
 from lightdan.systems.recorded import Recorded
 
@@ -176,7 +176,7 @@ def test_odd_values_among_spins(refused, values, odd):
 
 
 def test_odd_values_in_later_chunks(refused, monkeypatch):
-    monkeypatch.setattr("lightdan.data.recording.CHUNK", 160)
+    monkeypatch.setattr("lightdan.data.recorded.recording.CHUNK", 160)
     array = random((0, 1))
     array[123, 3, 3] = 2
     refused(array, "holds 2 in row 123, site (3, 3)")

@@ -12,8 +12,8 @@ from lightning import Trainer
 
 from lightdan import MADE, Hamiltonian, NotMeasurable, Observables, Recorded, Symmetry, checkpoints
 from lightdan.cli.main import main
+from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.splits import SPLITS
-from lightdan.data.temperatures import open_recorded
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases.free_energy import FreeEnergy
 from lightdan.testing import all_configurations

@@ -10,9 +10,9 @@ import scipy.sparse
 import torch
 
 from lightdan.data.formats.common import kind_of
-from lightdan.data.readers import open_array
+from lightdan.data.formats.readers import open_array
+from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import LabelledRows
-from lightdan.data.temperatures import open_recorded
 
 SPINS = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (40, 6))
 LATTICES = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (30, 4, 4))

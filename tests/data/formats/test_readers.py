@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.data.readers import Rows, open_array
+from lightdan.data.formats.readers import Rows, open_array
 
 ARRAY = np.random.default_rng(0).integers(-3, 4, (7, 5)).astype(np.int16)
 

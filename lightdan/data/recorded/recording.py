@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.equilibrium import Equilibrium, Examination
-from lightdan.data.forms import RECOGNISE, Form
+from lightdan.data.recorded.equilibrium import Equilibrium, Examination
 from lightdan.data.rows import Rows
-from lightdan.data.values import ValueSummary
+from lightdan.data.values.forms import RECOGNISE, Form
+from lightdan.data.values.summary import ValueSummary
 from lightdan.progress import progress_bar
 from lightdan.statistics import (
     LEAST_TIMES,

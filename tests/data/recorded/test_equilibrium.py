@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lightdan import Recorded
-from lightdan.data.equilibrium import examine
+from lightdan.data.recorded.equilibrium import examine
 
 SHAPE = (4, 4)
 KINDS = ("spin", "level", "angle", "real")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lightdan.data.beside import NUMBER, Source, find_sources, open_beside, with_points
-from lightdan.data.readers import MAPPED, arrays_in, open_array
-from lightdan.data.reading import Reading
+from lightdan.data.formats.readers import MAPPED, arrays_in, open_array
+from lightdan.data.recorded.beside import NUMBER, Source, find_sources, open_beside, with_points
+from lightdan.data.recorded.reading import Reading
 from lightdan.data.rows import JoinedRows, Rows, Slab
 from lightdan.data.weights import checked_weights
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lightdan.data.values import FULL, MAX_LEVELS_AUTO, ValueSummary
+from lightdan.data.values.summary import FULL, MAX_LEVELS_AUTO, ValueSummary
 from lightdan.lattices.angles import TWO_PI
 
 RARE = 0.01

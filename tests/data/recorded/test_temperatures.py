@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan.data.consecutive import check_consecutive
+from lightdan.data.recorded.consecutive import check_consecutive
+from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import JoinedRows
-from lightdan.data.temperatures import open_recorded
 
 T = [2.5, 3.0, 10.0]
 M = 40

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
-from lightdan.data.columns import odd_columns
-from lightdan.data.layouts import ask_about_axes, ask_about_lines, refuse_positions
-from lightdan.data.readers import open_array
-from lightdan.data.reading import Reading
-from lightdan.data.temperatures import open_recorded
+from lightdan.data.formats.readers import open_array
+from lightdan.data.recorded.columns import odd_columns
+from lightdan.data.recorded.layouts import ask_about_axes, ask_about_lines, refuse_positions
+from lightdan.data.recorded.reading import Reading
+from lightdan.data.recorded.temperatures import open_recorded
 
 
 def ising(side=6, temperature=3.0, num=400, columns=None, sweeps=20, seed=0):

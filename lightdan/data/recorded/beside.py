@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from lightdan.data.formats.common import kind_of
-from lightdan.data.readers import READERS, SHAPES, arrays_in, is_table, open_array
-from lightdan.data.reading import Reading
+from lightdan.data.formats.readers import READERS, SHAPES, arrays_in, is_table, open_array
+from lightdan.data.recorded.reading import Reading
 from lightdan.data.rows import JoinedRows, LabelledRows
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightdan.data.columns import column_of, refuse_odd, without_columns
-from lightdan.data.layouts import (
+from lightdan.data.recorded.columns import column_of, refuse_odd, without_columns
+from lightdan.data.recorded.layouts import (
     ask_about_axes,
     ask_about_lines,
     is_packed,
@@ -16,8 +16,8 @@ from lightdan.data.layouts import (
     regroup,
     without_single_axes,
 )
-from lightdan.data.phases import angles_of
 from lightdan.data.rows import LabelledRows, Rows
+from lightdan.data.values.phases import angles_of
 
 
 @dataclass(frozen=True)

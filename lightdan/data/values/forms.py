@@ -6,14 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightdan.data.questions import (
+from lightdan.data.values.questions import (
     refuse_degrees,
     refuse_marks,
     refuse_odd_spins,
     refuse_turns,
     refuse_wrapped,
 )
-from lightdan.data.values import BEYOND, FULL, MAX_LEVELS, MAX_LEVELS_AUTO, ROUND_OFF, ValueSummary
+from lightdan.data.values.summary import (
+    BEYOND,
+    FULL,
+    MAX_LEVELS,
+    MAX_LEVELS_AUTO,
+    ROUND_OFF,
+    ValueSummary,
+)
 from lightdan.lattices.angles import TWO_PI
 
 SPACING = 0.01

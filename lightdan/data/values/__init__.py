@@ -1,0 +1,1 @@
+"""Values in files of configurations: their summary, their form, and what is asked about them."""
