@@ -8,7 +8,13 @@ POOL = 100_000
 
 
 @pytest.mark.parametrize(
-    ("kind", "num_sets"), [("spin", 150), ("level", 60), ("angle", 80), ("real", 120)]
+    ("kind", "num_sets"),
+    [
+        pytest.param("spin", 150, marks=pytest.mark.slow),
+        pytest.param("level", 60, marks=pytest.mark.slow),
+        pytest.param("angle", 80, marks=pytest.mark.slow),
+        ("real", 120),
+    ],
 )
 def test_errors_of_independent_rows(kind, num_sets):
     check([pulls_of_fits(kind, 400, 0.5, seed, POOL) for seed in range(num_sets)])

@@ -74,6 +74,7 @@ def test_uniform_couplings_are_the_ising_model_at_any_temperature():
         assert abs(energy.mean() - exact) < 4 * error
 
 
+@pytest.mark.slow
 def test_chains_side_by_side_at_temperatures_of_their_own():
     hamiltonian = uniform(4)
     spins = np.ones((4000, 16), np.int8)

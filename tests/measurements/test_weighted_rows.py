@@ -156,7 +156,7 @@ def divergence(model):
         return float(P @ (np.log(P) - model.log_prob(STATES).double().numpy()))
 
 
-@pytest.mark.parametrize("kind", ["counts", "real"])
+@pytest.mark.parametrize("kind", ["counts", pytest.param("real", marks=pytest.mark.slow)])
 def test_training_learns_the_weighted_distribution(recorded, kind):
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(512), 20))
     if kind == "counts":

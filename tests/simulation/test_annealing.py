@@ -57,6 +57,7 @@ def test_tempering_by_enumeration():
             assert abs(means.mean() - p @ values / p.sum()) < 4 * means.std(ddof=1) / 40**0.5
 
 
+@pytest.mark.slow
 def test_cold_chains_reach_both_signs_through_the_hot_ones():
     pairs = np.stack([np.arange(12), (np.arange(12) + 1) % 12], 1)
     bonds = Operator("", np.concatenate([pairs, (pairs * 5) % 12]), 1.0)

@@ -48,7 +48,8 @@ def test_kinks_of_known_paths():
         assert torch.equal(count_kinks(paths.roll(shift, 1), 0.7), count_kinks(paths, 0.7))
 
 
-@pytest.mark.parametrize("beta", [20.0, pytest.param(80.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("beta", [20.0, 80.0])
 def test_number_of_kinks_is_exact(beta, tmp_path):
     system = DoubleWell(beta=beta, num_configurations=20_000, cache_dir=str(tmp_path))
     system.setup()

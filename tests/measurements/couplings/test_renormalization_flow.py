@@ -66,7 +66,7 @@ def plaquettes(states):
     ("temperature", "direction"),
     [
         pytest.param(2.0, 1, marks=pytest.mark.slow),
-        (2.269185, 0),
+        pytest.param(2.269185, 0, marks=pytest.mark.slow),
         pytest.param(2.5, -1, marks=pytest.mark.slow),
     ],
 )

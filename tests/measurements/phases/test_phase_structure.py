@@ -116,6 +116,7 @@ def test_exact_values_may_be_missing_at_some_temperatures(system, monkeypatch):
     assert "energy_exact" not in result.arrays
 
 
+@pytest.mark.slow
 def test_angles_from_one_temperature_agree_with_the_character_expansion(tmp_path):
     """An untrained network leaves the couplings to the data; chains of H_θ have their own Υ."""
     system = XY((4, 4), temperature=1.0, num_configurations=2000, cache_dir=str(tmp_path))
