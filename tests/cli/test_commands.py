@@ -14,6 +14,7 @@ import tifffile
 import torch
 import yaml
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from scipy.ndimage import gaussian_filter
 
 import lightdan
 from lightdan import registry
@@ -91,11 +92,12 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         overrides = ["--config", str(config), *inner, *FEW[1:]]
     if "Kerr" in content["data"]["class_path"]:
         size = ["--data.init_args.film=[48,48]", "--data.init_args.num_images=12"]
-        size.append("--data.init_args.patch=10")
         if content["data"]["class_path"] == "KerrImages":
-            films = np.random.default_rng(0).random((12, 48, 48)) < 0.5
+            noise = np.random.default_rng(0).normal(size=(12, 48, 48))
+            films = gaussian_filter(noise, (0, 0.6, 0.6)) > 0
             tifffile.imwrite(tmp_path / "images.tif", np.where(films, 160, 90).astype(np.uint8))
             size = ["--data.init_args.path=images.tif"]
+        size.append("--data.init_args.patch=10")
         for callback in content["trainer"]["callbacks"]:
             if callback == {"class_path": "CriticalTemperature"}:
                 callback["init_args"] = {"size": 8, "num_ladders": 4, "num_steps": 20}

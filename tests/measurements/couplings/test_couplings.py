@@ -49,23 +49,8 @@ def distorted(system, seed):
     return Oracle(system.temperatures[0], amount, lattice_shape=SHAPE).double().eval()
 
 
-def trained(system, seed):
-    """Return a network fitted briefly to the training configurations."""
-    torch.manual_seed(seed)
-    model = MADE(lattice_shape=SHAPE, width=2)
-    data = system.data.rows("train", system.temperatures[0])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss = -model.log_prob(data, torch.ones(len(data))).mean()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [distorted, trained])
-def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system, network):
+def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system):
     """68 ± 10 % of the 68 % intervals cover, over 60 data sets and networks.
 
     T = 3, because some data sets at T = 2 leave a coupling undetermined.
@@ -80,7 +65,7 @@ def test_intervals_cover_the_truth_whatever_the_error_of_the_network(system, net
         recorded = Ising(SHAPE, temperature=temperature, splits=(0.4, 0.2, 0.4))
         rows = states[rng.choice(len(states), 3000, p=p)].to(torch.int8)
         recorded.data = Samples.split(rows, [3000], [temperature], [0.5], recorded.splits, recorded.seed)
-        measured = Ensemble(network(recorded, seed), recorded, temperature)
+        measured = Ensemble(distorted(recorded, seed), recorded, temperature)
         result = Couplings(num_samples=500, seed=seed).measure(measured)
         for name, value in truth.items():
             estimate = result.estimates[name]
