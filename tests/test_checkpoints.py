@@ -3,17 +3,16 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
+from trainers import quiet_trainer
 
 import lightdan
 from lightdan import MADE, Categorical, Ising
 
-QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
+    trainer = quiet_trainer()
     trainer.strategy.connect(MADE(lattice_shape=(3, 3), width=2))
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
@@ -25,7 +24,7 @@ class Foreign(LightningModule):
 
 
 def foreign(path):
-    trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
+    trainer = quiet_trainer()
     trainer.strategy.connect(Foreign())
     trainer.save_checkpoint(path)
 
@@ -108,9 +107,7 @@ def test_checkpoint_of_another_run_is_refused(checkpoint, options, said):
 def test_several_temperatures_need_the_temperature_input(tmp_path):
     system = Ising(shape=3, temperature=[2.0, 3.0], num_configurations=200, cache_dir=str(tmp_path))
     with pytest.raises(ValueError, match="temperature_input"):
-        Trainer(**QUIET, max_epochs=1, enable_checkpointing=False).fit(
-            MADE(lattice_shape=(3, 3)), datamodule=system
-        )
+        quiet_trainer(max_epochs=1).fit(MADE(lattice_shape=(3, 3)), datamodule=system)
 
 
 def test_every_truncation_is_refused(checkpoint):
@@ -155,7 +152,7 @@ def test_what_is_kept_are_plain_data_and_not_the_optimizer(tmp_path):
         optimizer=torch.optim.SGD,
         augment=["z2"],
     )
-    trainer = Trainer(**QUIET, enable_checkpointing=False, accelerator="cpu")
+    trainer = quiet_trainer()
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     arguments = torch.load(tmp_path / "model.ckpt", weights_only=True)["hyper_parameters"]

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, Recorded
 from lightdan.convergence import Convergence, verdict
@@ -47,10 +47,8 @@ def test_a_short_training_says_so_also_after_a_resume(tmp_path, capsys):
     rows = np.repeat(np.random.default_rng(0).integers(0, 2, 400)[:, None], 4, 1)
     np.save(tmp_path / "ghz.npy", rows)
     system = Recorded(str(tmp_path / "ghz.npy"), batch_size=100)
-    quiet = {"logger": False, "accelerator": "cpu", "enable_model_summary": False}
-    quiet |= {"enable_progress_bar": False, "enable_checkpointing": False}
     callback = Convergence()
-    trainer = Trainer(max_epochs=8, num_sanity_val_steps=0, callbacks=[callback], **quiet)
+    trainer = quiet_trainer(max_epochs=8, num_sanity_val_steps=0, callbacks=[callback])
     optimizer = partial(torch.optim.AdamW, lr=0.006)
     trainer.fit(MADE.for_system(system, optimizer=optimizer), system)
     assert "val_loss was still falling" in capsys.readouterr().out

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from trainers import quiet_trainer
 
 from lightdan import MADE, Ising
 from lightdan.running import (
@@ -21,12 +22,10 @@ from lightdan.running import (
     run_directory,
 )
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-
 
 def test_interruption_handles_ctrl_c_in_the_main_thread_only():
     callback, before = Interruption(), signal.getsignal(signal.SIGINT)
-    trainer, model = Trainer(**QUIET, logger=False, enable_checkpointing=False), LightningModule()
+    trainer, model = quiet_trainer(), LightningModule()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(callback.on_train_start, trainer, model).result()
         pool.submit(callback.on_train_end, trainer, model).result()
@@ -42,7 +41,7 @@ def test_interruption_handles_ctrl_c_in_the_main_thread_only():
 def test_run_directory_is_where_lightning_puts_checkpoints(tmp_path):
     loggers = [CSVLogger(tmp_path / "a", "name"), CSVLogger(tmp_path / "b", "other", version="c")]
     for chosen in (loggers, loggers[::-1], False):
-        trainer = Trainer(**QUIET, default_root_dir=tmp_path, logger=chosen)
+        trainer = quiet_trainer(enable_checkpointing=True, default_root_dir=tmp_path, logger=chosen)
         checkpoints = trainer.checkpoint_callback._ModelCheckpoint__resolve_ckpt_dir(trainer)
         assert str(run_directory(trainer) / "checkpoints") == str(checkpoints)
 
@@ -80,9 +79,8 @@ def system(tmp_path_factory):
 def train(system, folder, resume=None, epochs=6, killed=9, callbacks=()):
     """Train in a folder, and return where the best checkpoint is and the epoch that it is of."""
     best = BestCheckpoint()
-    trainer = Trainer(
-        **QUIET,
-        logger=False,
+    trainer = quiet_trainer(
+        enable_checkpointing=True,
         default_root_dir=folder,
         max_epochs=epochs,
         callbacks=[*callbacks, best, LastCheckpoint(), Killed(killed)],
@@ -180,7 +178,7 @@ def test_no_other_checkpoint_changes_the_best_and_the_last(system, tmp_path, own
 
 
 def test_directories_are_numbered_and_claimed(tmp_path):
-    trainers = [Trainer(**QUIET, logger=CSVLogger(tmp_path, name="r")) for _ in range(3)]
+    trainers = [quiet_trainer(logger=CSVLogger(tmp_path, name="r")) for _ in range(3)]
     assert [trainer.logger._get_next_version() for trainer in trainers] == [0, 0, 0]
     claimed = [claim_directory(trainer) for trainer in trainers]
     assert claimed == [tmp_path / "r" / f"version_{number}" for number in range(3)]
@@ -200,7 +198,7 @@ def test_nothing_is_replaced_in_a_named_directory(tmp_path, name):
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     (tmp_path / "r" / "mine" / "notes.txt").write_text("of no concern")
-    trainer = Trainer(**QUIET, logger=CSVLogger(tmp_path, "r", version="mine"))
+    trainer = quiet_trainer(logger=CSVLogger(tmp_path, "r", version="mine"))
     with pytest.raises(ValueError, match=f"would replace .*{path.name}: leave the version"):
         check_new(trainer, None)
     with pytest.raises(ValueError, match="would replace"):

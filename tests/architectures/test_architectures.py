@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import (
     MADE,
@@ -27,13 +27,6 @@ OURS = {
     name: partial(cls, **SMALL.get(name, {}))
     for name, cls in registry.known(Architecture).items()
     if cls.__module__.startswith("lightdan.") and name != "Auto"  # which hands on to others
-}
-QUIET = {
-    "logger": False,
-    "accelerator": "cpu",
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
 }
 every_architecture = pytest.mark.parametrize("cls", OURS.values(), ids=OURS)
 
@@ -87,7 +80,7 @@ def test_training_approaches_the_distribution(cls, objective, options, system):
         **options,
     )
     before = divergence(model, system)
-    Trainer(**QUIET, max_epochs=2).fit(model, datamodule=system)
+    quiet_trainer(max_epochs=2).fit(model, datamodule=system)
     assert divergence(model, system) < 0.5 * before
 
 
@@ -101,7 +94,7 @@ def test_augmentation_applies_random_operations_to_each_configuration(system):
 
     for augment in ([], ["translation", "z2"]):
         model = MADE(lattice_shape=(3, 3), augment=augment, objective=Watching())
-        Trainer(**QUIET, max_steps=1).fit(model, datamodule=system)
+        quiet_trainer(max_steps=1).fit(model, datamodule=system)
     plain, augmented = seen
     images = {tuple(s.flatten().tolist()) for s in augmented}
     assert images != {tuple(s.flatten().tolist()) for s in plain}
@@ -114,7 +107,7 @@ def test_augmentation_applies_random_operations_to_each_configuration(system):
 def test_symmetrized_training_sees_one_random_image_whose_mean_bounds_the_likelihood(system):
     """Check ⟨ln p(g s)⟩ < ln ⟨p(g s)⟩, and that it is the mean over random elements."""
     model = randomize(MADE(lattice_shape=(3, 3), symmetrize=["rotation", "z2"]))
-    trainer = Trainer(**QUIET)
+    trainer = quiet_trainer()
     trainer.datamodule = system
     system.setup()
     model.trainer = trainer
@@ -228,7 +221,7 @@ def test_an_energy_is_asked_only_of_a_system_that_has_one(system, monkeypatch):
     monkeypatch.setattr(type(system), "has_energy", False)
     model = MADE(lattice_shape=(3, 3), objective=VariationalFreeEnergy())
     with pytest.raises(ValueError, match="the Hamiltonian of Ising is not known"):
-        Trainer(**QUIET, max_epochs=1).fit(model, datamodule=system)
+        quiet_trainer(max_epochs=1).fit(model, datamodule=system)
 
 
 @pytest.mark.parametrize("site", [{}, {"site_kind": "level", "levels": (0, 2, 3)}])

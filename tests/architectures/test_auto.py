@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from trainers import quiet_trainer
 
 import lightdan.architectures.start as start_of_a_fit
 from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
@@ -13,9 +13,6 @@ from lightdan.architectures.start import choose_start
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.regressions import Sites, regress
 from lightdan.testing import all_configurations, probabilities_of, randomize
-
-QUIET = {"accelerator": "cpu", "logger": False, "enable_model_summary": False}
-QUIET |= {"enable_progress_bar": False, "num_sanity_val_steps": 0}
 
 
 @pytest.mark.parametrize(("network", "cls"), [("MADE", MADE), ("PixelCNN", PixelCNN), ("auto", MADE)])
@@ -137,7 +134,13 @@ def test_the_choice_is_resumed_bit_by_bit(tmp_path, few_draws):
         torch.manual_seed(0)
         model = Auto.for_system(system, rehearsal=6)
         keep = ModelCheckpoint(tmp_path / folder, filename="last", save_on_exception=True)
-        trainer = Trainer(max_steps=steps, max_epochs=-1, callbacks=[keep], **QUIET)
+        trainer = quiet_trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            callbacks=[keep],
+            enable_checkpointing=True,
+            num_sanity_val_steps=0,
+        )
         model.trainer = trainer
         trainer.fit(model, system, ckpt_path=path, weights_only=True)
         return model, tmp_path / folder / "last.ckpt"

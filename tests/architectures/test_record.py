@@ -5,22 +5,15 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import MultiStepLR, StepLR
+from trainers import quiet_trainer
 
 import lightdan
 from lightdan import MADE, Ising, MaximumLikelihood, Recorded
 from lightdan.checkpoints import start_from
 
-QUIET = {
-    "logger": False,
-    "accelerator": "cpu",
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
-}
 DATA = {"path": "rows.npy", "splits": (0.6, 0.2, 0.2), "batch_size": 50}
 
 
@@ -47,7 +40,7 @@ def folder(tmp_path_factory):
     np.save(path / "longer.npy", np.concatenate([rows, rows[:50] + 0.3]))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        trainer = Trainer(**QUIET, max_epochs=1)
+        trainer = quiet_trainer(max_epochs=1)
         trainer.fit(model(site_kind="real", levels=()), datamodule=data())
         trainer.save_checkpoint("model.ckpt")
         yield path
@@ -76,7 +69,7 @@ OTHERS = [
     [("test", *other) for other in OTHERS] + [(name, *OTHERS[0]) for name in ("validate", "predict")],
 )
 def test_rows_of_the_training_are_not_measured(command, options, said):
-    run = getattr(Trainer(**QUIET), command)
+    run = getattr(quiet_trainer(), command)
     split = "validation" if command == "validate" else "test"
     with pytest.raises(ValueError, match=f"trained on about .* % of the {split} conf.*{said}.*new ones"):
         run(fields(), datamodule=data(**options), ckpt_path="model.ckpt", weights_only=True)
@@ -96,12 +89,12 @@ def test_rows_of_the_training_are_not_measured(command, options, said):
 )
 def test_other_rows_are_measured(command, options, new, capsys):
     system = data(**options)
-    getattr(Trainer(**QUIET), command)(lightdan.load("model.ckpt"), datamodule=system)
+    getattr(quiet_trainer(), command)(lightdan.load("model.ckpt"), datamodule=system)
     assert ("are new to the model" in capsys.readouterr().out) == new
 
 
 def test_a_trained_model_is_not_measured_on_its_rows_in_the_same_process():
-    trainer, network = Trainer(**QUIET, max_epochs=1), fields()
+    trainer, network = quiet_trainer(max_epochs=1), fields()
     trainer.fit(network, datamodule=data())
     trainer.test(network, datamodule=data(), verbose=False)
     with pytest.raises(ValueError, match=r"about 8. % of the test"):
@@ -109,7 +102,7 @@ def test_a_trained_model_is_not_measured_on_its_rows_in_the_same_process():
 
 
 def resume(network, system=None, **options):
-    Trainer(**{**QUIET, "max_epochs": 2, **options}).fit(
+    quiet_trainer(**{"max_epochs": 2, **options}).fit(
         network, datamodule=system or data(), ckpt_path="model.ckpt", weights_only=True
     )
 
@@ -170,13 +163,13 @@ def test_a_resumed_run_may_be_longer_and_read_from_disk(capsys):
     resume(network := fields(), data(max_memory_gb=0.0), max_epochs=3, log_every_n_steps=1)
     assert network.trainer.current_epoch == 3
     assert len(network.record.rows) == 1
-    Trainer(**QUIET).test(network, datamodule=data(), verbose=False)
+    quiet_trainer().test(network, datamodule=data(), verbose=False)
 
 
 def test_new_training_from_weights_that_know_the_test_rows_says_so():
     start_from(network := fields(), "model.ckpt")
     system = data(seed=1)
-    trainer = Trainer(**QUIET, max_epochs=1)
+    trainer = quiet_trainer(max_epochs=1)
     with pytest.warns(UserWarning, match=r"About 8. % of the test .* first weights were trained on"):
         trainer.fit(network, datamodule=system)
     trainer.save_checkpoint("second.ckpt")
@@ -184,16 +177,16 @@ def test_new_training_from_weights_that_know_the_test_rows_says_so():
     assert [len(rows.splits) for rows in again.record.rows] == [1, 1]
     fresh = Recorded(**DATA | {"seed": 1})
     with pytest.warns(UserWarning, match="first weights were trained on"):
-        Trainer(**QUIET).test(again, datamodule=fresh, verbose=False)
+        quiet_trainer().test(again, datamodule=fresh, verbose=False)
     assert "first weights" in fresh.data.doubts[-1]
     with pytest.raises(ValueError, match="trained on about"):
-        Trainer(**QUIET).test(again, datamodule=data(seed=2))
+        quiet_trainer().test(again, datamodule=data(seed=2))
 
 
 def test_new_training_on_other_rows_is_quiet(recwarn):
     for system in (data(), data(path="new.npy")):
         start_from(network := fields(), "model.ckpt")
-        Trainer(**QUIET, max_epochs=1).fit(network, datamodule=system)
+        quiet_trainer(max_epochs=1).fit(network, datamodule=system)
     assert not [warning for warning in recwarn if "first weights" in str(warning.message)]
 
 
@@ -210,13 +203,13 @@ def test_new_training_on_other_rows_is_quiet(recwarn):
 def test_simulations(tmp_path, options, said):
     arguments = {"shape": (5, 1), "num_configurations": 200, "cache_dir": str(tmp_path)}
     network = MADE(lattice_shape=(5, 1), width=1)
-    Trainer(**QUIET, max_epochs=1).fit(network, datamodule=Ising(**arguments))
+    quiet_trainer(max_epochs=1).fit(network, datamodule=Ising(**arguments))
     system = Ising(**arguments | options)
     if said is None:
-        Trainer(**QUIET).test(network, datamodule=system, verbose=False)
+        quiet_trainer().test(network, datamodule=system, verbose=False)
         return
     with pytest.raises(ValueError, match=said):
-        Trainer(**QUIET).test(network, datamodule=system)
+        quiet_trainer().test(network, datamodule=system)
 
 
 def test_the_record_is_small_plain_data():

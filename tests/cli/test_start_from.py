@@ -5,19 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, Categorical, Ising, PixelCNN, Recurrent, Transformer
 from lightdan.checkpoints import start_from
 from lightdan.cli.main import main
 
-QUIET = {
-    "logger": False,
-    "accelerator": "cpu",
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
-}
 SHARED = pytest.mark.parametrize("cls", [Recurrent, Transformer])
 
 
@@ -36,7 +29,7 @@ def trained(tmp_path_factory):
         )
         optimizer = partial(torch.optim.Adam, lr=0.02)
         model = cls(lattice_shape=(3, 4), symmetries=system.symmetries, optimizer=optimizer, **options)
-        trainer = Trainer(**QUIET, max_epochs=3)
+        trainer = quiet_trainer(max_epochs=3)
         trainer.fit(model, datamodule=system)
         trainer.save_checkpoint(path)
         return path

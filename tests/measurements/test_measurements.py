@@ -4,9 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from oracle import Oracle
+from trainers import quiet_trainer
 
 from lightdan import MADE, Ising, Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable, Samples
@@ -270,11 +270,7 @@ class BadLuck(Measurement):
 
 
 def test_one_failure_does_not_lose_the_others(system, tmp_path, capsys):
-    trainer = Trainer(
-        logger=CSVLogger(tmp_path),
-        callbacks=[Broken(), Constant(), BadLuck()],
-        enable_progress_bar=False,
-    )
+    trainer = quiet_trainer(logger=CSVLogger(tmp_path), callbacks=[Broken(), Constant(), BadLuck()])
     with pytest.warns(UserWarning, match="broken: failed: RuntimeError: no such thing"):
         trainer.test(oracle(), datamodule=system, verbose=False)
     written = json.loads(next(tmp_path.rglob("constant.json")).read_text())

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from oracle import SHAPE, TEMPERATURE, oracle
+from trainers import quiet_trainer
 
 from lightdan import MADE, Hamiltonian, Ising, Observables, Recorded, Symmetry, Vortices
 from lightdan.data.samples import Samples
@@ -139,13 +139,7 @@ def fit(system, epochs, seed=0):
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(seed)
     model = MADE.for_system(system, width=4, optimizer=lambda p: torch.optim.Adam(p, 0.02))
-    trainer = Trainer(
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=epochs)
     trainer.fit(model, system)
     return model, trainer
 

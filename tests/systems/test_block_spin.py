@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, XY, BlockSpin, Ising, Recorded, checkpoints
 from lightdan.testing import all_configurations
@@ -79,8 +79,7 @@ def test_configurations_are_split_as_in_the_other_system(tmp_path):
 def test_a_checkpoint_says_of_what_the_blocks_are(tmp_path):
     system = BlockSpin(ising())
     model = MADE(lattice_shape=(2, 2), site_kind="level", levels=system.levels, width=2)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **quiet)
+    trainer = quiet_trainer(max_epochs=1)
     trainer.fit(model, datamodule=system)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     spec = checkpoints.read(tmp_path / "x.ckpt")["lightdan"]["system"]

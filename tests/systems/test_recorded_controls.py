@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, Hamiltonian, NotMeasurable, Observables, Recorded, Symmetry, checkpoints
 from lightdan.cli.main import main
@@ -18,13 +18,6 @@ from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases.free_energy import FreeEnergy
 from lightdan.testing import all_configurations
 
-QUIET = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "accelerator": "cpu",
-}
 STATES = all_configurations((4,), (-1, 1)).double()
 BONDS = (STATES * STATES.roll(1, 1)).sum(1)
 FIELD, RATE = np.random.default_rng(1).uniform(-1, 1, 900), np.linspace(3, 5, 900)
@@ -144,7 +137,7 @@ def learned(tmp_path_factory):
     system.setup()
     optimizer = partial(torch.optim.Adam, lr=0.03)
     model = MADE.for_system(system, width=6, optimizer=optimizer)
-    trainer = Trainer(**QUIET, max_steps=120, limit_val_batches=0)
+    trainer = quiet_trainer(max_steps=120, limit_val_batches=0)
     trainer.fit(model, datamodule=system)
     trainer.save_checkpoint(folder / "x.ckpt")
     return model.eval(), system, folder / "x.ckpt"

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, FreeEnergy, Hamiltonian, Ising
 from lightdan.data.inspection.inspection import equal_rows
@@ -13,13 +13,6 @@ from lightdan.measurements.ensemble import Ensemble
 from lightdan.systems.recorded import Recorded
 
 T = [2.0, 3.0, 4.0]
-QUIET = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "accelerator": "cpu",
-}
 
 
 def random(num, shape=(4, 4), seed=0):
@@ -69,7 +62,7 @@ def trained(system):
     """Train a tiny network with temperature input for some steps."""
     torch.manual_seed(0)
     model = MADE.for_system(system, width=2, temperature_input=True)
-    Trainer(**QUIET, max_steps=10, limit_val_batches=0).fit(model, datamodule=system)
+    quiet_trainer(max_steps=10, limit_val_batches=0).fit(model, datamodule=system)
     return model
 
 
@@ -205,7 +198,7 @@ def test_a_temperature_with_too_few_rows_is_named(tmp_path):
 def test_the_network_must_see_several_temperatures(tmp_path):
     system = recorded(tmp_path, *mixed([random(num=300)] * 2))
     with pytest.raises(ValueError, match=r"set model\.temperature_input to true"):
-        Trainer(**QUIET, max_steps=1).fit(MADE.for_system(system, width=2), datamodule=system)
+        quiet_trainer(max_steps=1).fit(MADE.for_system(system, width=2), datamodule=system)
 
 
 @pytest.mark.parametrize("memory", [4.0, 0.0])

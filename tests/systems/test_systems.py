@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import (
     MADE,
@@ -221,8 +221,7 @@ def test_shuffling_follows_the_epoch_of_the_trainer(tmp_path):
             return super().training_step(batch)
 
     system = Ising(shape=4, num_configurations=200, batch_size=180, cache_dir=str(tmp_path))
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(**options, accelerator="cpu", max_epochs=2, enable_model_summary=False)
+    trainer = quiet_trainer(max_epochs=2)
     trainer.fit(_Watching(lattice_shape=(4, 4)), datamodule=system)
     assert len(seen) == 2
     assert not torch.equal(*seen)

@@ -11,6 +11,7 @@ from lightdan.interactions.fit import Fit
 from lightdan.measurements.couplings import maximum_likelihood as module
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.maximum_likelihood import (
+    Step,
     combined,
     maximum_likelihood,
     principal_combinations,
@@ -81,6 +82,31 @@ def test_directions_without_a_step_keep_their_couplings_and_errors():
     difference = np.array([0, 1, -1])
     expected = student_factor(999) ** 2 * difference @ np.cov(noise, rowvar=False) @ difference / 1000
     assert difference @ likely.covariance @ difference == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize("directions", [2, 3])
+def test_combined_estimates_have_the_smallest_variance(directions, noise):
+    """Σ − C V⁻¹ Cᵀ with Σ = Var(J), C = Cov(J, d) and V = Var(d), where d has few directions."""
+    rng = np.random.default_rng(0)
+    pseudo, means = (rng.normal(size=(400, 6)) @ rng.normal(size=(6, 3)) for _ in range(2))
+    means = means + 2 * pseudo
+    basis = np.linalg.qr(rng.normal(size=(3, directions)))[0]
+    projector = basis @ basis.T
+    inverse = basis @ np.diag([0.3, 0.2, 0.5][:directions]) @ basis.T
+    change = means @ inverse - pseudo @ projector
+    of_step = noise / 400 * basis @ basis.T
+    step = Step(np.zeros(3), 0.0, inverse, np.eye(3) - projector, of_step)
+    couplings, difference = rng.normal(size=3), basis @ np.full(directions, 0.01)
+    likely = combined(Fit(couplings, pseudo), Fit(np.zeros(3), means), difference, step)
+
+    data = student_factor(399) ** 2 / 400 * np.cov(pseudo, change, rowvar=False)
+    variance = basis.T @ (data[3:, 3:] + of_step) @ basis
+    weights = data[:3, 3:] @ basis @ np.linalg.inv(variance)
+    smallest = data[:3, :3] - weights @ variance @ weights.T
+    assert not likely.refused
+    np.testing.assert_allclose(likely.covariance, smallest, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(likely.couplings, couplings - weights @ basis.T @ difference)
 
 
 def test_weights_lead_to_the_means_of_the_data():

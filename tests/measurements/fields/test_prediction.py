@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gaussian import harmonic, oracle
-from lightning import Trainer
+from trainers import quiet_trainer
 
 from lightdan import MADE, DoubleWell, Ising, Path
 from lightdan.cli.main import main
@@ -135,7 +135,7 @@ def test_models_that_do_not_belong_together(others, said):
 def save(system, path, **options):
     """Save a checkpoint of an untrained model."""
     model = trained(system, **options).model
-    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", max_steps=1)
+    trainer = quiet_trainer(max_steps=1)
     trainer.fit(model, datamodule=system)
     trainer.save_checkpoint(path)
 
