@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.sparse.csgraph import connected_components
 
 from lightdan.images.files import extra
 
@@ -12,12 +11,6 @@ CONSTANT = 30
 """Smallest number of constant pixels that are considered a scale bar or a dead area."""
 STACK = 10
 """Number of images from which on a pixel that is equal in all is considered constant."""
-THUMBNAIL = 32
-"""Number of blocks along each axis of a thumbnail."""
-COPIES = 0.8
-"""Correlation of thumbnails above which two images show the same texture."""
-MOVED = 0.5
-"""Cross-correlation above which an image is a shifted copy; independent images reach 0.3 at T_c."""
 ROUNDS = 50
 """Largest number of iterations between phases and illumination."""
 SEPARATION = 3.0
@@ -190,49 +183,3 @@ def constant_region(images: np.ndarray) -> tuple[int, int, int, int] | None:
         if sizes[largest] >= max(CONSTANT, best + 1) and filled and area < suspect.size:
             best, box = int(sizes[largest]), bounds
     return box
-
-
-def thumbnail(texture: np.ndarray) -> np.ndarray:
-    """Return the block means of a texture, with mean 0 and norm 1."""
-    rows, columns = (
-        averages(side, min(THUMBNAIL, side), side / min(THUMBNAIL, side)) for side in texture.shape
-    )
-    small = (rows @ texture @ columns.T).ravel()
-    small = small - small.mean()
-    norm = np.linalg.norm(small)
-    return small / norm if norm > 0 else small
-
-
-def drifts(textures: np.ndarray) -> np.ndarray:
-    """Return the shift in rows and columns from each texture to the next `(M − 1, 2)`.
-
-    The shift maximises the circular cross-correlation. It is NaN if the maximum is below one half,
-    because the textures are then different.
-    """
-    shape = textures.shape[1:]
-    shifts = np.full((len(textures) - 1, 2), np.nan)
-    before: tuple[np.ndarray, float] | None = None
-    for index, image in enumerate(textures):
-        s = image - image.mean(dtype=np.float64)
-        now = np.fft.rfft2(s), float(np.linalg.norm(s))
-        if before is not None and now[1] * before[1] > 0:
-            correlation = np.fft.irfft2(before[0].conj() * now[0], shape) / (now[1] * before[1])
-            if correlation.max() > MOVED:
-                place = np.array(np.unravel_index(correlation.argmax(), shape))
-                shifts[index - 1] = (place + np.array(shape) // 2) % shape - np.array(shape) // 2
-        before = now
-    return shifts
-
-
-def same_texture(thumbnails: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """Return a label for each image `(M,)`, equal for images of the same texture.
-
-    Args:
-        thumbnails: Thumbnails of all images `(M, …)`.
-        moved: Whether each image is a shifted copy of the previous one `(M − 1,)`.
-    """
-    same = thumbnails @ thumbnails.T > COPIES
-    after = np.flatnonzero(moved) + 1
-    same[after, after - 1] = True
-    groups: np.ndarray = connected_components(same, directed=False)[1]
-    return groups

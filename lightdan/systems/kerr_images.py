@@ -12,7 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightdan.data.patches import Area, split_by_image, split_by_space
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
-from lightdan.images import processing, texture
+from lightdan.images import texture
+from lightdan.images.independence import Independence
 from lightdan.images.processing import Steps
 from lightdan.images.stack import ImageStack, site_scale
 from lightdan.lattices import groups
@@ -142,12 +143,8 @@ class KerrImages(System):
         passes = 2 if self.threshold != "otsu" else 3
         with progress_bar(f"Reading {self.path}", passes * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)
-        # Masked sites are set to 0, because they would make different images look alike.
-        shown = np.where(self.stack.sites, self.textures, np.int8(0))
-        self.drifts = processing.drifts(shown)
-        self.groups = processing.same_texture(
-            np.stack([processing.thumbnail(image) for image in shown]), np.isfinite(self.drifts[:, 0])
-        )
+        self.independence = Independence.of(self.textures, self.stack.sites, derive_seed(self.seed, 8))
+        self.drifts, self.groups = self.independence.repeats.drifts, self.independence.repeats.copies
         parts = self.patches()
         patches = np.concatenate(parts)
         self.num_configurations = len(patches)

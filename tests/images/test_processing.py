@@ -83,15 +83,3 @@ def test_scale_bars_are_seen_and_domains_are_not():
     images[(slice(None), *bar)] = 255
     assert processing.constant_region(images) == (34, 37, 40, 55)
     assert processing.constant_region(images[:1]) == (34, 37, 40, 55)
-
-
-def test_copies_and_drift():
-    first, other = texture(), texture()
-    moved = np.roll(first, (3, -5), (0, 1))
-    noisy = np.where(RNG.random(first.shape) < 0.05, -first, first)
-    small = np.stack([processing.thumbnail(t) for t in (first, other, noisy)])
-    assert processing.same_texture(small, np.array([False, False])).tolist() == [0, 1, 0]
-    assert processing.same_texture(small, np.array([False, True])).tolist() == [0, 0, 0]
-    found = processing.drifts(np.stack([first, moved, first, other, np.ones_like(first)]))
-    np.testing.assert_array_equal(found, [[3, -5], [-3, 5], *[[np.nan] * 2] * 2])
-    assert processing.thumbnail(np.ones((8, 8))).tolist() == [0.0] * 64
