@@ -19,6 +19,7 @@ from lightdan.measurements.couplings.energies import (
     potential,
     true_potential,
 )
+from lightdan.measurements.couplings.likelihood import Unknown
 from lightdan.measurements.couplings.maximum_likelihood import (
     MaximumLikelihood,
     maximum_likelihood,
@@ -181,18 +182,24 @@ class Couplings(SampledMeasurement):
             return corrected
         if not likely.refused:
             return likely
-        before, after = (
-            OwnSimulation(
-                effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, self.seed
-            ).likelihood()["nll"]
-            for fit in (corrected, likely)
-        )
+        refusal = "The data refuse the means of the operators that follow from pseudo-likelihood."
+        try:
+            before, after = (
+                OwnSimulation(
+                    effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, self.seed
+                )
+                .likelihood()
+                .nll
+                for fit in (corrected, likely)
+            )
+        except Unknown as reason:
+            notes.append(f"{refusal} The couplings are those of maximum likelihood, because {reason}.")
+            return likely
         better = after.value < before.value
         chosen = "maximum likelihood" if better else "the conditionals of data and network"
         notes.append(
-            "The data refuse the means of the operators that follow from pseudo-likelihood. Maximum "
-            f"likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} to {after}; "
-            f"the couplings are those of {chosen}."
+            f"{refusal} Maximum likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} "
+            f"to {after}; the couplings are those of {chosen}."
         )
         return likely if better else corrected
 

@@ -1,6 +1,7 @@
 """Held-out likelihoods of explicit Hamiltonians and of simpler models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -69,18 +70,21 @@ class Likelihood(NamedTuple):
 def of_hamiltonian(
     hamiltonian: ExplicitHamiltonian, held_out: Observations, seed: int = 0
 ) -> Likelihood:
-    """Return −ln p = βH + ln Z; ln Z is exact up to 20 spins and annealed beyond.
+    """Return −ln p = H/T + ln Z; ln Z is exact up to 20 spins and annealed beyond.
 
     Args:
-        hamiltonian: Hamiltonian H, with couplings in units of the temperature.
+        hamiltonian: Hamiltonian H with its temperature T.
         held_out: Configurations with weights.
         seed: Random seed of the annealing.
 
     Raises:
         Unknown: The annealing would take too long, or fails.
     """
-    sites = hamiltonian.site_kind, hamiltonian.levels
-    return of_interactions(hamiltonian.moves(), held_out, *sites, seed)
+    operators = [
+        replace(o, coupling=o.coupling / hamiltonian.temperature) for o in hamiltonian.operators
+    ]
+    interactions = replace(hamiltonian, operators=operators).moves()
+    return of_interactions(interactions, held_out, hamiltonian.site_kind, hamiltonian.levels, seed)
 
 
 def of_interactions(

@@ -12,19 +12,18 @@ from torch import Tensor
 from lightdan.images import texture
 from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.observations import Observations
+from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, of_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
-from lightdan.simulation.partition import log_partition
 from lightdan.simulation.simulation import Simulation
 from lightdan.statistics import Bound, Estimate, bennett, mean
 
 DIFFERENT = 4.0
 """Deviation, in standard errors, of an observable that the Hamiltonian does not describe."""
-ANNEALED = 500
-"""Number of annealed chains."""
 MAX_SPACING = 64
 """Largest number of updates between two configurations; it bounds the time."""
 
@@ -86,42 +85,36 @@ class OwnSimulation:
         ]
         return replace(self.hamiltonian, lattice_shape=shape, operators=operators)
 
-    @cached_property
-    def log_z(self) -> Estimate:
-        """ln Z of e^{−H/T}: by annealing where sites are discrete, by Bennett's ratio elsewhere."""
-        if self.ensemble.system.levels:
-            scaled = replace(
-                self.hamiltonian,
-                operators=[
-                    replace(operator, coupling=operator.coupling / self.hamiltonian.temperature)
-                    for operator in self.hamiltonian.operators
-                ],
-            )
-            with progress_bar("Annealing", ANNEALED) as advance:
-                return log_partition(scaled.moves(), ANNEALED, seed=self.seed, progress=advance)
-        samples = self.ensemble.samples(self.num_configurations, self.seed)
+    def likelihood(self) -> Likelihood:
+        """Return −ln p of the held-out data; ln Z of angles and fields is Bennett's ratio.
+
+        With configurations of both the Hamiltonian and the network, the ratio is more accurate than
+        annealing.
+
+        Raises:
+            Unknown: ln Z is not known.
+        """
+        ensemble, weights = self.ensemble, self.ensemble.weights
+        held_out = Observations(
+            ensemble.configurations, None if weights is None else torch.as_tensor(weights)
+        )
+        if ensemble.system.levels:
+            found = of_hamiltonian(self.hamiltonian, held_out, self.seed)
+            return found._replace(blocks=ensemble.blocks)
+        samples = ensemble.samples(self.num_configurations, self.seed)
         own = self.configurations
-        log_prob = self.ensemble.evaluate(self.ensemble.model.log_prob, own)
-        return bennett(
+        log_prob = ensemble.evaluate(ensemble.model.log_prob, own)
+        log_z = bennett(
             -self._action(own) - log_prob, -self._action(samples.configurations) - samples.log_prob
         )
+        if not math.isfinite(log_z.error):
+            raise Unknown("its configurations and the network's do not overlap")
+        values = self._action(ensemble.configurations) + log_z.value
+        return Likelihood(values, log_z.error, weights, ensemble.blocks)
 
     def _action(self, configurations: Tensor) -> np.ndarray:
         energy: np.ndarray = self.hamiltonian.energy(configurations.cpu().numpy())
         return energy / self.hamiltonian.temperature
-
-    def likelihood(self) -> dict[str, Estimate]:
-        """Return −⟨ln p⟩ of the held-out data for the Hamiltonian, and the network's gain over it."""
-        action = self._action(self.ensemble.configurations)
-        weights, blocks = self.ensemble.weights, self.ensemble.blocks
-        values = {
-            "nll": mean(action, weights, blocks),
-            "gain_network": mean(action + self.ensemble.log_prob, weights, blocks),
-        }
-        return {
-            name: Estimate(value.value + self.log_z.value, math.hypot(value.error, self.log_z.error))
-            for name, value in values.items()
-        }
 
     def add_to(self, result: Result) -> None:
         """Add observables, C(r), S(k) and likelihoods of the simulation to a result, and notes."""
@@ -187,15 +180,14 @@ class OwnSimulation:
         return True
 
     def _add_likelihood(self, result: Result) -> None:
-        likelihood = self.likelihood()
-        if not math.isfinite(self.log_z.error):
-            result.notes.append(
-                "The likelihood of the Hamiltonian is not known, because its configurations and the "
-                "network's do not overlap."
-            )
+        try:
+            own = self.likelihood()
+        except Unknown as reason:
+            result.notes.append(f"The likelihood of the Hamiltonian is not known, because {reason}.")
             return
-        result.estimates |= likelihood
-        gain = likelihood["gain_network"]
+        network = Likelihood(-self.ensemble.log_prob, 0.0, own.weights, own.blocks)
+        gain = network.gain_over(own)
+        result.estimates |= {"nll": own.nll, "gain_network": gain}
         if gain.value > 2 * gain.error:
             result.notes.append(
                 f"Held-out data prefer the network to the Hamiltonian by {gain} nats per configuration."

@@ -8,6 +8,7 @@ from oracle import SHAPE, TEMPERATURE, ising, oracle
 
 from lightdan import MADE, XY, Couplings, Recorded
 from lightdan.interactions.fit import Fit
+from lightdan.measurements.couplings import couplings, likelihood
 from lightdan.measurements.couplings import maximum_likelihood as module
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.maximum_likelihood import (
@@ -54,7 +55,7 @@ def test_the_maximum_is_that_of_enumeration_and_its_errors_those_of_cramer_and_r
 
 
 @pytest.mark.parametrize("shift", [-0.3, 0.3])
-def test_couplings_that_the_data_refuse_are_given_up(found, shift):
+def test_couplings_that_the_data_refuse_are_given_up(found, shift, monkeypatch):
     pseudo = found.corrected.pseudo
     wrong = pseudo._replace(couplings=pseudo.couplings + np.array([0, shift, 0, 0]))
     biased = replace(found)
@@ -65,6 +66,13 @@ def test_couplings_that_the_data_refuse_are_given_up(found, shift):
     assert likely.refused
     assert (np.abs(likely.couplings - exact) < 4 * likely.errors).all()
     assert likely.errors.max() < 2 * pseudo.standard_errors.max()
+    notes: list[str] = []
+    monkeypatch.setattr(couplings, "maximum_likelihood", lambda *_: likely)
+    assert Couplings().best(biased, notes) is likely
+    assert notes[0].endswith("the couplings are those of maximum likelihood.")
+    monkeypatch.setattr(likelihood, "LARGEST_ERROR", -1.0)
+    assert Couplings().best(biased, notes) is likely
+    assert "because ln Z is uncertain by" in notes[1]
 
 
 def test_directions_without_a_step_keep_their_couplings_and_errors():
