@@ -1,9 +1,10 @@
 """The distribution p_θ: probabilities and sampling."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import ClassVar, overload
+from typing import ClassVar, TypeVar, overload
 
 import torch
 from lightning import LightningModule
@@ -23,6 +24,8 @@ from lightdan.types import (
     PerConfiguration,
     TemperatureLike,
 )
+
+D = TypeVar("D", bound="Distribution")
 
 CONTROL_UNITS = 8
 """Number of hidden units by which controls act on sites that see no other."""
@@ -119,6 +122,7 @@ class Distribution(LightningModule, ABC):
         if temperature_input:
             self.register_buffer("unit_of_temperature", torch.ones(()))
         self.control_names = tuple(control_names)
+        self.fixed_controls: dict[str, float] = {}
         if control_names:
             num = len(control_names)
             self.register_buffer("control_mean", torch.zeros(num))
@@ -320,7 +324,7 @@ class Distribution(LightningModule, ABC):
         Args:
             num: Number of configurations B.
             temperature: T, one number or one per configuration.
-            controls: Controls by name, or all of them `(B, controls)`.
+            controls: Controls by name, or all of them `(B, controls)`; by default those of `at`.
 
         Raises:
             ValueError: A temperature is not positive, or the controls are not those of the network.
@@ -333,8 +337,26 @@ class Distribution(LightningModule, ABC):
             return t
         if t is None and self.temperature_input:
             raise ValueError("The network sees the temperature: pass one.")
+        if controls is None and self.fixed_controls:
+            controls = self.fixed_controls
         values = control_values(controls, self.control_names, num, like)
         return torch.cat([like.new_ones(num, 1) if t is None else t[:, None], values], dim=1)
+
+    def at(self: D, controls: Mapping[str, float]) -> D:
+        """Return this network at fixed controls, which its functions take if none are passed.
+
+        It shares the weights.
+
+        Args:
+            controls: Value of each control by name.
+
+        Raises:
+            ValueError: The controls are not those of the network.
+        """
+        self.conditions(1, 1.0, controls or None)
+        network = copy.copy(self)
+        network.fixed_controls = dict(controls)
+        return network
 
     def beyond_training(self, controls: Mapping[str, float]) -> list[str]:
         """Return a sentence for each control outside the range of the training data."""

@@ -1,8 +1,8 @@
 """Configurations with their temperatures and their split into training, validation and test."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from lightning import Trainer
@@ -26,7 +26,7 @@ class Samples:
         configurations: All configurations `(M, *lattice)`: a tensor, or rows that stay on disk.
         temperature: Temperature of each configuration `(M,)`; NaN if it is in no split.
         indices: Row numbers of each split by name: ``train``, ``validation`` and ``test``. They
-            ascend at each temperature, except that rows with counts are in random order.
+            ascend at each temperature of a part, except that rows with counts are in random order.
         temperatures: The different temperatures.
         tau_int: Integrated autocorrelation time at each temperature, in rows; 0.5 is independent.
         row_weights: Weights of the rows of each split by name, aligned with ``indices``. Integers are
@@ -35,6 +35,7 @@ class Samples:
         sources: Names of what the rows at each temperature come from, for checkpoints: other data have
             other names, in whatever way they are split.
         controls: Controls of each configuration `(M, controls)`, or None.
+        parts: Rows at each combination of controls, if these take few values, for `at`.
     """
 
     configurations: Tensor | Rows
@@ -46,6 +47,7 @@ class Samples:
     doubts: Sequence[str] = ()
     sources: Sequence[Sequence[str]] = ()
     controls: Tensor | None = None
+    parts: Mapping[tuple[float, ...], "Samples"] = field(default_factory=dict)
 
     @classmethod
     def split(
@@ -60,6 +62,7 @@ class Samples:
         order: Tensor | None = None,
         weights: Tensor | None = None,
         controls: Tensor | None = None,
+        names: Sequence[str] | None = None,
     ) -> "Samples":
         """Split configurations at each temperature, correlated ones by contiguous blocks.
 
@@ -76,11 +79,14 @@ class Samples:
             order: Row numbers, temperature after temperature; by default in the order of the rows.
             weights: Counts (integers) or real weights `(M,)` of the rows.
             controls: Controls of the rows `(M, controls)`.
+            names: Name of each temperature for messages; by default the number, if there are several.
 
         Raises:
             ValueError: A fraction is out of its range, or a split would be empty.
         """
         order = torch.arange(sum(lengths)) if order is None else order
+        if names is None and len(lengths) > 1:
+            names = [f"T = {value:g}" for value in temperatures]
         values = torch.tensor(temperatures, dtype=torch.get_default_dtype())
         temperature = torch.full((configurations.shape[0],), math.nan, dtype=values.dtype)
         temperature[order] = torch.repeat_interleave(values, torch.tensor(lengths))
@@ -88,7 +94,7 @@ class Samples:
         indices: dict[str, list[Tensor]] = {name: [] for name in SPLITS}
         parts: dict[str, list[Tensor]] = {name: [] for name in SPLITS}
         for number, rows in enumerate(order.split(list(lengths))):
-            where = f" at T = {temperatures[number]:g}" if len(lengths) > 1 else ""
+            where = f" at {names[number]}" if names else ""
             own, seed_here = None if weights is None else weights[rows], derive_seed(seed, number)
             if own is not None and counts:
                 drawn = split_counts(own, fractions, seed_here, where)
@@ -114,6 +120,41 @@ class Samples:
             None if weights is None else {name: torch.cat(each) for name, each in parts.items()},
             controls=controls,
         )
+
+    @classmethod
+    def join(cls, parts: Mapping[tuple[float, ...], "Samples"], controls: Tensor) -> "Samples":
+        """Return the rows of all parts, each with its own split.
+
+        Args:
+            parts: Rows of the same configurations at each combination of controls.
+            controls: Controls of all rows `(M, controls)`.
+        """
+        first, *others = parts.values()
+        temperature = first.temperature
+        for part in others:
+            temperature = torch.where(part.temperature.isnan(), temperature, part.temperature)
+        times: dict[float, float] = {}
+        for part in parts.values():
+            for value, tau in zip(part.temperatures, part.tau_int, strict=True):
+                times[value] = max(tau, times.get(value, 0.0))
+        weights = None
+        if first.row_weights is not None:
+            own = [part.row_weights for part in parts.values() if part.row_weights is not None]
+            weights = {name: torch.cat([each[name] for each in own]) for name in SPLITS}
+        return cls(
+            first.configurations,
+            temperature,
+            {name: torch.cat([part.indices[name] for part in parts.values()]) for name in SPLITS},
+            sorted(times),
+            [times[value] for value in sorted(times)],
+            weights,
+            controls=controls,
+            parts=parts,
+        )
+
+    def at(self, controls: Sequence[float]) -> "Samples":
+        """Return the rows at one combination of controls, one of `parts`."""
+        return replace(self.parts[tuple(controls)], configurations=self.configurations)
 
     @property
     def has_counts(self) -> bool:
@@ -223,6 +264,8 @@ class Samples:
         self.temperature = self.temperature.to(device)
         if self.controls is not None:
             self.controls = self.controls.to(device)
+        for part in self.parts.values():  # so that the first copy is freed
+            part.configurations = self.configurations
 
     def loader(
         self,

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.data.recorded.groups import FEWEST_HELD_OUT, MOST_COMBINATIONS
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Report, Result, seconds
 from lightdan.statistics import Estimate
@@ -22,7 +23,8 @@ from lightdan.systems.base import System
 class Measurement(Callback, ABC):
     """Question about a trained model; a subclass implements `measure`.
 
-    A measurement runs after every test, in one process, once for each temperature of the system.
+    A measurement runs after every test, in one process, once for each temperature of the system and, if
+    controls take few values, for each combination of them.
     Its numbers go to every logger, to ``<run>/measurements/<name>.json`` with the figure beside it, and
     into the table that ends the run. If it does not apply to a system, it is skipped and the reason is
     printed.
@@ -36,7 +38,7 @@ class Measurement(Callback, ABC):
     takes_weights: ClassVar[bool] = False
     """Whether it uses `Ensemble.weights`; otherwise it is skipped if the rows have weights."""
     takes_controls: ClassVar[bool] = False
-    """Whether it uses `Ensemble.controls`; otherwise it is skipped if the rows have controls."""
+    """Whether it uses `Ensemble.controls`; otherwise it is skipped if they differ from row to row."""
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
         self.every_n_epochs = every_n_epochs
@@ -52,11 +54,11 @@ class Measurement(Callback, ABC):
         """
 
     def on_rows(self, ensemble: Ensemble) -> Result:
-        """Measure, unless the rows have weights or controls that the measurement would ignore.
+        """Measure, unless the measurement would ignore weights, or controls that differ.
 
         Raises:
-            NotMeasurable: The rows have weights or controls and the measurement does not take them, or
-                the system lacks what it needs.
+            NotMeasurable: The rows have weights or different controls and the measurement does not take
+                them, or the system lacks what it needs.
         """
         if ensemble.weights is not None and not self.takes_weights:
             raise NotMeasurable(
@@ -64,10 +66,13 @@ class Measurement(Callback, ABC):
                 "often as it counts, without weights."
             )
         if ensemble.controls is not None and not self.takes_controls:
+            names = ", ".join(ensemble.system.control_names)
+            num = len(ensemble.controls.unique(dim=0))
             raise NotMeasurable(
-                f"{type(self).__name__} takes rows of one Hamiltonian, but the controls "
-                f"({', '.join(ensemble.system.control_names)}) differ from row to row: draw samples at "
-                "fixed controls and measure those."
+                f"{type(self).__name__} takes rows of one Hamiltonian, but {names} have {num} "
+                f"combinations of values in {len(ensemble.controls)} rows: round them to at most "
+                f"{MOST_COMBINATIONS} with {FEWEST_HELD_OUT} held-out rows each, or measure rows that "
+                "'lightdan sample' draws at fixed controls."
             )
         return self.measure(ensemble)
 
@@ -130,24 +135,9 @@ class Measurement(Callback, ABC):
             assert isinstance(model, Architecture)
             report = Report(trainer, model, split, self._training)
             known = _known_log_prob(trainer, model, split)
-            estimates: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
-            ensembles = [
-                Ensemble(model, system, temperature, known, split) for temperature in system.temperatures
-            ]
-            for ensemble in ensembles:
-                temperature = ensemble.temperature
-                for measurement in measurements:
-                    measure = partial(measurement.on_rows, ensemble)
-                    result = report.add(measurement.name, measure, temperature)
-                    if result is not None:
-                        estimates[measurement][temperature] = result.estimates
-            for measurement, by_temperature in estimates.items() if len(ensembles) > 1 else ():
-                temperatures = sorted(by_temperature)
-                compare = partial(
-                    measurement.compare, temperatures, [by_temperature[t] for t in temperatures]
-                )
-                report.add(measurement.name, compare, temperatures)
-                report.add(measurement.name, partial(measurement.survey, ensembles), temperatures)
+            for part in system.parts:
+                ensembles = [Ensemble(model, part, t, known, split) for t in part.temperatures]
+                _measure_all(measurements, ensembles, report)
             report.show()
         trainer.strategy.barrier("measurements")
 
@@ -174,10 +164,30 @@ def measurements_of(trainer: Trainer) -> list[Measurement]:
     return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]
 
 
+def _measure_all(
+    measurements: Sequence[Measurement], ensembles: Sequence[Ensemble], report: Report
+) -> None:
+    """Measure at each of several temperatures, then what needs all of them."""
+    estimates: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
+    controls = ensembles[0].system.fixed_controls
+    for ensemble in ensembles:
+        for measurement in measurements:
+            measure = partial(measurement.on_rows, ensemble)
+            result = report.add(measurement.name, measure, ensemble.temperature, controls)
+            if result is not None:
+                estimates[measurement][ensemble.temperature] = result.estimates
+    for measurement, by_temperature in estimates.items() if len(ensembles) > 1 else ():
+        temperatures = sorted(by_temperature)
+        compare = partial(measurement.compare, temperatures, [by_temperature[t] for t in temperatures])
+        for answer in (compare, partial(measurement.survey, ensembles)):
+            report.add(measurement.name, answer, temperatures, controls)
+
+
 def _known_log_prob(trainer: Trainer, model: Architecture, split: str) -> Tensor | None:
     """Return ln p_θ of the test configurations if the test has just computed it."""
     system = trainer.datamodule
-    if split == "test" and trainer.world_size == 1 and len(system.temperatures) == 1:
+    alone = len(system.temperatures) == 1 and not system.data.parts
+    if split == "test" and trainer.world_size == 1 and alone:
         log_prob = torch.cat(model.test_log_prob)
         return log_prob if len(log_prob) == system.data.num_in("test") else None
     return None

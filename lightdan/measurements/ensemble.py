@@ -1,4 +1,4 @@
-"""A trained model and its system at one temperature, shared by all measurements."""
+"""A trained model and its system under equal conditions, shared by all measurements."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -28,11 +28,14 @@ class NotMeasurable(Exception):
 class Ensemble:
     """A trained model, its system and the configurations of both at one temperature.
 
+    If controls take few values, there is an ensemble for each combination of them: `System.at` has the
+    rows, and the model stays at these controls. If they differ from row to row, `controls` has them.
+
     Everything is computed on first use and cached, so that measurements share it.
 
     Args:
         model: Trained model.
-        system: System that the model was trained on.
+        system: System that the model was trained on, or one of its `parts`.
         temperature: T, one of the temperatures of the system.
         log_prob: ln p_θ of the configurations `(M,)`, if it is known already.
         split: Split of the configurations, ``test`` or ``validation``.
@@ -46,8 +49,8 @@ class Ensemble:
         log_prob: Tensor | None = None,
         split: str = "test",
     ) -> None:
-        self.model, self.system, self.temperature = model, system, temperature
-        self.split = split
+        self.model = model.at(system.fixed_controls) if system.fixed_controls else model
+        self.system, self.temperature, self.split = system, temperature, split
         self._cache: dict[Hashable, Any] = {}
         if log_prob is not None:
             self.log_prob = log_prob.double().cpu().numpy()
@@ -65,7 +68,7 @@ class Ensemble:
 
     @cached_property
     def controls(self) -> Tensor | None:
-        """Controls of the held-out configurations `(M, controls)`, or None."""
+        """Controls of the held-out configurations `(M, controls)` if they differ, or None."""
         if not self.system.control_names:
             return None
         controls = self.system.data.controls_of(self.split, self.temperature)

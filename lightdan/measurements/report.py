@@ -1,5 +1,6 @@
 """Results of measurements, and where they go: files, loggers and the table that ends a run."""
 
+import itertools
 import json
 import math
 import time
@@ -63,7 +64,7 @@ class Summary:
         Args:
             name: Name of the measurement.
             result: Result of the measurement.
-            label: Temperature, if there are several.
+            label: Conditions, if there are several.
         """
         self.rows += [
             Row(name, label, key, estimate, result.reference.get(key))
@@ -74,7 +75,7 @@ class Summary:
             self.note(name, text, label)
 
     def note(self, name: str, text: str, label: str = "") -> None:
-        """Add a note; a note that is the same at several temperatures is printed once."""
+        """Add a note; a note that is the same under several conditions is printed once."""
         self.notes.setdefault((name, text), []).append(label)
 
     def show(self, heading: str, directory: Path) -> None:
@@ -82,11 +83,14 @@ class Summary:
         console = table.terminal()
         if rows := table.worst(self.rows):
             console.print(table.estimates(rows, heading))
-        labels = {row.label for row in self.rows if row.label}
+        conditions: dict[tuple[str, ...], set[str]] = {}
+        for label in {*(row.label for row in self.rows), *itertools.chain(*self.notes.values())}:
+            conditions.setdefault(quantities(label), set()).add(label)
         names = list(dict.fromkeys(name for name, _ in self.notes))
         for (name, text), at in sorted(self.notes.items(), key=lambda item: names.index(item[0][0])):
-            everywhere = not any(at) or labels <= {*at}
-            title = name if everywhere else f"{name} at {', '.join(at)}"
+            everywhere = not any(at) or conditions[quantities(at[0])] <= {*at}
+            separator = "; " if "," in at[0] else ", "
+            title = name if everywhere else f"{name} at {separator.join(at)}"
             console.print(f"• {title}: {text}", markup=False, highlight=False)
         if self.rows:
             console.print(f"Numbers and figures: {directory}", markup=False, highlight=False)
@@ -110,7 +114,11 @@ class Report:
         self.start = time.monotonic()
 
     def add(
-        self, name: str, answer: Callable[[], Result | None], temperature: float | list[float]
+        self,
+        name: str,
+        answer: Callable[[], Result | None],
+        temperature: float | list[float],
+        controls: Mapping[str, float],
     ) -> Result | None:
         """Measure, write and log.
 
@@ -118,13 +126,15 @@ class Report:
             name: Name of the measurement.
             answer: Function that measures.
             temperature: T, or all T of a result that needs several.
+            controls: Controls at which it is measured, by name.
 
         Returns:
             The result, or None if there is none.
         """
-        label = ""
+        parts = [f"{key}={shortest(value)}" for key, value in controls.items()]
         if len(self.system.temperatures) > 1 and not isinstance(temperature, list):
-            label = self.system.label(temperature)
+            parts.insert(0, self.system.label(temperature))
+        label = ",".join(parts)
         title = f"{name}@{label}" if label else name
         try:
             result = answer()
@@ -144,6 +154,7 @@ class Report:
         stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
         context = {
             "temperature": temperature,
+            "controls": dict(controls),
             "augment": list(self.model.augment),
             "symmetrize": list(self.model.symmetrize),
             "reference_frame": self.model.reference_frame,
@@ -185,10 +196,20 @@ class Report:
         measuring = f"measurements {seconds(time.monotonic() - self.start)}"
         return {
             "System": f"{name}, {sides} sites, {system.boundary}, {ends if labels[1:] else labels[0]}",
+            **({"Controls": self._controls()} if system.control_names else {}),
             "Data": f"{sum(numbers):,} configurations: {shares}{weighting}",
             "Model": f"{type(model).__name__}, {parameters:,} parameters",
             "Time": ", ".join(filter(None, (self.training, measuring))),
         }
+
+    def _controls(self) -> str:
+        """Return the controls and their values in words."""
+        data, words = self.system.data, []
+        for name, values in zip(self.system.control_names, data.train_controls().T, strict=True):
+            low, high = values.min().item(), values.max().item()
+            number = f"{len(values.unique())} values of {name}" if data.parts else name
+            words.append(f"{number} from {low:g} to {high:g}")
+        return ", ".join(words)
 
     def show(self) -> None:
         """Print system, data, model and time, the headline numbers and the table."""
@@ -201,9 +222,19 @@ class Report:
         if block := table.headlines(self.summary.rows):
             console.print(block)
         heading = "Estimates"
-        if len(self.system.temperatures) > 1:
+        if len(self.system.temperatures) > 1 or self.system.data.parts:
             heading += " where furthest from their reference; those without one are in the files"
         self.summary.show(heading, self.directory)
+
+
+def shortest(value: float) -> str:
+    """Return the shortest text of a number that no other number in single precision has."""
+    return str(np.float32(value)).removesuffix(".0")
+
+
+def quantities(label: str) -> tuple[str, ...]:
+    """Return the names of what a label like ``T=1,h=0`` has the values of."""
+    return tuple(part.partition("=")[0] for part in label.split(","))
 
 
 def seconds(duration: float) -> str:

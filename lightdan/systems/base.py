@@ -1,5 +1,6 @@
 """Base class of physical systems."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,8 @@ class System(LightningDataModule, KeepsArguments):
     """Parameters of the system, each with the operators whose βJ are proportional to it."""
     control_names: tuple[str, ...] = ()
     """Names of the controls that differ from row to row, besides the temperature."""
+    fixed_controls: Mapping[str, float] = {}
+    """Controls of all rows of a system that `at` returns, by name."""
 
     def __init__(
         self,
@@ -229,6 +232,26 @@ class System(LightningDataModule, KeepsArguments):
     def data(self) -> Samples:
         """The configurations and their split, loaded at first use."""
         return self.load()
+
+    def at(self, controls: Mapping[str, float]) -> "System":
+        """Return this system at one of the combinations of controls that are told apart.
+
+        Args:
+            controls: Value of each control by name.
+        """
+        system = copy.copy(self)
+        system.data = self.data.at([controls[name] for name in self.control_names])
+        system.temperatures = [*system.data.temperatures]
+        system.control_names, system.fixed_controls = (), dict(controls)
+        return system
+
+    @property
+    def parts(self) -> "list[System]":
+        """The system at each combination of controls, or itself if they are not told apart."""
+        combinations = [*self.data.parts]
+        return [
+            self.at(dict(zip(self.control_names, values, strict=True))) for values in combinations
+        ] or [self]
 
     def load(self) -> Samples:
         """Return the configurations and their split, simulated unless they are in the cache."""

@@ -1,6 +1,6 @@
 """Block spins: sums over the plaquettes of another system, or their signs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
@@ -150,6 +150,13 @@ class BlockSpin(System):
         kind = torch.int8 if max(map(abs, self.levels)) < 128 else torch.int32
         configurations = torch.as_tensor(samples.configurations).to(kind)
         return replace(samples, configurations=self.block(configurations).contiguous())
+
+    def at(self, controls: Mapping[str, float]) -> "BlockSpin":
+        """Return the block spins of the other system at one of its combinations of controls."""
+        blocks = super().at(controls)
+        assert isinstance(blocks, BlockSpin)
+        blocks.system = self.system.at(controls)
+        return blocks
 
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive configurations that count as one observation in errors."""

@@ -2,10 +2,10 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -18,12 +18,13 @@ from lightdan.data.inspection.inspection import (
     inspect_samples,
 )
 from lightdan.data.recorded.consecutive import check_consecutive
+from lightdan.data.recorded.groups import Group, groups_of, in_words, series_at, split_groups
 from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.data.seen import identity
-from lightdan.data.splits import SPLITS
+from lightdan.data.splits import SPLITS, check_splits
 from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
 from lightdan.lattices import groups
@@ -94,10 +95,14 @@ class Recorded(System):
         opened = open_recorded(path, dataset, weights, temperature, shape, exclude, axis, controls)
         array, name = opened.array, opened.name
         _check_rows(name, array)
-        self._rows = opened.rows_at(num_configurations)
-        num = max(map(len, self._rows.values()))
-        super().__init__(temperature=[*self._rows], num_configurations=num, **kwargs)
-        end = 1 + max(int(rows[-1]) for rows in self._rows.values())
+        super().__init__(**kwargs)
+        check_splits(self.splits)
+        self._groups = groups_of(opened, num_configurations, self.splits[2])
+        sizes = Counter[float]()
+        for group in self._groups:
+            sizes[group.temperature] += len(group.rows)
+        self.temperatures, self.num_configurations = [*sizes], max(sizes.values())
+        end = 1 + max(int(group.rows[-1]) for group in self._groups)
         self._weights = None if opened.weights is None else unless_equal(opened.weights[:end])
         self._origin, self._consecutive = opened.origin, opened.consecutive
         self._suffix = opened.suffix
@@ -155,15 +160,14 @@ class Recorded(System):
         # The array of a text file is in memory, and should not stay there beside its conversion.
         recording, self._recording = self._recording, None
         assert recording is not None
-        rows = list(self._rows.values())
+        rows = [group.rows for group in self._groups]
         configurations, correlations = recording.read(
             rows, f"Reading {self.path}", in_memory=self.in_memory
         )
         if self._consecutive:
-            series = {t: each.observables for t, each in zip(self._rows, correlations, strict=True)}
-            order = sorted(self._rows, key=lambda temperature: self._rows[temperature][0])
-            check_consecutive({temperature: series[temperature] for temperature in order}, self.path)
-        if self._controls is not None:
+            series = series_at(self._groups, [each.observables for each in correlations])
+            check_consecutive(series, self.path)
+        if self._controls is not None and self._groups[0].controls is None:
             controls = self._controls.numpy()
             correlations = [
                 each.given(controls[part]) for part, each in zip(rows, correlations, strict=True)
@@ -172,21 +176,21 @@ class Recorded(System):
         if self.collapse:
             assert isinstance(configurations, torch.Tensor)
             configurations, weights, rows = collapse_rows(configurations, weights, rows)
-        samples = Samples.split(
+        names = [in_words(group, self.control_names) for group in self._groups]
+        samples = split_groups(
             configurations,
-            [*map(len, rows)],
-            self.temperatures,
+            [group._replace(rows=part) for group, part in zip(self._groups, rows, strict=True)],
             [each.reach for each in correlations],
             self.splits,
             self.seed,
-            order=torch.from_numpy(np.concatenate(rows)),
-            weights=weights,
-            controls=None if self._controls is None else self._controls.to(torch.get_default_dtype()),
+            weights,
+            None if self._controls is None else self._controls.to(torch.get_default_dtype()),
+            names if len(names) > 1 else None,
         )
         if not samples.has_counts:
             samples.doubts = [
-                f"At T = {temperature:g}: {doubt}" if len(rows) > 1 else doubt
-                for temperature, each in zip(self.temperatures, correlations, strict=True)
+                f"At {name}: {doubt}" if len(names) > 1 else doubt
+                for name, each in zip(names, correlations, strict=True)
                 for doubt in each.doubts
             ]
         samples.sources = [[identity(recording.array)]]
@@ -222,8 +226,13 @@ class Recorded(System):
         if len(self.temperatures) > 1:
             parts = "equal consecutive parts of the rows" if self._consecutive else self._origin
             print(f"  temperatures: {len(self.temperatures)}, from the {parts}")
-        for name, column in zip(self.control_names, samples.train_controls().T, strict=True):
-            print(f"  control {name}: from {column.min():g} to {column.max():g} in the training rows")
+        for place, name in enumerate(self.control_names):
+            column = samples.train_controls()[:, place]
+            values = column.unique().tolist()
+            told = f"from {values[0]:g} to {values[-1]:g} in the training rows, measured together"
+            if samples.parts:
+                told = f"{len(values)} values from {values[0]:g} to {values[-1]:g}, measured one by one"
+            print(f"  control {name}: {told}")
         if samples.row_weights is not None:
             worth = sum(map(samples.observations_in, SPLITS))
             if samples.has_counts:
@@ -231,15 +240,14 @@ class Recorded(System):
                 print(f"  counts: {different} rows are {worth:.0f} configurations, taken as independent")
                 return
             print(f"  weights: worth {worth:.0f} configurations of equal weight")
-        for temperature, correlation in zip(self.temperatures, correlations, strict=True):
-            self._report_correlation(samples, temperature, correlation)
+        for group, correlation in zip(self._groups, correlations, strict=True):
+            self._report_correlation(samples, group, correlation)
 
-    def _report_correlation(
-        self, samples: Samples, temperature: float, correlation: Correlation
-    ) -> None:
-        where = f" at T = {temperature:g}" if len(self.temperatures) > 1 else ""
-        beside = " beside the controls" if self.control_names else ""
-        told, effective = correlation.in_words(beside), correlation.effective_num
+    def _report_correlation(self, samples: Samples, group: Group, correlation: Correlation) -> None:
+        where = f" at {in_words(group, self.control_names)}" if len(self._groups) > 1 else ""
+        varying = self.control_names and group.controls is None
+        told = correlation.in_words(" beside the controls" if varying else "")
+        effective = correlation.effective_num
         series = told
         if samples.row_weights is None:
             num = f"{correlation.num} are " if where else ""
@@ -248,9 +256,10 @@ class Recorded(System):
         for evidence in correlation.equilibrium.sentences:
             warnings.warn(f"{self.path}{where}: {evidence}", stacklevel=7)
         if is_correlated(correlation.tau):
-            rows = torch.from_numpy(self._rows[temperature])
+            rows = torch.from_numpy(group.rows)
+            part = samples if group.controls is None else samples.at(group.controls)
             train, test = (
-                torch.searchsorted(rows, samples.rows_of(split, temperature))
+                torch.searchsorted(rows, part.rows_of(split, group.temperature))
                 for split in ("train", "test")
             )
             near = share_within(correlation.reach, test, train)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from lightdan.data.weights import checked_weights
 
 FEWEST_ROWS = 20
 """Length that the second of three axes must have to be taken for that of the rows."""
-FEW_ROWS = 5
-"""Mean number of rows at a temperature below which the temperatures are taken for readings."""
 TEMPERATURE_NAMES = ("t", "temp", "temps", "temperature", "temperatures")
 INVERSE_NAMES = ("beta", "betas", "β", "inverse_temperature", "inverse_temperatures")
 NAMED_INVERSE = rf"(?i)(?:^|[^a-z])(?:beta|β)[=_-]?({NUMBER})"
@@ -39,6 +37,7 @@ class Opened:
         names: Names of the levels 0, 1, …, where the files have letters or words.
         notes: Sentences for the report.
         controls: Controls of each row `(M, controls)`, or None.
+        control_names: Names of the controls.
     """
 
     name: str
@@ -51,35 +50,7 @@ class Opened:
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     controls: np.ndarray | None = None
-
-    def rows_at(self, num: int | None) -> dict[float, np.ndarray]:
-        """Return the row numbers at each temperature, in ascending order.
-
-        Args:
-            num: Number of rows at each temperature, from the first; None takes all.
-
-        Raises:
-            ValueError: There are fewer rows at a temperature.
-        """
-        _, first, inverse = np.unique(
-            self.temperature.astype(np.float32), return_index=True, return_inverse=True
-        )
-        order = np.argsort(inverse, kind="stable")
-        parts = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
-        rows = {float(self.temperature[k]): part for k, part in zip(first, parts, strict=True)}
-        for temperature, part in rows.items():
-            where = f" at T = {temperature:g}" if len(rows) > 1 else ""
-            if num is not None and not 1 <= num <= len(part):
-                raise ValueError(
-                    f"num_configurations is {num}, but the file {self.name} has {len(part)} "
-                    f"rows{where}: pass at most that number, or leave it out."
-                )
-        if len(rows) > 1 and len(order) < FEW_ROWS * len(rows):
-            raise ValueError(
-                f"The {self.origin} has {len(rows)} different temperatures for {len(order)} rows, too "
-                "few at each: round the temperatures, so that several rows share each of them."
-            )
-        return {temperature: part[:num] for temperature, part in rows.items()}
+    control_names: tuple[str, ...] = ()
 
 
 def open_recorded(
@@ -120,6 +91,7 @@ def open_recorded(
             )
         names["temperature"] = temperature
     controls = controls or {}
+    _check_names(controls)
     names |= {_control(key): value for key, value in controls.items() if isinstance(value, str)}
     several = temperature is not None and not isinstance(temperature, (int, float))
     reading = Reading(exclude, axis, shape, grouped=several or bool(controls))
@@ -156,7 +128,18 @@ def open_recorded(
         labelled.names,
         labelled.notes,
         np.stack(columns, axis=1) if columns else None,
+        tuple(controls),
     )
+
+
+def _check_names(controls: Iterable[str]) -> None:
+    """Raise ValueError unless names can stand in those of files and on the command line."""
+    for name in controls:
+        if not re.fullmatch(r"[\w.-]+", name) or name.lower() in TEMPERATURE_NAMES:
+            raise ValueError(
+                f"A control cannot have the name {name!r}: use letters, digits, '_', '.' and '-', and "
+                "the option temperature for T."
+            )
 
 
 def _control(name: str) -> str:

@@ -99,7 +99,8 @@ class NetworkChains(ReplicaExchange):
             adapt: Whether the widths of the moves are tuned to an acceptance of one half.
         """
         # New walkers every sweep: differences that were added up 10⁵ times in single precision drift.
-        walkers = self.model.walkers(self.configurations, self.inputs)
+        conditions = self.model.conditions(len(self.inputs), self.inputs)
+        walkers = self.model.walkers(self.configurations, conditions)
         accepted = torch.zeros_like(self.inputs)
         for site in range(self.model.num_sites):
             proposal = self.propose(walkers.values[site])

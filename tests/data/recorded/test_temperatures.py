@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lightdan.data.recorded.consecutive import check_consecutive
+from lightdan.data.recorded.groups import groups_of
 from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import JoinedRows
 
@@ -94,7 +95,7 @@ def test_a_temperature_for_each_row_in_any_order(tmp_path, write):
     np.testing.assert_array_equal(np.asarray(opened.array[:]).reshape(ROWS.shape), ROWS[MIXED])
     np.testing.assert_array_equal(opened.temperature, LABELS[MIXED])
     assert not opened.consecutive
-    rows = opened.rows_at(7)
+    rows = {group.temperature: group.rows for group in groups_of(opened, 7)}
     assert list(rows) == T
     for temperature, part in rows.items():
         np.testing.assert_array_equal(part, np.flatnonzero(LABELS[MIXED] == temperature)[:7])
@@ -135,7 +136,7 @@ def groups(folder, name="T={}/spins", **beside):
 )
 def test_a_group_for_each_temperature(tmp_path, beside, given):
     opened = open_recorded(groups(tmp_path, **dict.fromkeys(beside)), **given)
-    rows = opened.rows_at(None)
+    rows = {group.temperature: group.rows for group in groups_of(opened)}
     for number, temperature in enumerate(T):
         found = np.asarray(opened.array[rows[temperature]])
         np.testing.assert_array_equal(found, ROWS[M * number : M * (number + 1)])
@@ -202,7 +203,7 @@ def test_rows_of_different_types_are_joined():
 
 def refused(words, **given):
     with pytest.raises(ValueError, match=words) as error:
-        open_recorded(**given).rows_at(given.pop("num", None))
+        groups_of(open_recorded(**given))
     assert str(error.value).endswith(".")
 
 
@@ -260,8 +261,8 @@ def test_too_few_rows_at_a_temperature(tmp_path):
     labels = np.where(np.arange(120) < 7, 1.0, 2.0).tolist()
     opened = open_recorded(str(tmp_path / "a.npy"), temperature=labels)
     with pytest.raises(ValueError, match=re.escape("has 7 rows at T = 1: pass at most")):
-        opened.rows_at(8)
-    assert [*map(len, opened.rows_at(7).values())] == [7, 7]
+        groups_of(opened, 8)
+    assert [len(group.rows) for group in groups_of(opened, 7)] == [7, 7]
 
 
 def series(*means, length=300, seed=0):
