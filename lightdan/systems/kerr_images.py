@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightdan.data.patches import Area, split_by_image, split_by_space
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
-from lightdan.images import texture
+from lightdan.images import correlations, structure_factor
 from lightdan.images.independence import Independence
 from lightdan.images.processing import Steps
 from lightdan.images.stack import ImageStack, site_scale
@@ -214,13 +214,13 @@ class KerrImages(System):
         values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
         bright = (values == max(self.levels)).mean(axis=1)
         some = patches[: max(100, MAX_SITES // self.num_sites)]
-        length = jackknife(texture.correlation_length, texture.correlation(some))
+        length = jackknife(correlations.correlation_length, correlations.correlation(some))
         summary = {"area_fraction": mean(bright)}
         if math.isfinite(length.value):
             summary["correlation_length"] = Estimate(length.value * self.site, length.error * self.site)
-        k, s, _ = texture.structure_factor(some)
-        if math.isfinite(texture.peak(k, s.mean(axis=0))[1]):
-            period = jackknife(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
+        k, s, _ = structure_factor.structure_factor(some)
+        if math.isfinite(structure_factor.peak(k, s.mean(axis=0))[1]):
+            period = jackknife(lambda s: 2 * math.pi / structure_factor.peak(k, s)[0], s)
             summary["domain_period"] = Estimate(period.value * self.site, period.error * self.site)
         return summary
 

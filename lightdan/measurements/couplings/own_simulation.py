@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.images import texture
+from lightdan.images import structure_factor as spectra
 from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
@@ -196,4 +196,4 @@ class OwnSimulation:
 
 def structure_factor(configurations: Tensor) -> np.ndarray:
     """Return S(k) of each configuration of a plane of spins, levels or fields `(M, k)`."""
-    return texture.structure_factor(configurations.cpu().numpy())[1]
+    return spectra.structure_factor(configurations.cpu().numpy())[1]

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightdan.images import texture
+from lightdan.images import domains
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Result
@@ -38,7 +38,7 @@ class Domains(SampledMeasurement):
         for configurations, blocks in zip(
             rows, (None, ensemble.blocks.first(self.num_samples)), strict=True
         ):
-            number, walls = texture.domains(configurations)
+            number, walls = domains.domains(configurations)
             top = configurations == max(system.levels)
             estimates: dict[str, Estimate] = {
                 "domain_area": jackknife(lambda n: 1 / n, number, blocks=blocks),

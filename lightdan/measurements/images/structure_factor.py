@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightdan.images import texture
+from lightdan.images import structure_factor
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, legends, panels
@@ -74,13 +74,13 @@ class StructureFactor(SampledMeasurement):
     ) -> tuple[np.ndarray, np.ndarray, dict[str, Estimate]]:
         """Return k, S(k) of each configuration, and the estimates."""
         of = partial(jackknife, blocks=blocks)
-        k, s, quadrupole = texture.structure_factor(configurations.cpu().numpy())
-        peak = of(lambda s: texture.peak(k, s)[0], s)
-        others = {"anisotropy": of(texture.anisotropy, quadrupole)}
-        if math.isnan(texture.peak(k, s.mean(axis=0))[1]):
+        k, s, quadrupole = structure_factor.structure_factor(configurations.cpu().numpy())
+        peak = of(lambda s: structure_factor.peak(k, s)[0], s)
+        others = {"anisotropy": of(structure_factor.anisotropy, quadrupole)}
+        if math.isnan(structure_factor.peak(k, s.mean(axis=0))[1]):
             return k, s, {"structure_factor_peak": Estimate(peak.value, float(k[1] - k[0]) / 2)} | others
-        others["structure_factor_width"] = of(lambda s: texture.peak(k, s)[1], s)
-        others["domain_period"] = of(lambda s: 2 * math.pi / texture.peak(k, s)[0], s)
+        others["structure_factor_width"] = of(lambda s: structure_factor.peak(k, s)[1], s)
+        others["domain_period"] = of(lambda s: 2 * math.pi / structure_factor.peak(k, s)[0], s)
         return k, s, {"structure_factor_peak": peak} | others
 
     @staticmethod
