@@ -28,14 +28,13 @@ class Oracle(Architecture):
         self.weights = (-Ising(shape=self.lattice_shape).energy(self.states) / temperature).exp()
 
     def forward(self, configurations, temperature=None):
-        states, values = self.states.flatten(1), configurations.flatten(1).double()
-        logits = []
-        agree = torch.ones(len(values), len(states), dtype=torch.bool)
+        up = (configurations.flatten(1) > 0).long()
+        logits, before = [], torch.zeros(len(up), dtype=torch.long)
         for site in range(self.num_sites):
-            up = states[:, site] > 0
-            weights = agree * self.weights
-            logits.append((weights[:, up].sum(1) / weights[:, ~up].sum(1)).log())
-            agree = agree & (states[:, site] == values[:, site, None])
+            # The states are ordered like binary numbers whose first digits are the sites before.
+            down, other = self.weights.reshape(2**site, 2, -1).sum(-1).T
+            logits.append((other / down).log()[before])
+            before = 2 * before + up[:, site]
         return torch.stack(logits, 1)[..., None] + self.distortion + self.weight
 
 
