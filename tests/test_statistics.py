@@ -204,6 +204,21 @@ def test_errors_over_blocks_cover(tau, rows, function, rng):
     assert 0.60 < hits < 0.78
 
 
+@pytest.mark.parametrize("length", [10, 25])
+def test_labelled_blocks_understate_errors_as_much_as_those_of_rows(length):
+    """Rows n apart with the correlation ρⁿ, in blocks of equal length and of any other."""
+    tau, rows = 5.0, np.arange(200)
+    rho = (2 * tau - 1) / (2 * tau + 1)
+    blocks = Blocks.of_labels(rows // length, lambda some: rho ** np.abs(some[:, None] - some))
+    covariance = rho ** np.abs(rows[:, None] - rows)
+    means = np.add.reduceat(covariance, blocks.starts) / length
+    between = np.add.reduceat(means, blocks.starts, axis=1) / length
+    variance, num = covariance.mean(), len(blocks.starts)
+    scatter = (between.diagonal().mean() - variance) / (num - 1)
+    assert blocks.understatement == pytest.approx(math.sqrt(variance / scatter))
+    assert blocks.sizes.tolist() == [length] * num
+
+
 def test_one_block_has_no_finite_error(rng):
     blocks = Blocks.of_rows(np.arange(10), 40.0)
     assert len(blocks.starts) == 1

@@ -1,6 +1,7 @@
 """Correlation length and time of textures, and the pieces of a film that are independent."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -138,23 +139,26 @@ class Independence:
             return self.repeats.independent
         return self.repeats.independent * max(1.0, sites / self.patch_area(shape))
 
-    def pieces(self, sides: tuple[int, int], patch: tuple[int, int] = (1, 1)) -> Pieces:
+    def pieces(
+        self, sides: tuple[int, int], patch: tuple[int, int] = (1, 1), share: float = 1.0
+    ) -> Pieces:
         """Divide the images into blocks that are nearly independent.
 
         A block is as large as possible while there are 64. It exceeds a patch by the reach of the
         correlations, unless there are fewer than 16 then.
 
         Args:
-            sides: Rows and columns of an image.
+            sides: Rows and columns of the film.
             patch: Rows and columns of a patch; 1 × 1 for single sites.
+            share: Share of the images in which there should be so many blocks.
         """
         num = len(self.repeats.copies)
         frames = runs(num, max(len(self.repeats.lasting), num // ENOUGH_BLOCKS), self.repeats.copies)
-        parts = int(frames.max()) + 1
-        tiles = _tiles(sides, [p + self.reach for p in patch], ENOUGH_BLOCKS / parts)
-        if parts * len(tiles[0]) * len(tiles[1]) < FEWEST_BLOCKS:
-            tiles = _tiles(sides, list(patch), FEWEST_BLOCKS / parts)
-        return Pieces(frames, *tiles)
+        parts = share * (int(frames.max()) + 1)
+        edges = tiles(sides, [p + self.reach for p in patch], ENOUGH_BLOCKS / parts)
+        if parts * len(edges[0]) * len(edges[1]) < FEWEST_BLOCKS:
+            edges = tiles(sides, patch, FEWEST_BLOCKS / parts)
+        return Pieces(frames, *edges)
 
     @property
     def _kernel(self) -> NDArray[np.float64]:
@@ -246,10 +250,16 @@ def _triangle(shape: tuple[int, ...], patch: tuple[int, ...]) -> NDArray[np.floa
     return np.multiply.outer(*sides)
 
 
-def _tiles(
-    sides: tuple[int, int], least: list[int], wanted: float
+def tiles(
+    sides: Sequence[int], least: Sequence[int], wanted: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return first rows and columns of at least `wanted` nearly square tiles, if they exceed `least`."""
+    """Return the first rows and columns of nearly square tiles.
+
+    Args:
+        sides: Rows and columns of the film.
+        least: Least rows and columns of a tile.
+        wanted: Number of tiles, if there is room for so many.
+    """
     across = max(1, min(round(math.sqrt(wanted * sides[0] / sides[1])), sides[0] // least[0]))
     along = max(1, min(math.ceil(wanted / across), sides[1] // least[1]))
     return np.arange(across) * sides[0] // across, np.arange(along) * sides[1] // along

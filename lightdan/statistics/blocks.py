@@ -1,6 +1,7 @@
 """Blocks of correlated rows, each of which counts as one observation."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ TIMES_PER_BLOCK = 20
 """Largest number of autocorrelation times that a block lasts."""
 MOST_BLOCKS = 512
 """Largest number of blocks, unless up to as many gaps separate more."""
+SAMPLED_ROWS = 1_000
+"""Number of rows whose correlations say how far labelled blocks are independent."""
 INDEPENDENT = 0.55
 """Autocorrelation time below which each row is a block."""
 
@@ -64,18 +67,36 @@ class Blocks:
             [piece[0] for run in runs for piece in np.array_split(run, max(1, round(len(run) / length)))]
         )
         blocks = cls(starts, num)
-        ratio = blocks._ratio_of_variances(rows, (2 * tau - 1) / (2 * tau + 1))
-        return cls(starts, num, math.sqrt(max(1.0, ratio)))
+        return cls(starts, num, blocks._understatement_of(rows, (2 * tau - 1) / (2 * tau + 1)))
 
     @classmethod
-    def of_length(cls, num: int, length: int) -> "Blocks":
-        """Divide M rows into independent blocks.
+    def of_labels(
+        cls, labels: NDArray[np.intp], correlation: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    ) -> "Blocks":
+        """Take rows with the same label, which are consecutive, as a block.
+
+        The correlations of a sample of rows say how far the scatter of the blocks understates errors,
+        because neighbouring blocks are not quite independent.
 
         Args:
-            num: Number of rows M.
-            length: Number of rows in a block.
+            labels: Label of each row `(M,)`.
+            correlation: Function that returns the correlations of rows `(n, n)`, given their numbers.
         """
-        return cls(np.arange(0, num, length), num)
+        starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
+        sizes = np.diff(starts, append=len(labels))
+        most = max(2, SAMPLED_ROWS // len(starts))
+        rng = np.random.default_rng(0)
+        chosen = [
+            start + rng.permutation(size)[:most] for start, size in zip(starts, sizes, strict=True)
+        ]
+        taken = np.array([len(each) for each in chosen])
+        sample = correlation(np.concatenate(chosen))
+        first = np.cumsum(taken) - taken
+        sums = np.add.reduceat(np.add.reduceat(sample, first, 0), first, 1)
+        covariance = sums / taken[:, None] / taken
+        pairs = (sums.diagonal() - taken) / np.maximum(taken * (taken - 1), 1)
+        np.fill_diagonal(covariance, (1 + (sizes - 1) * pairs) / sizes)
+        return cls(starts, len(labels), _understatement(covariance, sizes / len(labels)))
 
     def first(self, num: int) -> "Blocks":
         """Return the blocks of the first rows.
@@ -98,8 +119,8 @@ class Blocks:
         effective = self.num**2 / float((self.sizes**2).sum())
         return self.understatement * student_factor(effective - 1)
 
-    def _ratio_of_variances(self, rows: NDArray[np.integer], rho: float) -> float:
-        """Return the variance of a mean with autocorrelation ρⁿ over that from the scatter of blocks."""
+    def _understatement_of(self, rows: NDArray[np.integer], rho: float) -> float:
+        """Return how far the scatter of blocks understates the error of a mean with correlations ρⁿ."""
         if rho <= 0 or len(self.starts) < 2:
             return 1.0
         sizes, decay = self.sizes, -math.log(rho)
@@ -111,7 +132,18 @@ class Blocks:
         covariance = to_end[:, None] * between * from_start
         within = sizes * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**sizes) / (1 - rho) ** 2
         covariance = (covariance + covariance.T + np.diag(within)) / sizes[:, None] / sizes
-        shares = sizes / self.num
-        variance = shares @ covariance @ shares
-        scatter = covariance.diagonal() - 2 * covariance @ shares + variance
-        return float(variance / np.mean(shares / (1 - shares) * scatter))
+        return _understatement(covariance, sizes / self.num)
+
+
+def _understatement(covariance: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """Return the standard deviation of a mean over that from the scatter of its blocks, at least 1.
+
+    Args:
+        covariance: Covariance of the means of the blocks.
+        shares: Shares of the rows in each block, of sum 1.
+    """
+    if len(shares) < 2:
+        return 1.0
+    variance = shares @ covariance @ shares
+    scatter = covariance.diagonal() - 2 * covariance @ shares + variance
+    return math.sqrt(max(1.0, float(variance / np.mean(shares / (1 - shares) * scatter))))

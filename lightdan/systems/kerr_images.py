@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightdan.data.patches import Area, split_by_image, split_by_space
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
 from lightdan.images import correlations, structure_factor
+from lightdan.images.division import Division
 from lightdan.images.independence import Independence
+from lightdan.images.patches import cut
 from lightdan.images.processing import Steps
 from lightdan.images.stack import ImageStack, site_scale
 from lightdan.lattices import groups
@@ -25,7 +26,9 @@ from lightdan.systems.base import System
 MAX_SITES = 5_000_000
 """Largest number of sites of the patches from which lengths are measured."""
 ENOUGH_TEXTURES = 10
-"""Number of different textures from which on the split assigns whole images."""
+"""Number of independent images from which on the split assigns whole images."""
+FEW_PATCHES = 50
+"""Number of independent patches below which a warning says that they are few."""
 
 
 class KerrImages(System):
@@ -34,8 +37,9 @@ class KerrImages(System):
     Each image is cropped, corrected for its background, denoised, averaged over the pixels of a site
     and cut at a threshold into spins (bright is up) or more levels. `ImageSteps` shows these steps.
 
-    Training, validation and test share no pixel. Whole images are assigned to them, copies of each
-    other together. With fewer than ten different textures every image is cut into three strips instead.
+    Training, validation and test are apart by as much as the film correlates, if it is large enough.
+    Whole images are assigned to them, copies and consecutive correlated images together. With fewer than
+    ten independent images, tiles of the film are assigned instead, with guard bands between them.
     A summary of the images is printed when training begins.
 
     Args:
@@ -55,7 +59,7 @@ class KerrImages(System):
         num_levels: Number of grey classes; more than two are levels instead of spins.
         window: Side of the surroundings for a local threshold in sites, an odd number.
         split: Way to split the data, by ``image`` or in ``space``; ``auto`` decides by the number of
-            different textures.
+            independent images.
         bad_files: Whether to ``stop`` at an image that cannot be used, or to ``skip`` it.
         num_images: Number of images, from the first; all by default.
         num_configurations: Largest number of patches, chosen at random; all by default.
@@ -146,6 +150,7 @@ class KerrImages(System):
         self.independence = Independence.of(self.textures, self.stack.sites, derive_seed(self.seed, 8))
         self.drifts, self.groups = self.independence.repeats.drifts, self.independence.repeats.copies
         parts = self.patches()
+        self._blocks: dict[str, Blocks] = {}
         patches = np.concatenate(parts)
         self.num_configurations = len(patches)
         self.summary = self._summarise(patches)
@@ -176,32 +181,36 @@ class KerrImages(System):
                 f"A patch of {rows} × {columns} sites is larger than an image of {height} × {width} "
                 "sites: make patch or site_size smaller."
             )
-        whole = Area(self.textures, self.stack.sites)
-        if self.split_by == "image":
-            areas = split_by_image(whole, self.groups, self.splits, derive_seed(self.seed, 6))
-        else:
-            areas = split_by_space(whole, self.splits, self.lattice_shape)
-        parts = [area.patches(self.lattice_shape, self.stride) for area in areas]
-        for name, part in zip(SPLITS, parts, strict=True):
+        self.division = Division.of(
+            self.independence,
+            self.stack.sites,
+            (rows, columns),
+            self.stride,
+            self.splits,
+            self.split_by,
+            derive_seed(self.seed, 6),
+        )
+        places = self.division.places
+        for name, part in zip(SPLITS, places, strict=True):
             if not len(part):
                 raise ValueError(
                     f"No patch of {rows} × {columns} sites without masked pixels is left for the {name} "
                     "split: use a smaller patch, fewer masks or other splits."
                 )
-        total = sum(map(len, parts))
+        total = sum(map(len, places))
         if self.max_patches is not None and self.max_patches < total:
             rng = np.random.default_rng(derive_seed(self.seed, 7))
-            for k, part in enumerate(parts):
+            for k, part in enumerate(places):
                 number = max(1, round(self.max_patches * len(part) / total))
-                parts[k] = part[np.sort(rng.permutation(len(part))[:number])]
-        return parts
+                places[k] = part[np.sort(rng.permutation(len(part))[:number])]
+        return [cut(self.textures, part, (rows, columns)) for part in places]
 
     @property
-    def split_by(self) -> str:
+    def split_by(self) -> Literal["image", "space"]:
         """Way in which the images are split: ``image`` or ``space``."""
         if self.split != "auto":
             return self.split
-        return "image" if len(np.unique(self.groups)) >= ENOUGH_TEXTURES else "space"
+        return "image" if self.independence.repeats.independent >= ENOUGH_TEXTURES else "space"
 
     # Summary of the images
 
@@ -225,32 +234,31 @@ class KerrImages(System):
         return summary
 
     @property
-    def reach(self) -> float:
-        """Two correlation lengths in sites, or the side of a patch if it shows none."""
-        length = self.summary.get("correlation_length")
-        return float(max(self.lattice_shape)) if length is None else 2 * length.value / self.site
-
-    @property
     def independent_patches(self) -> float:
-        """Approximate number of patches at a distance of two correlation lengths from each other."""
-        area = len(np.unique(self.groups)) * float(self.stack.sites.sum())
-        return min(self.num_configurations, area / max(self.reach**2, math.prod(self.lattice_shape)))
+        """Number of independent patches that all images hold, at most that of the patches."""
+        sites = float(self.stack.sites.sum())
+        rows, columns = self.lattice_shape
+        return min(
+            self.num_configurations, self.independence.independent_patches(sites, (rows, columns))
+        )
 
     def block_size(self, temperature: float) -> int:
-        """Return the number of consecutive patches within a patch and two correlation lengths."""
-        _ = self.data
-        reach = self.lattice_shape[0] + self.reach
-        across = self.textures.shape[2] // self.stride
-        down = min(math.ceil(reach / self.stride), self.textures.shape[1] // self.stride)
-        return max(1, across * down)
+        """Return twice the number of patches in the largest block of a split.
+
+        Pieces of so many consecutive patches are nearly independent, wherever they begin.
+        """
+        return 2 * max(int(self.blocks(split, temperature).sizes.max()) for split in SPLITS)
 
     def blocks(self, split: str, temperature: float) -> Blocks:
-        """Return the blocks of held-out configurations that count as one observation in errors.
+        """Return the blocks of configurations that count as one observation in errors.
 
-        There are eight at least.
+        A block is a tile of the film in a part of the images, as large as a patch and the reach of the
+        correlations. In a small film neighbouring blocks correlate, which is in their understatement.
         """
-        num = self.data.num_in(split)
-        return Blocks.of_length(num, min(self.block_size(temperature), max(1, num // 8)))
+        _ = self.data
+        if split not in self._blocks:
+            self._blocks[split] = self.division.blocks(SPLITS.index(split))
+        return self._blocks[split]
 
     @rank_zero_only
     def _report(self, sizes: Sequence[int]) -> None:
@@ -271,15 +279,29 @@ class KerrImages(System):
             f"  area fraction of the bright phase: {summary['area_fraction']}\n"
             f"  {lengths}\n"
             f"  drift between images: {self._drift()}\n"
-            f"  patches of {self.lattice_shape[0]} × {self.lattice_shape[1]} sites: {patches}, split by "
-            f"{self.split_by}, equivalent to about {self.independent_patches:.0f} independent ones"
+            f"  patches of {self.lattice_shape[0]} × {self.lattice_shape[1]} sites: {patches}, "
+            f"{self._split()}, equivalent to about {self.independent_patches:.0f} independent ones"
         )
+        if self.independent_patches < FEW_PATCHES:
+            warnings.warn(
+                f"The images in {self.path} are worth about {self.independent_patches:.0f} independent "
+                f"patches only, because the film correlates over {self.independence.reach} sites: a "
+                "network may learn them by heart, so use more or larger images.",
+                stacklevel=4,
+            )
         if different < number:
             warnings.warn(
                 f"{number - different} of the {number} images in {self.path} are copies of others, or "
                 f"nearly so: only {different} textures differ. Copies stay in one split.",
                 stacklevel=4,
             )
+
+    def _split(self) -> str:
+        guard, repeats = self.division.guard, self.independence.repeats
+        if self.split_by == "image":
+            words = f"split by image, about {repeats.independent:.0f} of which are independent"
+            return f"{words}, with {guard} left out between splits" if guard else words
+        return f"split by tiles with guard bands of {guard} sites"
 
     def _drift(self) -> str:
         moved = np.hypot(*self.drifts.T)

@@ -192,7 +192,7 @@ def test_estimates_equal_the_sum_over_all_65536_states():
     states = all_configurations((4, 4), (-1, 1))
     measured = Ensemble(model, system, temperature)
     measured.configurations = states[::100]  # the data do not matter here
-    measured.blocks = Blocks.of_length(len(measured.configurations), 1)
+    measured.blocks = Blocks(np.arange(num := len(measured.configurations)), num)
     with torch.no_grad():
         p = model.log_prob(states).exp()
     estimates = Observables(num_samples=4000).measure(measured).estimates
