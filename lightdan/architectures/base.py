@@ -111,6 +111,11 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         rows, columns = (1, *self.lattice_shape)[-2:]
         return rows, columns
 
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Lowest and highest T and controls of the training rows by name; empty if they are unknown."""
+        return self.record.ranges
+
     # Training
 
     def setup(self, stage: str) -> None:
@@ -148,7 +153,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             self._take_units(*system.data.moments())
 
     def _take_controls(self, values: Tensor) -> None:
-        """Take mean, standard deviation and range from controls `(M, controls)` of training rows."""
+        """Take mean and standard deviation from the controls of training rows `(M, controls)`."""
         if (constant := values.amin(0) == values.amax(0)).any():
             name = self.control_names[int(constant.int().argmax())]
             raise ValueError(
@@ -157,7 +162,6 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             )
         self.control_mean.copy_(values.mean(0))
         self.control_scale.copy_(values.std(0, correction=0))
-        self.control_range.copy_(torch.stack([values.amin(0), values.amax(0)]))
 
     def _take_units(self, mean: float, deviation: float, low: float, high: float) -> None:
         self.location.fill_(mean)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import ClassVar, TypeVar, overload
@@ -29,6 +30,8 @@ D = TypeVar("D", bound="Distribution")
 
 CONTROL_UNITS = 8
 """Number of hidden units by which controls act on sites that see no other."""
+ROUNDING = 1e-5
+"""Relative difference of numbers that are the same in single precision."""
 
 
 def temperature_of(conditions: Conditions) -> PerConfiguration:
@@ -75,8 +78,6 @@ class Distribution(LightningModule, ABC):
     unit_of_temperature: Tensor
     control_mean: Tensor
     control_scale: Tensor
-    control_range: Tensor
-    """Lowest and highest value of each control in training `(2, controls)`."""
     bias: Tensor
     bias_slope: Tensor
 
@@ -123,11 +124,11 @@ class Distribution(LightningModule, ABC):
             self.register_buffer("unit_of_temperature", torch.ones(()))
         self.control_names = tuple(control_names)
         self.fixed_controls: dict[str, float] = {}
+        self._warned: set[str] = set()
         if control_names:
             num = len(control_names)
             self.register_buffer("control_mean", torch.zeros(num))
             self.register_buffer("control_scale", torch.ones(num))
-            self.register_buffer("control_range", torch.tensor([[-math.inf], [math.inf]]).repeat(1, num))
 
     def check_declared(self, option: str, names: Sequence[str]) -> None:
         """Check the operations that an option names.
@@ -326,11 +327,15 @@ class Distribution(LightningModule, ABC):
             temperature: T, one number or one per configuration.
             controls: Controls by name, or all of them `(B, controls)`; by default those of `at`.
 
+        A `UserWarning` names the first T, and the first value of each control, outside the training.
+
         Raises:
             ValueError: A temperature is not positive, or the controls are not those of the network.
         """
         like = self._any_weight
         t = None if temperature is None else temperatures(temperature, num, like)
+        if t is not None:
+            self._warn_outside("T", t)
         if not self.control_names:
             if controls is not None:
                 raise ValueError("The network sees no controls: leave them out.")
@@ -339,7 +344,7 @@ class Distribution(LightningModule, ABC):
             raise ValueError("The network sees the temperature: pass one.")
         if controls is None and self.fixed_controls:
             controls = self.fixed_controls
-        values = control_values(controls, self.control_names, num, like)
+        values = self._control_values(num, controls)
         return torch.cat([like.new_ones(num, 1) if t is None else t[:, None], values], dim=1)
 
     def at(self: D, controls: Mapping[str, float]) -> D:
@@ -353,21 +358,46 @@ class Distribution(LightningModule, ABC):
         Raises:
             ValueError: The controls are not those of the network.
         """
-        self.conditions(1, 1.0, controls or None)
+        self._control_values(1, controls)
         network = copy.copy(self)
         network.fixed_controls = dict(controls)
         return network
 
-    def beyond_training(self, controls: Mapping[str, float]) -> list[str]:
-        """Return a sentence for each control outside the range of the training data."""
-        if not self.control_names:
-            return []
-        return [
-            f"{name} = {controls[name]:g} is outside the training data, which reach from {low:g} to "
-            f"{high:g}: the network extrapolates."
-            for name, low, high in zip(self.control_names, *self.control_range.tolist(), strict=True)
-            if name in controls and not low <= controls[name] <= high
-        ]
+    def _control_values(self, num: int, controls: ControlsLike | None) -> Tensor:
+        """Return the controls of each of some configurations `(num, controls)`, after a check."""
+        values = control_values(controls, self.control_names, num, self._any_weight)
+        for name, column in zip(self.control_names, values.T, strict=True):
+            self._warn_outside(name, column)
+        return values
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Lowest and highest T and controls of the training rows by name; empty if they are unknown."""
+        return {}
+
+    def _warn_outside(self, name: str, values: Tensor) -> None:
+        """Warn at the first values of T or of a control that are outside those of the training.
+
+        Args:
+            name: ``T`` or name of the control.
+            values: Values.
+        """
+        if name not in self.ranges or name in self._warned or not values.numel():
+            return
+        low, high = self.ranges[name]
+        ends = [end.item() for end in values.detach().aminmax()]
+        margin = ROUNDING * max(abs(low), abs(high))
+        outside = [end for end in ends if not low - margin <= end <= high + margin]
+        if not outside:
+            return
+        self._warned.add(name)
+        reach = f"reach from {low:g} to {high:g}" if low < high else f"are at {low:g}"
+        seen = name != "T" or self.temperature_input
+        result = "the network extrapolates" if seen else "the network does not see T and stays there"
+        warnings.warn(
+            f"{name} = {outside[0]:g} is outside the training data, which {reach}: {result}.",
+            stacklevel=5,
+        )
 
     def log_prob(
         self,

@@ -1,11 +1,11 @@
 """Record of the training of a model: its rows, its system and its recipe."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lightning import Trainer
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.data.samples import Samples
@@ -21,6 +21,7 @@ class TrainingRecord:
         rows: Rows of the training, followed by those of earlier ones that the first weights come from.
         system: Class and arguments of the system, or None.
         recipe: Optimizer, objective, batch size and other settings of the training, or None.
+        ranges: Lowest and highest T and controls of the training rows by name.
         resumes: Whether a run that begins now continues this training.
     """
 
@@ -29,21 +30,25 @@ class TrainingRecord:
         rows: list[SeenRows] | None = None,
         system: dict[str, Any] | None = None,
         recipe: dict[str, Any] | None = None,
+        ranges: Mapping[str, Sequence[float]] | None = None,
         resumes: bool = False,
     ) -> None:
         self.rows = rows or []
         self.system, self.recipe, self.resumes = system, recipe, resumes
+        self.ranges = {name: (low, high) for name, (low, high) in (ranges or {}).items()}
 
     @classmethod
     def read(cls, origin: Mapping[str, Any], resumes: bool = False) -> "TrainingRecord":
         """Return the record in the origin of a checkpoint."""
         rows = [SeenRows(**rows) for rows in origin["rows"]]
-        return cls(rows, origin["system"], origin["recipe"], resumes)
+        # The first checkpoints of this format have no ranges.
+        return cls(rows, origin["system"], origin["recipe"], origin.get("ranges"), resumes)
 
     def plain(self) -> dict[str, Any]:
         """Return the record for a checkpoint."""
         rows = [asdict(rows) for rows in self.rows]
-        return {"rows": rows, "system": self.system, "recipe": self.recipe}
+        ranges = {name: list(ends) for name, ends in self.ranges.items()}
+        return {"rows": rows, "system": self.system, "recipe": self.recipe, "ranges": ranges}
 
     def begin(self, trainer: Trainer, objective: Objective) -> None:
         """Note rows, system and recipe of a training that begins, or check those of one that resumes.
@@ -54,6 +59,7 @@ class TrainingRecord:
         recipe, samples = recipe_of(trainer, objective), _samples(trainer)
         if not self.resumes:
             self.system, self.recipe = _spec(trainer), recipe
+            self.ranges = {} if samples is None else _ranges(trainer.datamodule)
             if samples is not None:
                 for rows in self.rows:
                     _warn_of_earlier(rows, samples, "test")
@@ -126,6 +132,16 @@ def _spec(trainer: Trainer) -> dict[str, Any] | None:
     """Return class and arguments of a trainer's system, if it has some."""
     spec: dict[str, Any] | None = getattr(trainer.datamodule, "spec", lambda: None)()
     return spec
+
+
+def _ranges(system: LightningDataModule) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest T and controls of the training rows by name."""
+    columns = system.data.train_controls().T
+    controls = {
+        name: (values.min().item(), values.max().item())
+        for name, values in zip(system.control_names, columns, strict=True)
+    }
+    return {"T": (min(system.temperatures), max(system.temperatures)), **controls}
 
 
 def _warn_of_earlier(rows: SeenRows, samples: Samples, split: str) -> None:

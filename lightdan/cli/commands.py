@@ -3,7 +3,6 @@
 import inspect
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,8 @@ def sample(
 ) -> None:
     """Draw configurations from a trained model into an HDF5 file.
 
-    The file contains the datasets configurations (num, *lattice) and log_prob (num,).
+    The file contains the datasets configurations (num, *lattice) and log_prob (num,). Its attributes
+    have the temperature and the controls.
 
     Args:
         ckpt_path: Checkpoint of a run.
@@ -69,9 +69,7 @@ def sample(
     if model.temperature_input and temperature is None:
         raise ValueError("The network takes the temperature as an input: pass --temperature.")
     controls = parse_controls(control or [])
-    model.conditions(1, temperature, controls or None)
-    for sentence in model.beyond_training(controls):
-        warnings.warn(sentence, stacklevel=2)
+    model.conditions(1, temperature, controls or None)  # refuses wrong ones before the file is made
     with progress_bar("Sampling", num) as advance:
         configurations = model.sample(
             num, seed, temperature, progress=advance, controls=controls or None
@@ -89,7 +87,8 @@ def sample(
         "configurations": configurations.numpy().astype(dtype),
         "log_prob": torch.cat(log_prob).numpy(),
     }
-    write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed, **controls})
+    conditions = controls if temperature is None else {"temperature": temperature, **controls}
+    write(path, arrays, {"ckpt_path": ckpt_path, "seed": seed, **conditions})
     print(f"{num} configurations of {model.lattice_shape}: {path}")
 
 

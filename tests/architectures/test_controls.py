@@ -88,9 +88,41 @@ def test_a_network_without_controls_refuses_them():
         MADE(lattice_shape=(2, 2)).log_prob(STATES, controls={"field": 1.0})
 
 
-def test_extrapolation_is_said():
-    model = make(MADE)
-    model.control_range.copy_(torch.tensor([[-1.0, 0.0], [1.0, 5.0]]))
-    assert model.beyond_training({"field": 0.5, "mu": 5.0}) == []
-    (sentence,) = model.beyond_training({"field": -1.5, "mu": 1.0})
-    assert sentence.startswith("field = -1.5 is outside the training data, which reach from -1 to 1")
+@pytest.mark.parametrize("seen", [True, False])
+def test_values_outside_the_training_are_said_once(seen):
+    """T and controls warn once each in whatever function they are passed, but not at the ends."""
+    model = make(MADE, temperature_input=seen)
+    model.record.ranges = {"T": (1.1, 2.0), "field": (-1.0, 1.0), "mu": (0.7, 0.7)}
+    inside = {"field": 1.0, "mu": float(np.float32(0.7))}
+    model.hamiltonian(STATES, float(np.float32(1.1)), inside)
+    model.sample(3, 0, 2.0, controls={"field": -1.0, "mu": 0.7})
+    outside = "is outside the training data, which"
+    with pytest.warns(UserWarning, match=f"T = 3 {outside} reach from 1.1 to 2: the network") as t:
+        model.hamiltonian(STATES, 3.0, inside)
+    assert ("extrapolates" if seen else "does not see T") in str(t[0].message)
+    fields = torch.linspace(-1.5, 1.5, 16)
+    with pytest.warns(UserWarning, match=f"field = -1.5 {outside} reach from -1 to 1: the network e"):
+        model.log_prob(STATES, 1.2, {"field": fields, "mu": 0.7})
+    with pytest.warns(UserWarning, match=f"mu = 2 {outside} are at 0.7: the network extrapolates"):
+        model.at({"field": 0.0, "mu": 2.0})
+    model.hamiltonian(STATES, 9.0, {"field": 9.0, "mu": 9.0})
+    model.at({"field": 9.0, "mu": 0.7}).log_prob(STATES, 5.0)
+
+
+def test_a_network_at_fixed_controls_is_the_network_there():
+    """Functions take the controls of `at` unless others are passed, and the weights are shared."""
+    model = make(MADE, temperature_input=True)
+    here, there = {"field": 0.5, "mu": 1.0}, {"field": -1.0, "mu": 0.0}
+    fixed = model.at(here)
+    with torch.no_grad():
+        model.bias.add_(0.5)
+        for given in (None, there):
+            expected = model.log_prob(STATES, 2.0, given or here)
+            assert torch.equal(fixed.log_prob(STATES, 2.0, given), expected)
+    assert torch.equal(fixed.sample(9, 1, 2.0), model.sample(9, 1, 2.0, controls=here))
+    assert torch.equal(fixed.local_fields(STATES, 2.0), model.local_fields(STATES, 2.0, controls=here))
+    assert torch.equal(fixed.at(there).log_prob(STATES, 2.0), model.log_prob(STATES, 2.0, there))
+    with pytest.raises(ValueError, match="pass a value for each of them"):
+        model.log_prob(STATES, 2.0)
+    with pytest.raises(ValueError, match="not field: pass a value"):
+        model.at({"field": 1.0})

@@ -1,5 +1,6 @@
 """Rows and recipe of a training, kept in its checkpoints."""
 
+from contextlib import nullcontext
 from functools import cache, partial
 
 import numpy as np
@@ -206,7 +207,9 @@ def test_simulations(tmp_path, options, said):
     quiet_trainer(max_epochs=1).fit(network, datamodule=Ising(**arguments))
     system = Ising(**arguments | options)
     if said is None:
-        quiet_trainer().test(network, datamodule=system, verbose=False)
+        outside = "T = 4 is outside the training data, which are at 1: the network does not see T"
+        with pytest.warns(UserWarning, match=outside) if "temperature" in options else nullcontext():
+            quiet_trainer().test(network, datamodule=system, verbose=False)
         return
     with pytest.raises(ValueError, match=said):
         quiet_trainer().test(network, datamodule=system)
@@ -218,3 +221,14 @@ def test_the_record_is_small_plain_data():
     assert rows["hashes"].dtype == torch.int64
     assert rows["hashes"].numel() == 160
     assert content["recipe"]["optimizer.lr"] == 0.1
+    assert content["ranges"] == {"T": [1.0, 1.0]}
+
+
+def test_a_checkpoint_without_ranges_can_be_read(tmp_path):
+    """It says nothing about values outside the training, because they are not known."""
+    content = torch.load("model.ckpt", weights_only=True)
+    del content["lightdan"]["ranges"]
+    torch.save(content, tmp_path / "old.ckpt")
+    network = lightdan.load(tmp_path / "old.ckpt")
+    assert network.ranges == {}
+    network.hamiltonian(torch.zeros(1, *network.lattice_shape), 99.0)
