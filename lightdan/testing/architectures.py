@@ -103,8 +103,11 @@ class ArchitectureTests:
         scale = 0.2 if site["site_kind"] == "real" else 0.5  # for the grid to resolve the peaks
         model = randomize(self.make(lattice_shape=shape, **site), scale)
         if continuous:
-            states, volume = grid(site, shape, 400_000)
-            total = (probabilities_of(model, states) * volume).mean()
+            for points in (20_000, 400_000):  # a fine grid only where a coarse one misses peaks
+                states, volume = grid(site, shape, points)
+                total = (probabilities_of(model, states) * volume).mean()
+                if total.item() == pytest.approx(1, abs=1e-5):
+                    break
             assert total.item() == pytest.approx(1, abs=1e-5)
         else:
             total = probabilities_of(model, all_configurations(shape, site["levels"])).sum()

@@ -91,7 +91,7 @@ def images(num_configurations, cache_dir, **kwargs):
 
 EXAMPLES["KerrImages"] = {"noise": images}
 EXAMPLES["SyntheticKerrImages"] = {
-    "Ising": partial(SyntheticKerrImages, film=(40, 40), num_images=40, patch=4, temperature=3.0)
+    "Ising": partial(SyntheticKerrImages, film=(24, 24), num_images=12, patch=4, temperature=3.0)
 }
 
 
