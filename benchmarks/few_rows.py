@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/few_rows.py [--quick] [NAME ...]
 
-Run it from the root of the repository. Every data set is made here. The simpler models are fitted to as
-many rows as the network, and all are measured on new rows, with paired differences. `--quick` makes two
-small data sets.
+Run it from the root of the repository. Every data set is made here. The simpler models are fitted to the
+training rows of the network, and all are measured on new rows and on the test split, with paired
+differences. `--quick` makes two small data sets.
 """
 
 import argparse
@@ -171,14 +171,15 @@ QUICK: dict[str, Callable[[], Data]] = {
 }
 
 
-def fit(data: Data, config: str, folder: Path) -> tuple[Any, float]:
-    """Return the best model of a run of the command line, and the CPU time in seconds."""
+def fit(data: Data, config: str, folder: Path) -> tuple[Any, lightdan.Recorded, float]:
+    """Return the best model of a run of the command line, its system, and the CPU time in seconds."""
     np.save(folder / "rows.npy", data.rows)
+    changes = {"path": str(folder / "rows.npy"), "boundary": data.boundary, "values": data.values}
     start = time.process_time()
-    arguments = ["--data.init_args.path", str(folder / "rows.npy")]
-    arguments += ["--data.init_args.boundary", data.boundary, "--data.init_args.values", data.values]
+    arguments = [f"--data.init_args.{name}={value}" for name, value in changes.items()]
     arguments += ["--trainer.default_root_dir", str(folder)]
-    callbacks = yaml.safe_load(Path(config).read_text())["trainer"]["callbacks"]
+    content = yaml.safe_load(Path(config).read_text())
+    callbacks = content["trainer"]["callbacks"]
     training = [c for c in callbacks if c["class_path"] == "EarlyStopping"]  # without measurements
     arguments.append(f"--trainer.callbacks={json.dumps(training)}")
     code = main(["fit", "--config", config, *arguments])
@@ -186,7 +187,9 @@ def fit(data: Data, config: str, folder: Path) -> tuple[Any, float]:
         raise SystemExit(code)
     seconds = time.process_time() - start
     best = max(folder.rglob("best.ckpt"), key=os.path.getmtime)
-    return lightdan.load(best), seconds
+    system = lightdan.Recorded(**content["data"]["init_args"] | changes)
+    system.setup()
+    return lightdan.load(best), system, seconds
 
 
 def log_prob(model: Any, rows: torch.Tensor) -> np.ndarray:
@@ -195,20 +198,12 @@ def log_prob(model: Any, rows: torch.Tensor) -> np.ndarray:
         return torch.cat([model.log_prob(part) for part in rows.split(250)]).double().numpy()
 
 
-def baselines(model: Any, data: Data) -> dict[str, Likelihood]:
-    """Return likelihoods of the new rows: simpler models, fitted to as many rows as the network."""
-    rows = torch.from_numpy(data.rows[: int(0.8 * len(data.rows))]).float()
-    system = SimpleNamespace(
-        lattice_shape=model.lattice_shape,
-        num_sites=model.num_sites,
-        site_kind=model.site_kind,
-        levels=model.levels,
-        boundary=data.boundary,
-        symmetries=model.symmetries,
-    )
-    new = Observations(torch.from_numpy(data.new).float())
+def baselines(system: lightdan.Recorded, rows: torch.Tensor) -> dict[str, Likelihood]:
+    """Return likelihoods of rows under simpler models, fitted to the training rows of the network."""
     ensemble: Any = SimpleNamespace(system=system)
-    found, notes = Baselines().baselines(ensemble, Observations(rows), new)
+    (temperature,) = system.temperatures
+    train = Observations(system.data.rows("train", temperature))
+    found, notes = Baselines().baselines(ensemble, train, Observations(rows))
     print(*notes, sep="\n")
     return found
 
@@ -232,16 +227,19 @@ def run(name: str, make: Callable[[], Data], config: str) -> dict[str, Any]:
     """Fit one data set and print its line."""
     with tempfile.TemporaryDirectory() as folder:
         data = make()
-        model, seconds = fit(data, config, Path(folder))
-        new = torch.from_numpy(data.new).float()
-        ours = log_prob(model, new)
-        result = {"name": name, "nll": str(mean(-ours)), "seconds": round(seconds)}
-        network = Likelihood(-ours)
+        model, system, seconds = fit(data, config, Path(folder))
+        (temperature,) = system.temperatures
+        test = system.data.rows("test", temperature)
+        rows = torch.cat([torch.from_numpy(data.new).to(test), test])
+        ours, new = log_prob(model, rows), slice(len(data.new))
+        result = {"name": name, "nll": str(mean(-ours[new])), "seconds": round(seconds)}
         result["network"] = model.hparams.get("network", type(model).__name__)
         result["exact"] = divergence(model, data)
         print(json.dumps(result, ensure_ascii=False), flush=True)
-        for other, theirs in baselines(model, data).items():
-            result[f"gain over {other}"] = str(network.gain_over(theirs))
+        for other, theirs in baselines(system, rows).items():
+            for kind, part in (("", new), (" on the test split", slice(len(data.new), None))):
+                network, simpler = Likelihood(-ours[part]), Likelihood(theirs.values[part], theirs.error)
+                result[f"gain over {other}{kind}"] = str(network.gain_over(simpler))
     print(json.dumps(result, ensure_ascii=False), flush=True)
     return result
 

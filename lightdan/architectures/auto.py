@@ -1,7 +1,7 @@
 """Auto: a network that the data choose, started from their local Hamiltonian."""
 
 from collections.abc import Generator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -10,8 +10,10 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture, warm_cosine
 from lightdan.architectures.made import MADE
 from lightdan.architectures.pixelcnn import PixelCNN
+from lightdan.architectures.rehearsal import Contest, Draws, divergence
 from lightdan.architectures.start import Start, choose_start
 from lightdan.architectures.walkers import Walkers
+from lightdan.data.loader import BatchLoader
 from lightdan.lattices import groups
 from lightdan.types import Batch, Conditions, Configurations
 
@@ -36,7 +38,9 @@ class Auto(Architecture):
       with the width of the prior that held-out configurations prefer. For up to 100 spins it is a
       regression to draws from all pairs, unless that to the data is better by more than two errors.
       Angles draw from all pairs, fields from a normal distribution.
-    - The first steps learn draws from the Hamiltonian, all others the data.
+    - The first steps learn draws from the Hamiltonian, all others the data. Weights of the data must be
+      better than those of the draws by one error of the paired difference on validation configurations,
+      which val_loss contains.
 
     At several temperatures or with controls only the lattice decides, and all steps learn the data.
 
@@ -66,7 +70,9 @@ class Auto(Architecture):
         super().__init__(**kwargs)
         if rehearsal < 0:
             raise ValueError(f"rehearsal is {rehearsal}: set it to 0 or more.")
-        self.draws: Tensor | None = None
+        self.draws: Draws | None = None
+        self.contest = Contest()
+        self._merits: list[Tensor] = []
         self.adopt(network, rehearsal, prior_width)
 
     def adopt(
@@ -197,23 +203,61 @@ class Auto(Architecture):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, of draws at first, with the prior of the weights."""
-        rehearses = self.global_step < self.rehearsal
-        loss = super().training_step(self.rehearsed(batch) if rehearses else batch)
-        if rehearses or self.prior_width is None:
+        if self.global_step < self.rehearsal:
+            return self.rehearse(batch)
+        loss = super().training_step(batch)
+        if self.prior_width is None:
             return loss
         squares = [w.square().sum() for name, w in self.network.named_parameters() if "bias" not in name]
         num = self.trainer.datamodule.data.observations_in("train")
         return loss + torch.stack(squares).sum() / (2 * self.prior_width**2 * num)
 
-    def rehearsed(self, batch: Batch) -> Batch:
-        """Return the batch with draws from the local Hamiltonian in place of the data."""
+    def rehearse(self, batch: Batch) -> Tensor:
+        """Return the loss of as many draws as the batch has configurations."""
         if self.draws is None:
             raise ValueError(
                 f"Auto has no draws for its first {self.rehearsal} steps: set network to 'auto'."
             )
-        generator = torch.Generator().manual_seed(self._step_generator(PURPOSE).initial_seed())
-        rows = torch.randint(len(self.draws), (len(batch.configurations),), generator=generator)
-        return batch._replace(configurations=self.draws[rows].to(batch.configurations), weight=None)
+        generator = self._step_generator(PURPOSE)
+        drawn = self.draws.some(len(batch.configurations), generator.initial_seed())
+        configurations = self.augmented(drawn.configurations.to(batch.configurations), generator)
+        log_prob = self.problem(generator).log_prob_bound(configurations, batch.conditions)
+        self.log_training(-log_prob.mean())
+        return divergence(log_prob, drawn.action.to(log_prob))
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the validation loss, or keep its terms if it is part of a contest."""
+        if not self.rehearsal or self.trainer.state.fn != "fit":
+            super().validation_step(batch, batch_index)
+            return
+        problem = self.problem(self._step_generator(1 + batch_index))
+        self._merits.append(self.objective.figure_of_merit(problem, batch).double())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation loss as `Contest` defines it."""
+        merits, self._merits = self._merits, []
+        if not merits or self.trainer.sanity_checking:
+            return
+        loader, system = cast(BatchLoader, self.trainer.val_dataloaders), self.trainer.datamodule
+        places = torch.arange(loader.num).tensor_split(len(loader))[: len(merits)]
+        values = merits[0].new_zeros(sum(map(len, places)))
+        for place, part in zip(places, merits, strict=True):
+            values[place.tensor_split(loader.world_size)[loader.rank]] = part
+        values = self.trainer.strategy.reduce(values, reduce_op="sum")
+        (temperature,) = system.temperatures
+        weights = system.data.weights("validation", temperature)
+        merit = self.contest.merit(
+            values.cpu().numpy(),
+            self.global_step <= self.rehearsal,
+            None if weights is None else weights[: len(values)].cpu().numpy(),
+            system.blocks("validation", temperature).first(len(values)),
+        )
+        self.log("val_loss", merit, prog_bar=True)
+
+    def on_train_end(self) -> None:
+        """Say whether the data have improved on the draws."""
+        if sentence := str(self.contest):
+            rank_zero_info(f"Auto: {sentence}")
 
     def learning_rate_factor(self, step: int) -> float:
         """Return the factor of the learning rate: one cycle for the draws, a lower one for the data."""
@@ -232,7 +276,9 @@ class Auto(Architecture):
         """Add the draws while they are learned."""
         super().on_save_checkpoint(checkpoint)
         if self.draws is not None and self.global_step < self.rehearsal:
-            checkpoint["lightdan"]["draws"] = self.draws
+            checkpoint["lightdan"]["draws"] = self.draws._asdict()
+        if self.contest.reference is not None:
+            checkpoint["lightdan"]["contest"] = self.contest.plain()
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Adopt what the run of the checkpoint has chosen, then check the arguments.
@@ -244,4 +290,6 @@ class Auto(Architecture):
         if self.hparams["network"] == "auto" and "network" in theirs:
             self.adopt(**{name: theirs[name] for name in CHOSEN})
         super().on_load_checkpoint(checkpoint)
-        self.draws = checkpoint["lightdan"].get("draws")
+        origin = checkpoint["lightdan"]
+        self.draws = Draws(**origin["draws"]) if "draws" in origin else None
+        self.contest = Contest.read(origin["contest"]) if "contest" in origin else Contest()

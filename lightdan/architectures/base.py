@@ -16,7 +16,7 @@ from lightdan.data.splits import derive_seed
 from lightdan.lattices import groups
 from lightdan.objectives import MaximumLikelihood, Objective, Problem
 from lightdan.provenance import KeepsArguments, check_checkpoint, constructor_defaults, origin_of
-from lightdan.types import Batch
+from lightdan.types import Batch, Configurations
 
 A = TypeVar("A", bound="Architecture")
 
@@ -184,16 +184,25 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch after random symmetry operations."""
         generator = self._step_generator(0)
-        configurations = batch.configurations
+        configurations = self.augmented(batch.configurations, generator)
+        loss = self.objective.loss(
+            self.problem(generator), batch._replace(configurations=configurations)
+        )
+        self.log_training(loss)
+        return loss
+
+    def augmented(self, configurations: Configurations, generator: torch.Generator) -> Configurations:
+        """Return configurations after random operations of `augment`."""
         for group in self._augmentations:
             elements = group.random_elements(len(configurations), generator)
             configurations = group.act(configurations, elements)
-        batch = batch._replace(configurations=configurations)
-        loss = self.objective.loss(self.problem(generator), batch)
+        return configurations
+
+    def log_training(self, loss: Tensor) -> None:
+        """Log the loss as train_loss on steps that the trainer writes."""
         # Each call of self.log costs half a step of a small network.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
             self.log("train_loss", loss.detach(), prog_bar=True)
-        return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the validation loss."""

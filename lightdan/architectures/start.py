@@ -1,7 +1,7 @@
 """Start of a fit: network, symmetries, draws and prior, as held-out configurations choose them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightdan.architectures.linear_start import set_linear_part
 from lightdan.architectures.made import MADE
+from lightdan.architectures.rehearsal import Draws
 from lightdan.data.splits import derive_seed
 from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
 from lightdan.interactions.gaussian import best_normal
@@ -21,7 +22,7 @@ from lightdan.interactions.pairwise import pairwise
 from lightdan.interactions.regressions import Regression, Sites, best_regression, regress
 from lightdan.interactions.uniform_fit import UniformFit, UniformModel, choose_uniform, split
 from lightdan.progress import progress_bar
-from lightdan.simulation import explicit
+from lightdan.simulation import explicit, terms
 from lightdan.statistics import Estimate, mean
 from lightdan.types import Configurations
 
@@ -52,7 +53,7 @@ class Start(NamedTuple):
         network: Name of the network.
         reason: Sentence that says what won and by how much.
         symmetries: Symmetries that the data keep.
-        draws: Configurations of the local Hamiltonian, which the first steps learn `(M, *lattice)`.
+        draws: Draws from the local Hamiltonian, which the first steps learn.
         prior_width: Width of the Gaussian prior of the weights of MADE.
         weights: Initial weights of MADE.
     """
@@ -60,7 +61,7 @@ class Start(NamedTuple):
     network: str
     reason: str
     symmetries: tuple[str, ...] = ()
-    draws: Tensor | None = None
+    draws: Draws | None = None
     prior_width: float | None = None
     weights: Mapping[str, Tensor] | None = None
 
@@ -119,18 +120,21 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
     reason = f"a linear regression with a prior of width {chosen.width:g}"
     if system.site_kind == "spin" and network.num_sites <= MOST_PAIRED:
         drawn = draws(all_pairs(train, system), DRAWN_PAIRED, system.seed)
-        of_draws = regression(drawn.to(rows), WIDE)
+        of_draws = regression(drawn.configurations.to(rows), WIDE)
         gain = mean(of_draws.log_prob(arranged) - chosen.log_prob(arranged))
         # All pairs do not depend on the order of the sites, and the network improves on the regression.
         if gain.value > -2 * gain.error:
             drawn = draws(all_pairs(rows, system), DRAWN_PAIRED, system.seed)
-            width = set_linear_part(network, regression(drawn.to(rows), WIDE))
-            reason = f"a regression to draws from all pairs gains {gain} nats over one to the data"
+            width = set_linear_part(network, regression(drawn.configurations.to(rows), WIDE))
+            reason = (
+                "a regression to draws from all pairs is not worse than one to the data: its gain is "
+                f"{gain} nats"
+            )
             return Start("MADE", reason, (), drawn, width, network.state_dict())
         size = Estimate(-gain.value, gain.error)
         reason += f" is better than one to draws from all pairs by {size} nats"
     width = set_linear_part(network, regression(rows))
-    return Start("MADE", reason, (), None, width, network.state_dict())
+    return Start("MADE", reason, (), draws_of_network(network, system.seed), width, network.state_dict())
 
 
 def continuous_start(rows: Configurations, system: LightningDataModule) -> Start:
@@ -145,15 +149,15 @@ def continuous_start(rows: Configurations, system: LightningDataModule) -> Start
         normal = best_normal(Observations(rows))
         noise = np.random.default_rng(system.seed).normal(size=(num, system.num_sites))
         drawn = normal.mean + normal.deviation * (noise @ normal.factor.T)
+        action = (noise**2).sum(1) / 2
         reason = "its draws are from the normal distribution that held-out configurations prefer"
     else:
         sites = Sites("angle")
         pairs = pairwise(best_regression(Observations(rows), sites, before=False))
-        drawn = explicit.simulate(pairs, 1.0, num, seed=system.seed, max_spacing=MOST_SPACING)
-        drawn = drawn.configurations
+        run = explicit.simulate(pairs, 1.0, num, seed=system.seed, max_spacing=MOST_SPACING)
+        drawn, action = run.configurations, terms.energies(run.configurations, pairs)
         reason = "its draws are from all pairs of angles"
-    shaped = np.asarray(drawn, dtype=np.float32).reshape(-1, *system.lattice_shape)
-    return Start("MADE", reason, (), torch.from_numpy(shaped))
+    return Start("MADE", reason, (), of_arrays(drawn, action, system.lattice_shape))
 
 
 def is_lattice(system: LightningDataModule) -> bool:
@@ -194,7 +198,7 @@ def all_pairs(rows: Configurations, system: LightningDataModule) -> ExplicitHami
     return ExplicitHamiltonian.from_couplings(system.lattice_shape, operators, graph.values[:, 0])
 
 
-def uniform_draws(model: UniformModel, rows: Configurations, seed: int) -> Tensor | None:
+def uniform_draws(model: UniformModel, rows: Configurations, seed: int) -> Draws | None:
     """Return draws from a uniform Hamiltonian fitted to rows, or None if it cannot be simulated."""
     try:
         return draws(UniformFit.of(model, rows).hamiltonian(), DRAWN_SITES, seed)
@@ -202,8 +206,8 @@ def uniform_draws(model: UniformModel, rows: Configurations, seed: int) -> Tenso
         return None
 
 
-def draws(hamiltonian: ExplicitHamiltonian, sites: int, seed: int) -> Tensor:
-    """Return configurations drawn from a Hamiltonian in units of the temperature `(M, *lattice)`.
+def draws(hamiltonian: ExplicitHamiltonian, sites: int, seed: int) -> Draws:
+    """Draw configurations from a Hamiltonian in units of the temperature.
 
     Args:
         hamiltonian: Hamiltonian.
@@ -216,4 +220,23 @@ def draws(hamiltonian: ExplicitHamiltonian, sites: int, seed: int) -> Tensor:
     num = min(MOST_DRAWS, math.ceil(sites / hamiltonian.num_sites))
     with progress_bar("Draws from the local Hamiltonian", num) as advance:
         run = hamiltonian.simulate(1.0, num, derive_seed(seed, 2), advance, MOST_SPACING)
-    return torch.from_numpy(run.configurations)
+    action = hamiltonian.energy(run.configurations)
+    return of_arrays(run.configurations, action, hamiltonian.lattice_shape)
+
+
+def draws_of_network(network: MADE, seed: int) -> Draws:
+    """Draw configurations from a network, whose S is −ln p."""
+    num = min(MOST_DRAWS, math.ceil(DRAWN_SITES / network.num_sites))
+    with torch.no_grad():
+        drawn = network.sample(num, derive_seed(seed, 2))
+        log_prob = torch.cat([network.log_prob(part) for part in drawn.split(1_000)])
+    return Draws(drawn, -log_prob)
+
+
+def of_arrays(configurations: np.ndarray, action: np.ndarray, shape: Sequence[int]) -> Draws:
+    """Return draws of configurations `(M, …)` with their S `(M,)`, which is centred for precision."""
+    rows = configurations.reshape(-1, *shape)
+    if rows.dtype == np.float64:
+        rows = rows.astype(np.float32)
+    centred = (action - action.mean()).astype(np.float32)
+    return Draws(torch.from_numpy(rows), torch.from_numpy(centred))

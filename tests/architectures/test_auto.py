@@ -1,5 +1,7 @@
 """Auto: choice of network, start, rehearsal and checkpoints."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,14 @@ from trainers import quiet_trainer
 import lightdan.architectures.start as start_of_a_fit
 from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
 from lightdan.architectures.linear_start import set_linear_part
+from lightdan.architectures.rehearsal import Contest, Draws, divergence
 from lightdan.architectures.start import choose_start
+from lightdan.interactions.hamiltonian import edwards_anderson
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.regressions import Sites, regress
+from lightdan.statistics import Blocks, mean
 from lightdan.testing import all_configurations, probabilities_of, randomize
+from lightdan.types import Batch
 
 
 @pytest.mark.parametrize(("network", "cls"), [("MADE", MADE), ("PixelCNN", PixelCNN), ("auto", MADE)])
@@ -100,13 +106,24 @@ def test_what_is_chosen(tmp_path, correlated, few_draws):
     start = choose_start(recorded(tmp_path, torus_rows(), boundary="periodic"), lambda: None)
     assert start.network == "PixelCNN"
     assert set(start.symmetries) == {"z2", "translation", "rotation", "reflection"}
-    assert start.draws.shape[1:] == (4, 4)
+    assert start.draws.configurations.shape[1:] == (4, 4)
     assert "pseudo-likelihood over all pairs" in start.reason
     system = recorded(tmp_path, correlated.numpy())
     start = choose_start(system, lambda: MADE.for_system(system))
     assert start.network == "MADE"
     assert start.prior_width > 0
     assert start.weights["linear.weight"].abs().sum() > 0
+
+
+@pytest.mark.slow
+def test_a_glass_leads_to_made_without_symmetries(tmp_path, few_draws):
+    """Its bonds differ, so all pairs explain held-out rows better than uniform ones."""
+    states = all_configurations((4, 4), (-1, 1))
+    p = np.exp(-edwards_anderson((4, 4)).energy(states.numpy()) / 1.5)
+    rows = states[np.random.default_rng(0).choice(len(p), 500, p=p / p.sum())]
+    system = recorded(tmp_path, rows, boundary="periodic")
+    start = choose_start(system, lambda: MADE.for_system(system))
+    assert (start.network, start.symmetries) == ("MADE", ())
 
 
 @pytest.mark.parametrize("kind", ["real", "angle"])
@@ -118,11 +135,92 @@ def test_draws_of_a_chain_of_continuous_sites_have_its_correlations(tmp_path, fe
     system = recorded(tmp_path, rows, values=kind)
     start = choose_start(system, lambda: None)
     assert start.network == "MADE"
-    values = [rows, start.draws.numpy()]
+    values = [rows, start.draws.configurations.numpy()]
     if kind == "angle":
         values = [np.cos(value - value[:, :1]) for value in values]
     for observed, drawn in zip(*(np.cov(value.T).ravel() for value in values), strict=True):
         assert drawn == pytest.approx(observed, abs=0.3 * max(1, abs(observed)))
+
+
+def gradients(loss, model):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
+
+
+def test_the_loss_of_draws_has_the_gradient_of_the_divergence():
+    """All states are the draws of S = 0, for which ⟨w ∇ ln p⟩ = 0 exactly, whatever the network is."""
+    model = randomize(MADE(lattice_shape=(5,), width=2))
+    states = all_configurations((5,), (-1, 1))
+    log_prob = model.log_prob(states)
+    assert log_prob.std() > 0.5
+    ours = gradients(divergence(log_prob, torch.zeros_like(log_prob)), model)
+    assert ours.allclose(gradients(-model.log_prob(states).mean(), model), atol=1e-9)
+
+
+def test_the_loss_of_draws_has_no_noise_at_its_minimum():
+    model = randomize(MADE(lattice_shape=(5,), width=2))
+    some = all_configurations((5,), (-1, 1))[:3]
+    action = 7 - model.log_prob(some).detach()
+    assert gradients(divergence(model.log_prob(some), action), model).abs().max() < 1e-10
+    assert gradients(-model.log_prob(some).mean(), model).abs().max() > 0.1
+
+
+def test_draws_come_first_then_data_with_the_prior():
+    """loss = −⟨ln p⟩ + Σ w²/(2 width² num) of the data, without biases."""
+    model = randomize(Auto(network="MADE", lattice_shape=(5,), rehearsal=3, prior_width=0.5))
+    data = SimpleNamespace(observations_in=lambda split: {"train": 40.0}[split])
+    system = SimpleNamespace(seed=0, data=data, action=None)
+    model._trainer = SimpleNamespace(
+        datamodule=system, global_step=2, global_rank=0, log_every_n_steps=1_000
+    )
+    rows = all_configurations((5,), (-1, 1))
+    batch = Batch(rows[20:], torch.ones(len(rows) - 20))
+    with pytest.raises(ValueError, match="no draws for its first 3 steps"):
+        model.training_step(batch)
+    # The action differs from −ln p in one row only, so the loss depends on the draws.
+    draws = Draws(rows[:2], torch.tensor([0.0, 3.0]))
+    model.draws = draws
+    drawn = draws.some(12, model._step_generator(1_000_000).initial_seed())
+    expected = divergence(model.log_prob(drawn.configurations), drawn.action)
+    assert model.training_step(batch).item() == pytest.approx(expected.item())
+    model._trainer.global_step = 3
+    squares = sum(w.square().sum() for w in (model.network.linear.weight, model.network.readout))
+    squares += sum(layer.weight.square().sum() for layer in model.network.layers)
+    expected = -model.log_prob(batch.configurations).mean() + squares / (2 * 0.5**2 * 40)
+    assert model.training_step(batch).item() == pytest.approx(expected.item())
+
+
+def test_weights_of_the_data_win_only_by_more_than_an_error():
+    rng = np.random.default_rng(0)
+    draws, noise = rng.normal(5, 1, 100), rng.normal(size=100)
+    noise -= noise.mean()
+    contest = Contest()
+    assert contest.merit(draws + 1, True) == pytest.approx(draws.mean() + 1)
+    assert contest.merit(draws, True) == pytest.approx(draws.mean())
+    error = mean(noise).error
+    better, worse = draws + noise - 1.1 * error, draws + noise - 0.9 * error
+    assert contest.merit(worse, False) == pytest.approx(draws.mean() + 0.1 * error)
+    assert "learned draws only are kept" in str(contest)
+    contest = Contest.read(contest.plain())
+    assert contest.merit(better, False) == pytest.approx(draws.mean() - 0.1 * error)
+    assert tuple(contest.gain) == pytest.approx((1.1 * error, error))
+    assert f"the data improve on what was learned from draws by {contest.gain}" in str(contest)
+    assert str(Contest()) == ""
+    assert Contest().merit(draws, False) == pytest.approx(draws.mean())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"weights": np.arange(1, 61)}, {"blocks": Blocks.of_length(60, 6)}],
+    ids=["counts", "blocks"],
+)
+def test_weights_and_blocks_decide_the_error(given):
+    draws, data = np.random.default_rng(1).normal(5, 1, (2, 60))
+    contest = Contest()
+    assert contest.merit(draws, True, **given) == np.average(draws, weights=given.get("weights"))
+    contest.merit(data, False, **given)
+    assert contest.gain == mean(draws - data, **given)
 
 
 def test_the_choice_is_resumed_bit_by_bit(tmp_path, few_draws):
@@ -150,7 +248,7 @@ def test_the_choice_is_resumed_bit_by_bit(tmp_path, few_draws):
     assert whole.hparams["network"] == "PixelCNN"
     assert "draws" not in checkpoints.read(first)["lightdan"]
     _, half = run("half", 4)
-    assert checkpoints.read(half)["lightdan"]["draws"].shape[1:] == (4, 4)
+    assert checkpoints.read(half)["lightdan"]["draws"]["configurations"].shape[1:] == (4, 4)
     # The schedule depends on the number of all steps, so only the rehearsal is the same.
     resumed, _ = run("rest", 9, half)
     for name, value in whole.state_dict().items():

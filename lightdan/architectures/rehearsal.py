@@ -1,0 +1,121 @@
+"""Rehearsal: a network learns draws from a known distribution before it learns the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightdan.statistics import Blocks, Estimate, mean
+from lightdan.types import PerConfiguration
+
+
+class Draws(NamedTuple):
+    """Configurations drawn from e^{−S}/Z.
+
+    Args:
+        configurations: Configurations `(M, *lattice)`.
+        action: S of each, up to a constant `(M,)`.
+    """
+
+    configurations: Tensor
+    action: Tensor
+
+    def some(self, num: int, seed: int) -> "Draws":
+        """Return random ones of these.
+
+        Args:
+            num: Number of configurations.
+            seed: Random seed.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randint(len(self.action), (num,), generator=generator)
+        return Draws(self.configurations[rows], self.action[rows])
+
+
+def divergence(log_prob: PerConfiguration, action: PerConfiguration) -> Tensor:
+    """Return a loss whose gradient estimates that of KL(p‖p_θ) from draws of p = e^{−S}/Z.
+
+        ∇ = −⟨(1 − λ w) ∇ ln p_θ⟩,  w = (p_θ/p)/⟨p_θ/p⟩,  λ = 1/⟨w²⟩
+
+    Because ⟨w ∇ ln p_θ⟩ = 0 over many draws, λ w only reduces the noise. λ is the effective sample size
+    as a fraction. Far from p it is small, and the loss is −⟨ln p_θ⟩. At p it is 1 and there is no noise,
+    so few draws have the same minimum as many.
+
+    Args:
+        log_prob: ln p_θ of the draws `(B,)`.
+        action: S of the draws, up to a constant `(B,)`.
+    """
+    weights = (log_prob.detach() + action).softmax(0) * len(action)
+    share = weights / weights.square().mean()
+    return -((1 - share) * log_prob).mean()
+
+
+@dataclass(eq=False)
+class Contest:
+    """Comparison of weights that have learned the data with those that have learned draws only.
+
+    Args:
+        reference: −ln p of each validation row with the best weights of the draws `(M,)`.
+        gain: Advantage of the best weights of the data, in nats per configuration.
+    """
+
+    reference: NDArray[np.float64] | None = None
+    gain: Estimate | None = None
+
+    def merit(
+        self,
+        values: NDArray[np.float64],
+        rehearses: bool,
+        weights: NDArray[Any] | None = None,
+        blocks: Blocks | None = None,
+    ) -> float:
+        """Return ⟨−ln p⟩; with weights of the data, one error of the paired difference is added.
+
+        Its minimum is therefore at weights of the data only if they are better by more than an error.
+
+        Args:
+            values: −ln p of each validation row `(M,)`.
+            rehearses: Whether the weights have learned draws only.
+            weights: Counts or real weights of the rows `(M,)`; None if all are equal.
+            blocks: Blocks of the rows; by default they are one series.
+        """
+        loss = float(np.average(values, weights=weights))
+        if rehearses:
+            best = self.reference
+            if best is None or loss < np.average(best, weights=weights):
+                self.reference = values
+            return loss
+        if self.reference is None or len(self.reference) != len(values):
+            return loss
+        gain = mean(self.reference - values, weights, blocks)
+        if self.gain is None or gain.value - gain.error > self.gain.value - self.gain.error:
+            self.gain = gain
+        return loss + gain.error
+
+    def __str__(self) -> str:
+        """Return which weights are better, in a sentence, or nothing before the data are learned."""
+        if self.gain is None:
+            return ""
+        if self.gain.value > self.gain.error:
+            return (
+                f"the data improve on what was learned from draws by {self.gain} nats on validation rows"
+            )
+        return (
+            "the weights that have learned draws only are kept, because the data improve on them by at "
+            f"best {self.gain} nats on validation rows, which is not more than one error"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the content for a checkpoint."""
+        gain = None if self.gain is None else list(self.gain)
+        return {"reference": torch.from_numpy(self.reference), "gain": gain}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "Contest":
+        """Return the contest of a checkpoint."""
+        gain = None if plain["gain"] is None else Estimate(*plain["gain"])
+        return cls(plain["reference"].numpy(), gain)
