@@ -19,7 +19,7 @@ CHECKED += ["running", "statistics", "systems.base", "systems.ising"]
 CHECKED += [f"interactions.{name}" for name in ("correction", "fit", "operators", "search")]
 install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, gaussian.py and variants.py
+sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, films.py and others
 torch.set_num_threads(1)
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # for the processes that tests start
 

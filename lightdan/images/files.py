@@ -2,20 +2,17 @@
 
 import glob
 import importlib
-import math
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 TIFF = SUFFIXES[:2]
-MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
 SKIP = "remove it, or set bad_files to skip"
 GREY = np.array([0.2125, 0.7154, 0.0721])
 """Luminance of red, green and blue (ITU-R BT.709)."""
@@ -177,40 +174,3 @@ def pages(files: list[Path], skip: bool) -> Iterator[Page]:
                 warnings.warn(f"{unreadable(file, error)}; it is skipped.", stacklevel=2)
                 continue
         yield from (Page(file, page) for page in range(number))
-
-
-def pixel_size(file: Path) -> float | None:
-    """Return the side of a pixel in µm from OME-XML, ImageJ or TIFF metadata.
-
-    The result is None if the file has no pixel size, or cannot be read; reading the image then fails
-    with a message.
-    """
-    if file.suffix.lower() not in TIFF:
-        return None
-    try:
-        with extra("tifffile").TiffFile(file) as tiff:
-            return _pixel_size(tiff)
-    except MissingExtraError:
-        raise
-    except Exception:  # decoders raise all kinds of exceptions on damaged files
-        return None
-
-
-def _pixel_size(tiff: Any) -> float | None:
-    if tiff.ome_metadata:
-        size = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata)
-        unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
-        if size:
-            return float(size[1]) * MICROMETRES.get(unit[1] if unit else "µm", math.nan)
-    tags = tiff.pages[0].tags
-    if "XResolution" not in tags:
-        return None
-    pixels, length = tags["XResolution"].value
-    side: float = length / pixels
-    unit_name = (tiff.imagej_metadata or {}).get("unit")
-    if unit_name in MICROMETRES:
-        return side * MICROMETRES[unit_name]
-    # 72 or 300 per inch belong to a screen or a printer, not to the object.
-    if int(tags["ResolutionUnit"].value) == 3 and side * 1e4 < 100:
-        return side * 1e4
-    return None

@@ -90,6 +90,8 @@ class Microscope:
         gradient: Relative change of the illumination across the image.
         drift: Standard deviation of the shift of the film between images, in pixels.
         scale_bar: Whether the images have a white scale bar.
+        wall: Width δ of a domain wall in pixels, with m_z = tanh(2 x/δ) at the distance x.
+        dirt: Number of dark specks of 2 to 5 pixels' radius, at the same places in all images.
     """
 
     pixels_per_site: int = 4
@@ -99,6 +101,8 @@ class Microscope:
     gradient: float = 0.3
     drift: float = 0.0
     scale_bar: bool = False
+    wall: float = 0.0
+    dirt: int = 0
 
     def images(self, films: NDArray[np.int8], seed: int = 0) -> Iterator[NDArray[np.uint16]]:
         """Yield one image of each periodic film."""
@@ -106,13 +110,15 @@ class Microscope:
         place = np.zeros(2)
         n = self.pixels_per_site
         for spins in films:
-            light = 1 + self.contrast / 2 * np.repeat(np.repeat(spins, n, 0), n, 1).astype(np.float64)
+            moment = np.repeat(np.repeat(spins, n, 0), n, 1).astype(np.float64)
+            light = 1 + self.contrast / 2 * self._with_walls(moment)
             light = np.roll(light, np.rint(place).astype(int), (0, 1))
             place = place + self.drift * rng.normal(size=2)
             if self.blur:
                 light = ndimage.gaussian_filter(light, self.blur, mode="wrap")
             y, x = (np.linspace(-1, 1, side) for side in light.shape)
             light *= 1 + self.gradient / 2 * (x + 0.5 * y[:, None] - 0.5 * x**2)
+            light *= self._specks(light.shape, seed)
             if self.photons:
                 light = rng.poisson(self.photons * light) / self.photons
             image = np.clip(20_000 * light, 0, 65_535).astype(np.uint16)
@@ -120,3 +126,23 @@ class Microscope:
                 high, wide = light.shape
                 image[int(0.92 * high) : int(0.95 * high), int(0.75 * wide) : int(0.95 * wide)] = 65_535
             yield image
+
+    def _with_walls(self, moment: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.wall == 0 or np.ptp(moment) == 0:
+            return moment
+        rim = min(*moment.shape, int(np.ceil(3 * self.wall)))
+        up = np.pad(moment, rim, mode="wrap") > 0
+        # The wall is between two pixels, half a pixel from the centre of each.
+        inside, outside = (ndimage.distance_transform_edt(x) - 0.5 for x in (up, ~up))
+        distance = np.where(up, inside, -outside)[rim:-rim, rim:-rim]
+        profile: NDArray[np.float64] = np.tanh(2 * distance / self.wall)
+        return profile
+
+    def _specks(self, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        rng = np.random.default_rng([seed, 3])
+        light = np.ones(shape)
+        y, x = np.indices(shape)
+        for _ in range(self.dirt):
+            row, column = rng.uniform(size=2) * shape
+            light[(y - row) ** 2 + (x - column) ** 2 < rng.uniform(2, 5) ** 2] = 0.6
+        return light

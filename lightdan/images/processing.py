@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lightdan.images.files import extra
+from lightdan.images import noise
+from lightdan.images.files import find_files, pages
 
 CONSTANT = 30
 """Smallest number of constant pixels that are considered a scale bar or a dead area."""
 STACK = 10
 """Number of images from which on a pixel that is equal in all is considered constant."""
-ROUNDS = 50
-"""Largest number of iterations between phases and illumination."""
-SEPARATION = 3.0
-"""Smallest distance of two phases in units of their spread; one normal distribution has 2.65."""
+BACKGROUNDS = ("polynomial", "stack", "lines", "none")
+"""Backgrounds that need no reference image."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +22,21 @@ class Steps:
 
     Args:
         crop: Top, bottom, left and right bounds of the part to use, in pixels, as in a Python slice.
-        masks: Rectangles like `crop` within the whole image that are ignored.
+        masks: Rectangles like `crop` within the whole image that are ignored, or the path of an image
+            of the same shape, whose pixels are ignored unless they are 0.
         background: ``polynomial`` for the `illumination` of each image, ``stack`` for the mean of all
-            images, or ``none``. The image is divided by a background that is positive everywhere;
-            any other background is subtracted.
-        denoise: Standard deviation of a Gaussian filter, in pixels.
+            images, ``lines`` for the `line_offsets` of each image, or ``none``. A path stands for an
+            image of the same shape. The image is divided by a background that is positive everywhere;
+            any other is subtracted.
+        denoise: Standard deviation of a Gaussian filter in pixels, ``auto`` for the width that separates
+            the phases best, or ``nlm`` for non-local means.
         zoom: Number of pixels per site along each axis, not necessarily an integer.
     """
 
     crop: tuple[int, int, int, int] | None = None
-    masks: tuple[tuple[int, int, int, int], ...] = ()
+    masks: tuple[tuple[int, int, int, int], ...] | str = ()
     background: str = "polynomial"
-    denoise: float = 0.0
+    denoise: float | str = "auto"
     zoom: float = 1.0
 
     def cut(self, image: np.ndarray) -> np.ndarray:
@@ -45,7 +47,13 @@ class Steps:
         return image[top:bottom, left:right]
 
     def valid(self, shape: tuple[int, int]) -> np.ndarray:
-        """Return the unmasked pixels of a cropped image, given the shape of the whole image."""
+        """Return the unmasked pixels of a cropped image, given the shape of the whole image.
+
+        Raises:
+            ValueError: The image of a mask has another shape.
+        """
+        if isinstance(self.masks, str):
+            return self.cut(image_of_shape(self.masks, "masks", shape) == 0)
         valid = np.ones(shape, bool)
         for top, bottom, left, right in self.masks:
             valid[top:bottom, left:right] = False
@@ -60,12 +68,9 @@ class Steps:
 
     def smooth(self, flat: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Smooth a flat image; masked pixels have no weight."""
-        if self.denoise == 0:
-            return flat
-        filled = np.where(valid, flat, 0.0)
-        weight = ndimage.gaussian_filter(valid.astype(np.float64), self.denoise, mode="nearest")
-        smooth: np.ndarray = ndimage.gaussian_filter(filled, self.denoise, mode="nearest")
-        return smooth / np.maximum(weight, 1e-12)
+        if self.denoise == "nlm":
+            return noise.non_local(flat, valid)
+        return noise.gaussian(flat, valid, float(self.denoise))
 
     def sites(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Return the numbers of rows and columns of sites of a cropped image."""
@@ -83,6 +88,24 @@ class Steps:
         return coarse
 
 
+def image_of_shape(path: str, argument: str, shape: tuple[int, int]) -> np.ndarray:
+    """Read the one image in a file.
+
+    Raises:
+        ValueError: There is no such image, or it has another shape.
+    """
+    found = list(pages(find_files(path), skip=False))
+    if len(found) != 1:
+        raise ValueError(f"{argument} needs one image, but {path} has {len(found)}: pass a single one.")
+    image = found[0].read()
+    if image.shape != shape:
+        raise ValueError(
+            f"The image {found[0]} of {argument} is {image.shape[0]} × {image.shape[1]}, but the images "
+            f"are {shape[0]} × {shape[1]}: pass one of the same shape."
+        )
+    return image
+
+
 def averages(pixels: int, sites: int, zoom: float) -> np.ndarray:
     """Return the weights of the pixels in each site `(sites, pixels)`, of sum 1."""
     edges = np.arange(pixels + 1)
@@ -90,70 +113,6 @@ def averages(pixels: int, sites: int, zoom: float) -> np.ndarray:
     overlap = np.minimum(edges[1:], start + zoom) - np.maximum(edges[:-1], start)
     weights: np.ndarray = np.clip(overlap, 0, None) / zoom
     return weights
-
-
-def basis(shape: tuple[int, int]) -> np.ndarray:
-    """Return 1, y, x, y², xy and x² of the pixels, with y and x from −1 to 1 `(6, rows, columns)`."""
-    y, x = ((2 * np.arange(side) + 1) / side - 1 for side in shape)
-    y, x = np.broadcast_arrays(y[:, None], x)
-    return np.stack([np.ones_like(x), y, x, y * y, y * x, x * x])
-
-
-def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Fit a polynomial of second order to the brightness halfway between the two phases.
-
-    The fit alternates between phases and polynomial. A polynomial fitted to the image alone would
-    follow the domains and remove their long waves.
-
-    Args:
-        image: Grey values `(rows, columns)`.
-        valid: Unmasked pixels `(rows, columns)`.
-
-    Returns:
-        The coefficients of `basis`, and whether there are two phases. For a single phase the polynomial
-        is fitted to the image itself.
-    """
-    terms = basis(image.shape)[:, valid]
-    inverse = np.linalg.inv(terms @ terms.T)
-    values = image[valid]
-    plain = coefficients = inverse @ (terms @ values)
-    for _ in range(ROUNDS):
-        light = coefficients @ terms
-        positive = (light > 0).all()
-        flat = values / light if positive else values - light
-        if np.ptp(flat) <= 1e-9 * np.abs(flat).max():
-            return plain, False
-        bright = flat > thresholds(flat, 2)[0]
-        low, high = flat[~bright].mean(), flat[bright].mean()
-        within = np.sqrt(np.where(bright, (flat - high) ** 2, (flat - low) ** 2).mean())
-        if high - low < SEPARATION * within:
-            return plain, False
-        phase = np.where(bright, high, low)
-        middle = (high + low) / 2
-        even = values * (middle / phase) if positive else values - phase + middle
-        last, coefficients = coefficients, inverse @ (terms @ even)
-        if np.allclose(last, coefficients, rtol=0, atol=1e-9 * np.abs(coefficients).max()):
-            break
-    return coefficients, True
-
-
-def thresholds(values: np.ndarray, levels: int) -> np.ndarray:
-    """Return the `levels` − 1 thresholds that best separate classes of grey values.
-
-    References:
-        N. Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
-    """
-    filters = extra("skimage.filters")
-    if levels == 2:
-        return np.array([filters.threshold_otsu(values, nbins=512)])
-    several: np.ndarray = filters.threshold_multiotsu(values, classes=levels, nbins=128)
-    return several
-
-
-def local_threshold(image: np.ndarray, window: int) -> np.ndarray:
-    """Return the Gaussian mean of the neighbourhood of each site, `window` sites wide."""
-    threshold: np.ndarray = extra("skimage.filters").threshold_local(image, window)
-    return threshold
 
 
 def constant_region(images: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +16,9 @@ from lightdan.images import correlations, structure_factor
 from lightdan.images.division import Division
 from lightdan.images.independence import Independence
 from lightdan.images.patches import cut
-from lightdan.images.processing import Steps
-from lightdan.images.stack import ImageStack, site_scale
+from lightdan.images.processing import BACKGROUNDS, Steps
+from lightdan.images.scale import site_scale
+from lightdan.images.stack import ImageStack
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
@@ -48,14 +50,18 @@ class KerrImages(System):
         patch: Sites of a patch along each axis, or (rows, columns).
         stride: Sites between patches; by default the shorter side of a patch, without overlap.
         crop: First and last row, first and last column, in pixels as in a Python slice.
-        masks: Rectangles in the form of `crop` to leave out, like a scale bar.
+        masks: Rectangles in the form of `crop` to leave out, like a scale bar; or an image file of the
+            same shape, in which pixels other than 0 are left out.
         background: ``polynomial`` of second order for each image, ``stack`` (the mean of all images, if
-            their textures differ), or ``none``.
-        denoise: Standard deviation of a Gaussian filter in pixels; 0 is none.
+            their textures differ), ``lines`` (an offset of each scan line), or ``none``. The name of a
+            file stands for a reference image.
+        denoise: Standard deviation of a Gaussian filter in pixels; 0 is none, ``auto`` separates the
+            phases best, and ``nlm`` is non-local means.
         pixel_size: Side of a pixel in µm; read from the files by default.
         site_size: Side of a site in µm, or in pixels if their size is not known; a pixel by default.
         threshold: ``otsu`` (one for all images), ``local`` (from the surroundings of a site), or a grey
-            value relative to the background.
+            value relative to the background. ``hysteresis`` is Otsu without domains that stay below
+            three quarters of the contrast.
         num_levels: Number of grey classes; more than two are levels instead of spins.
         window: Side of the surroundings for a local threshold in sites, an odd number.
         split: Way to split the data, by ``image`` or in ``space``; ``auto`` decides by the number of
@@ -66,8 +72,8 @@ class KerrImages(System):
         kwargs: Further arguments of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
     Raises:
-        ValueError: There are no images, they cannot be read, differ in size or kind, or no patch is
-            left.
+        ValueError: There are no images, they cannot be read, differ in size or kind, show no separate
+            phases, or no patch is left.
     """
 
     boundary = "window"
@@ -78,12 +84,12 @@ class KerrImages(System):
         patch: int | tuple[int, int] = 16,
         stride: int | None = None,
         crop: tuple[int, int, int, int] | None = None,
-        masks: list[tuple[int, int, int, int]] | None = None,
-        background: Literal["polynomial", "stack", "none"] = "polynomial",
-        denoise: float = 0.0,
+        masks: list[tuple[int, int, int, int]] | str | None = None,
+        background: str = "polynomial",
+        denoise: Literal["auto", "nlm"] | float = "auto",
         pixel_size: float | None = None,
         site_size: float | None = None,
-        threshold: Literal["otsu", "local"] | float = "otsu",
+        threshold: Literal["otsu", "hysteresis", "local"] | float = "otsu",
         num_levels: int = 2,
         window: int = 51,
         split: Literal["auto", "image", "space"] = "auto",
@@ -100,7 +106,7 @@ class KerrImages(System):
         for name, valid, requirement in (
             ("patch", len(shape) == 2 and min(shape) > 1, "two sides of at least 2 sites"),
             ("stride", stride is None or stride > 0, "at least 1"),
-            ("denoise", 0 <= denoise < math.inf, "finite and not negative"),
+            ("denoise", isinstance(denoise, str) or 0 <= denoise < math.inf, "finite and not negative"),
             ("pixel_size", pixel_size is None or 0 < pixel_size < math.inf, "positive and finite"),
             ("site_size", site_size is None or 0 < site_size < math.inf, "positive and finite"),
             ("num_levels", num_levels > 1, "at least 2"),
@@ -110,6 +116,11 @@ class KerrImages(System):
         ):
             if not valid:
                 raise ValueError(f"{name} must be {requirement}, not {locals()[name]}.")
+        if background not in BACKGROUNDS and not Path(background).expanduser().is_file():
+            raise ValueError(
+                f"background must be {', '.join(BACKGROUNDS)} or the path of a reference image, not "
+                f"{background}."
+            )
         check_splits(self.splits)
         if num_levels > 2 and threshold != "otsu":
             raise ValueError(
@@ -120,7 +131,7 @@ class KerrImages(System):
         self.stride = min(shape) if stride is None else stride
         self.threshold, self.window = threshold, window
         self.pixel_size, self.site_size = pixel_size, site_size
-        self.crop, self.masks = crop, tuple(masks or ())
+        self.crop, self.masks = crop, masks if isinstance(masks, str) else tuple(masks or ())
         self.background, self.denoise = background, denoise
         self.symmetries = groups.spatial_operations(shape, self.boundary)
         if num_levels == 2:
@@ -144,8 +155,7 @@ class KerrImages(System):
             self.num_images,
             derive_seed(self.seed, 5),
         )
-        passes = 2 if self.threshold != "otsu" else 3
-        with progress_bar(f"Reading {self.path}", passes * len(self.stack.pages)) as advance:
+        with progress_bar(f"Reading {self.path}", 3 * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)
         self.independence = Independence.of(self.textures, self.stack.sites, derive_seed(self.seed, 8))
         self.drifts, self.groups = self.independence.repeats.drifts, self.independence.repeats.copies
@@ -217,14 +227,16 @@ class KerrImages(System):
     def _summarise(self, patches: np.ndarray) -> dict[str, Estimate]:
         """Return area fraction and lengths in `unit`.
 
-        The error of the area fraction is over images, or over patches if there are few images.
+        The error of the area fraction is over images, or over patches if there are few images. It
+        includes that of the threshold.
         """
         few = len(self.textures) < ENOUGH_TEXTURES
         values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
         bright = (values == max(self.levels)).mean(axis=1)
         some = patches[: max(100, MAX_SITES // self.num_sites)]
         length = jackknife(correlations.correlation_length, correlations.correlation(some))
-        summary = {"area_fraction": mean(bright)}
+        area, threshold = mean(bright), float(self.stack.phases.share_errors[-1])
+        summary = {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
         if math.isfinite(length.value):
             summary["correlation_length"] = Estimate(length.value * self.site, length.error * self.site)
         k, s, _ = structure_factor.structure_factor(some)
@@ -276,6 +288,7 @@ class KerrImages(System):
             f"{self.path}: {number} images of {' × '.join(map(str, self.stack.full_shape))} pixels "
             f"({self.stack.dtype}), or {self.textures.shape[1]} × {self.textures.shape[2]} sites of "
             f"{self.site:g} {unit}\n"
+            f"  {self.stack.description}\n"
             f"  area fraction of the bright phase: {summary['area_fraction']}\n"
             f"  {lengths}\n"
             f"  drift between images: {self._drift()}\n"

@@ -3,7 +3,8 @@ import pytest
 import tifffile
 from skimage import io
 
-from lightdan.images.files import Page, find_files, pages, pixel_size, to_grey
+from lightdan.images.files import Page, find_files, pages, to_grey
+from lightdan.images.scale import pixel_size
 
 RNG = np.random.default_rng(0)
 

@@ -50,3 +50,16 @@ def test_images_have_the_contrast_the_noise_and_the_bar():
     )
     assert (first != second).any()
     np.testing.assert_array_equal(np.sort(first.ravel()), np.sort(second.ravel()))
+
+
+def test_walls_are_hyperbolic_tangents_and_dirt_stays():
+    film = np.where(np.arange(40) < 20, -1, 1).astype(np.int8) * np.ones((40, 1), np.int8)
+    optics = {"pixels_per_site": 1, "contrast": 0.2, "blur": 0, "photons": 0, "gradient": 0}
+    image = next(Microscope(wall=4.0, **optics).images(film[None])) / 20_000
+    distance = np.arange(-10, 10) + 0.5
+    np.testing.assert_allclose(image[5, 10:30], 1 + 0.1 * np.tanh(2 * distance / 4), atol=1e-4)
+    clean = next(Microscope(**optics).images(film[None]))
+    first, second = Microscope(dirt=2, **optics).images(np.stack([film, -film]), 3)
+    specks = first < 0.7 * clean
+    np.testing.assert_array_equal(second < 0.7 * clean[:, ::-1], specks)
+    assert 10 < specks.sum() < 160

@@ -22,39 +22,6 @@ def test_sites_have_the_mean_of_their_pixels():
     assert Steps(zoom=1.0).coarsen(image) is image
 
 
-@pytest.mark.parametrize("share", [0.5, 0.2, 0.9])
-def test_illumination_is_found_whatever_the_domains(share):
-    """The fit recovers the illumination, whereas a fit to the image would follow the magnetisation.
-
-    A few pixels may be assigned to the wrong phase, which changes the result by less than 1 %.
-    """
-    light = np.tensordot([100.0, 10, -20, 5, 3, -15], processing.basis((40, 60)), 1)
-    image = light * (1 + 0.1 * texture(share=share))
-    found, two_phases = processing.illumination(image, np.ones(image.shape, bool))
-    assert two_phases
-    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=0.01)
-
-
-def test_illumination_of_masked_one_phase_and_signed_images():
-    light = np.tensordot([100.0, 10, -20, 5, 3, -15], processing.basis((40, 60)), 1)
-    spins, valid = texture(), np.ones((40, 60), bool)
-    burnt = light * (1 + 0.1 * spins)
-    burnt[30:, 40:], valid[30:, 40:] = 1e4, False
-    found, _ = processing.illumination(burnt, valid)
-    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=1e-6)
-    noisy = light * (1 + 0.01 * RNG.normal(size=light.shape))
-    found, two_phases = processing.illumination(noisy, np.ones_like(valid))
-    assert not two_phases
-    np.testing.assert_allclose(np.tensordot(found, processing.basis((40, 60)), 1), light, rtol=0.01)
-    found, two_phases = processing.illumination(light - 100 + 30 * spins, np.ones_like(valid))
-    assert two_phases  # the illumination of a difference of images is subtracted
-    middle = np.tensordot(found, processing.basis((40, 60)), 1)
-    np.testing.assert_allclose(middle - middle.mean(), light - light.mean(), atol=1e-6)
-    same, two_phases = processing.illumination(np.full((40, 60), 7.0), np.ones_like(valid))
-    assert not two_phases
-    np.testing.assert_allclose(same, [7, 0, 0, 0, 0, 0], atol=1e-9)
-
-
 def test_crop_masks_flat_field_and_filter():
     steps = Steps(crop=(2, 12, 3, 20), masks=((10, 15, 15, 25),), denoise=1.0)
     image = np.arange(600.0).reshape(20, 30)
@@ -66,13 +33,6 @@ def test_crop_masks_flat_field_and_filter():
     np.testing.assert_allclose(steps.flatten(image, image - 300), np.full_like(image, 300))
     flat = np.where(valid, 2.0, 1e6)
     np.testing.assert_allclose(steps.smooth(flat, valid)[valid], 2.0)  # masked pixels have no weight
-
-
-def test_thresholds_separate_classes():
-    values = np.concatenate([RNG.normal(m, 0.1, 2000) for m in (0, 1, 3)])
-    one, two = processing.thresholds(values, 3)
-    assert (np.digitize(values, [one, two]) != np.repeat([0, 1, 2], 2000)).mean() < 0.002
-    assert 0.3 < processing.thresholds(values[:4000], 2)[0] < 0.7
 
 
 def test_scale_bars_are_seen_and_domains_are_not():

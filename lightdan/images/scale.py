@@ -1,0 +1,70 @@
+"""Sizes of pixels and sites."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from lightdan.images.files import TIFF, MissingExtraError, extra, find_files
+
+MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
+
+
+def pixel_size(file: Path) -> float | None:
+    """Return the side of a pixel in µm from OME-XML, ImageJ or TIFF metadata.
+
+    The result is None if the file has no pixel size, or cannot be read; reading the image then fails
+    with a message.
+    """
+    if file.suffix.lower() not in TIFF:
+        return None
+    try:
+        with extra("tifffile").TiffFile(file) as tiff:
+            return _pixel_size(tiff)
+    except MissingExtraError:
+        raise
+    except Exception:  # decoders raise all kinds of exceptions on damaged files
+        return None
+
+
+def _pixel_size(tiff: Any) -> float | None:
+    if tiff.ome_metadata:
+        size = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata)
+        unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
+        if size:
+            return float(size[1]) * MICROMETRES.get(unit[1] if unit else "µm", math.nan)
+    tags = tiff.pages[0].tags
+    if "XResolution" not in tags:
+        return None
+    pixels, length = tags["XResolution"].value
+    side: float = length / pixels
+    unit_name = (tiff.imagej_metadata or {}).get("unit")
+    if unit_name in MICROMETRES:
+        return side * MICROMETRES[unit_name]
+    # 72 or 300 per inch belong to a screen or a printer, not to the object.
+    if int(tags["ResolutionUnit"].value) == 3 and side * 1e4 < 100:
+        return side * 1e4
+    return None
+
+
+def site_scale(path: str, pixel: float | None, site: float | None) -> tuple[float, float, str]:
+    """Return the number of pixels per site along an axis, the side of a site, and its unit.
+
+    Args:
+        path: Path of the images; their metadata may contain the size of a pixel.
+        pixel: Side of a pixel in µm; by default from the metadata.
+        site: Side of a site in µm, or in pixels if the size of a pixel is unknown.
+
+    Raises:
+        ValueError: A site is smaller than a pixel.
+    """
+    known = pixel or pixel_size(find_files(path)[0])
+    if known is None or not (known > 0 and math.isfinite(known)):
+        known = None
+    size, unit = (1.0, "px") if known is None else (known, "µm")
+    side = site or size
+    if side < size * (1 - 1e-9):
+        raise ValueError(
+            f"site_size {side:g} {unit} is smaller than a pixel, {size:g} {unit}: set it larger."
+        )
+    return max(1.0, side / size), side, unit

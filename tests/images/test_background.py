@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from lightdan.images.background import basis, illumination
+
+RNG = np.random.default_rng(0)
+
+
+def texture(rows=40, columns=60, share=0.5):
+    coarse = RNG.random((rows // 4, columns // 4)) < share
+    return np.where(np.kron(coarse, np.ones((4, 4))) > 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.9])
+def test_illumination_is_found_whatever_the_domains(share):
+    """The fit recovers the illumination, whereas a fit to the image would follow the magnetisation.
+
+    A few pixels may be assigned to the wrong phase, which changes the result by less than 1 %.
+    """
+    light = np.tensordot([100.0, 10, -20, 5, 3, -15], basis((40, 60)), 1)
+    image = light * (1 + 0.1 * texture(share=share))
+    found, two_phases = illumination(image, np.ones(image.shape, bool))
+    assert two_phases
+    np.testing.assert_allclose(np.tensordot(found, basis((40, 60)), 1), light, rtol=0.01)
+
+
+def test_illumination_of_masked_one_phase_and_signed_images():
+    light = np.tensordot([100.0, 10, -20, 5, 3, -15], basis((40, 60)), 1)
+    spins, valid = texture(), np.ones((40, 60), bool)
+    burnt = light * (1 + 0.1 * spins)
+    burnt[30:, 40:], valid[30:, 40:] = 1e4, False
+    found, _ = illumination(burnt, valid)
+    np.testing.assert_allclose(np.tensordot(found, basis((40, 60)), 1), light, rtol=1e-6)
+    noisy = light * (1 + 0.01 * RNG.normal(size=light.shape))
+    found, two_phases = illumination(noisy, np.ones_like(valid))
+    assert not two_phases
+    np.testing.assert_allclose(np.tensordot(found, basis((40, 60)), 1), light, rtol=0.01)
+    found, two_phases = illumination(light - 100 + 30 * spins, np.ones_like(valid))
+    assert two_phases  # the illumination of a difference of images is subtracted
+    middle = np.tensordot(found, basis((40, 60)), 1)
+    np.testing.assert_allclose(middle - middle.mean(), light - light.mean(), atol=1e-6)
+    same, two_phases = illumination(np.full((40, 60), 7.0), np.ones_like(valid))
+    assert not two_phases
+    np.testing.assert_allclose(same, [7, 0, 0, 0, 0, 0], atol=1e-9)

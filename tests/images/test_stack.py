@@ -1,0 +1,91 @@
+import films
+import numpy as np
+import pytest
+import tifffile
+
+from lightdan.images.microscope import Microscope
+from lightdan.images.processing import Steps
+from lightdan.images.stack import ImageStack
+
+SHAPE = (128, 128)
+
+
+def stack_of(folder, images, steps=None, **options):
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(images):
+        tifffile.imwrite(folder / f"image{number}.tif", image)
+    return ImageStack(str(folder), Steps() if steps is None else steps, **options)
+
+
+def wrong(texture, film):
+    return (texture != film).mean()
+
+
+@pytest.fixture(scope="module")
+def film():
+    return films.labyrinth(SHAPE, 20, np.random.default_rng(0))
+
+
+def noisy(film, snr=1.5, **options):
+    optics = {"pixels_per_site": 1, "contrast": 0.1, "dirt": 1, "wall": 1.0} | options
+    return next(Microscope(photons=(snr / 0.1) ** 2, **optics).images(film[None]))
+
+
+def test_noise_is_removed_by_default(film, tmp_path):
+    image = noisy(film)
+    stack = stack_of(tmp_path / "auto", [image])
+    texture = stack.read()[0]
+    assert wrong(texture, film) < 0.09
+    assert 0.1 / stack.noise == pytest.approx(1.5, rel=0.1)
+    assert "signal to noise of a pixel: 1." in stack.description
+    plain = stack_of(tmp_path / "plain", [image], Steps(denoise=0.0), threshold=1.0).read()[0]
+    assert wrong(plain, film) > 0.2
+    # The error of the area fraction is of the size of its deviation.
+    deviation = abs((texture > 0).mean() - 0.5)
+    assert deviation < 4 * stack.phases.share_errors[1] < 0.1
+
+
+@pytest.mark.parametrize("threshold", ["hysteresis", "local"])
+def test_other_thresholds_and_non_local_means(threshold, film, tmp_path):
+    stack = stack_of(tmp_path / "a", [noisy(film, 3)], Steps(denoise="nlm"), threshold=threshold)
+    assert wrong(stack.read()[0], film) < 0.08
+    assert "non-local means" in stack.description
+
+
+def test_hysteresis_leaves_out_faint_specks(tmp_path):
+    image = np.full((64, 64), 100.0, np.float32)
+    image[8:40, 8:40], image[50:53, 50:53] = 200, 160
+    image += np.random.default_rng(0).normal(size=image.shape).astype(np.float32)
+    options = {"steps": Steps(background="none", denoise=0.0)}
+    otsu = stack_of(tmp_path / "a", [image], **options).read()[0]
+    hysteresis = stack_of(tmp_path / "a", [image], threshold="hysteresis", **options).read()[0]
+    assert (otsu > 0).sum() == 32 * 32 + 9
+    assert (hysteresis > 0).sum() == 32 * 32
+
+
+def test_impossible_images_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=SHAPE)
+    ramp = np.linspace(0, 100, 128) + np.zeros(SHAPE)
+    kinds = {
+        "noise": (1000 + 30 * noise, "polynomial", "separation of 2.7"),
+        "ramp": (1000 + ramp + noise, "polynomial", "separation of 2.7"),
+        "steep": (1000 + ramp + noise, "none", "a smooth change of brightness makes 100% of their"),
+        "specks": (
+            1000 + 300 * (rng.random(SHAPE) < 0.02) + 30 * noise,
+            "polynomial",
+            "bright|separation",
+        ),
+        "spots": (np.where(rng.random(SHAPE) < 0.02, 200, 100), "polynomial", "only 2.* are bright"),
+    }
+    for name, (image, background, words) in kinds.items():
+        stack = stack_of(tmp_path / name, [image.astype(np.uint16)], Steps(background=background))
+        with pytest.raises(ValueError, match=rf"image0\.tif does not show 2 phases, because .*{words}"):
+            stack.read()
+
+
+@pytest.mark.parametrize(("diameter", "share"), [(20, 0.06), (20, 0.1), (10, 0.1)])
+def test_few_bubbles_pass(diameter, share, tmp_path):
+    film = films.bubbles(SHAPE, diameter, np.random.default_rng(1), share)
+    texture = stack_of(tmp_path / "a", [noisy(film, 3)]).read()[0]
+    assert ((texture > 0) & (film > 0)).sum() > 0.8 * ((texture > 0) | (film > 0)).sum()
