@@ -20,6 +20,10 @@ COMMANDS = {
         "Report what is in files of configurations, and what to set to fit a model to them.",
         "lightdan.cli.inspection.inspect",
     ),
+    "images": Command(
+        "Show microscope images and the numbers of their films, and what to set to fit a model to them.",
+        "lightdan.cli.images.images",
+    ),
     "fit": Command("Train a model, test its best checkpoint and measure what it has learned."),
     "validate": Command("Evaluate a checkpoint on the validation data."),
     "test": Command("Evaluate a checkpoint on the test data and measure what it has learned."),

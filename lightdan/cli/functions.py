@@ -35,6 +35,26 @@ def run(command: str, args: Sequence[str]) -> None:
     function(*others, **{name: values[name] for name in names})
 
 
+def class_arguments(cls: type, options: Sequence[str], skip: set[str]) -> dict[str, Any]:
+    """Return the arguments of a class in command-line options.
+
+    Args:
+        cls: The class.
+        options: Options, as in ``--shape '[6, 6]'``.
+        skip: Arguments that are no options.
+
+    Raises:
+        ValueError: The options do not fit the class.
+    """
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    names = parser.add_class_arguments(cls, as_group=False, skip=skip)
+    try:
+        values = parser.parse_args(list(options))
+    except ArgumentError as error:
+        raise ValueError(one_sentence(error, set(names))) from error
+    return {name: values[name] for name in names}
+
+
 def make_parser(command: str, function: Callable[..., Any]) -> ArgumentParser:
     """Make the parser of a function; it reads a file of options too, unless `config` is one of them."""
     parser = ArgumentParser(

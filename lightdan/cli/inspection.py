@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentError, ArgumentParser
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -17,10 +16,12 @@ from rich.table import Table
 
 from lightdan.cli.commands import check_new
 from lightdan.cli.errors import one_sentence
+from lightdan.cli.functions import class_arguments
 from lightdan.cli.inspection_figure import draw
 from lightdan.data.files import whole_file
 from lightdan.data.formats.readers import open_array
 from lightdan.data.inspection.inspection import Finding, brief, inspect_samples, shown
+from lightdan.images.files import SUFFIXES
 from lightdan.systems.recorded import Recorded
 
 CONFIG = "configs/recorded/any.yaml"
@@ -50,7 +51,7 @@ def inspect(*files: str, output: str | None = None) -> None:
     paths, options = files[:first_option], files[first_option:]
     if not paths:
         raise ValueError("inspect needs a file: pass its path, as in 'lightdan inspect spins.npy'.")
-    arguments = _arguments(options)
+    arguments = class_arguments(Recorded, options, {"path"})
     figures = _figures(paths, output)
     refused = []
     for path in paths:
@@ -66,17 +67,6 @@ def inspect(*files: str, output: str | None = None) -> None:
             f"{', '.join(refused)} cannot be read as configurations: inspect each by itself, with the "
             "options that the sentences above name."
         )
-
-
-def _arguments(options: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of `Recorded` in command-line options."""
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    names = parser.add_class_arguments(Recorded, as_group=False, skip={"path"})
-    try:
-        values = parser.parse_args(list(options))
-    except ArgumentError as error:
-        raise ValueError(one_sentence(error, set(names))) from error
-    return {name: values[name] for name in names}
 
 
 def _figures(paths: Sequence[str], output: str | None) -> dict[str, Path]:
@@ -99,6 +89,8 @@ def _figures(paths: Sequence[str], output: str | None) -> dict[str, Path]:
 
 
 def _page(path: str, arguments: Mapping[str, Any], options: Sequence[str], figure: Path | None) -> None:
+    if Path(path).suffix.lower() in SUFFIXES:
+        raise ValueError(f"{path} is an image: use 'lightdan images {path}'.")
     console = Console(highlight=False)
     said = io.StringIO()
     try:
