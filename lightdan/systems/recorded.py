@@ -55,9 +55,11 @@ class Recorded(System):
         temperature: Temperature T in units of J (k_B = 1), by default 1. A list has one number for each
             file, array, index of the first axis, or row, or for equal consecutive parts. A name stands
             for one number for each row, like that of weights (``column 0`` is the first one of a
-            table). ``*`` stands for the number at the ``*`` of a pattern.
+            table). ``*`` stands for the number at the ``*`` of a pattern, and ``T=*`` for that after
+            ``T=`` in the names of files and arrays.
         controls: Other conditions that differ from row to row, like a field or a rate, by name. Each is
-            a list or a name like that of temperature. The network sees them all.
+            given like a temperature. The network sees them all. An empty dictionary says that numbers
+            named like a field are none.
         shape: Numbers of sites, to reshape each row into a ring or a rectangle. Rows that are lines of
             a lattice, single values or packed bits are put together.
         num_configurations: Number of rows at each temperature, from the first; all by default.

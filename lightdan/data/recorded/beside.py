@@ -54,6 +54,36 @@ def with_points(text: str) -> str:
     return re.sub(r"(?<=\d)p(?=\d)", ".", text)
 
 
+def numbers_in_names(option: str, given: str, sources: Sequence[Source]) -> list[float]:
+    """Return the number at the ``*`` of a text in the name of each array.
+
+    Args:
+        option: Option of the text, for messages.
+        given: Text like ``T=*``, with what stands before and after the number; ``*`` alone is the only
+            number at the ``*`` of the path or of the name of the array.
+        sources: Arrays of configurations.
+
+    Raises:
+        ValueError: A name has no such number.
+    """
+    before, _, after = given.partition("*")
+    pattern = rf"(?<![A-Za-z]){re.escape(before)}({NUMBER}){re.escape(after)}"
+    numbers = []
+    for source in sources:
+        found = re.search(pattern, with_points(str(source))) if given != "*" else None
+        number = source.number if given == "*" else float(found[1]) if found else None
+        if number is None:
+            missing = f"the name {source} has no number there"
+            if given == "*":
+                missing = f"{source.matched!r} in the name {source} is not one number"
+            raise ValueError(
+                f"{option} is {given!r}, but {missing}: set it to the text before the number and *, "
+                "like 'h=*', or path or dataset to a pattern whose * is the number, like T=*/spins."
+            )
+        numbers.append(number)
+    return numbers
+
+
 def find_sources(path: str | Sequence[str], dataset: str | None) -> list[Source]:
     """Return the arrays that paths and names stand for, sorted by the numbers in matched names.
 

@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 
 from lightdan.data.formats.readers import MAPPED, arrays_in, open_array
-from lightdan.data.recorded.beside import NUMBER, Source, find_sources, open_beside, with_points
+from lightdan.data.recorded.beside import Source, find_sources, numbers_in_names, open_beside
+from lightdan.data.recorded.hints import INVERSE, TEMPERATURES, check_hints
 from lightdan.data.recorded.reading import Reading
 from lightdan.data.rows import JoinedRows, Rows, Slab
 from lightdan.data.weights import checked_weights
 
 FEWEST_ROWS = 20
 """Length that the second of three axes must have to be taken for that of the rows."""
-TEMPERATURE_NAMES = ("t", "temp", "temps", "temperature", "temperatures")
-INVERSE_NAMES = ("beta", "betas", "β", "inverse_temperature", "inverse_temperatures")
-NAMED_INVERSE = rf"(?i)(?:^|[^a-z])(?:beta|β)[=_-]?({NUMBER})"
-NAMED_TEMPERATURE = rf"(?i)(?:^|[^a-z])t(?:emp(?:erature)?)?[=_-]?({NUMBER})"
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,12 @@ def open_recorded(
         path: Path, pattern with ``*``, or several of them.
         dataset: Name of the array in each file, or pattern with ``*``.
         weights: Name of the weights, as in `open_beside`.
-        temperature: One number, numbers, a name as in `open_beside`, or ``*``: the number at the ``*``
-            of the pattern. None is 1, unless the files hold temperatures.
+        temperature: One number, numbers, a name as in `open_beside`, or a text with ``*``, as in
+            `numbers_in_names`. None is 1, unless the files hold temperatures.
         shape: Numbers of sites, which tell an axis of temperatures from one of sites.
         exclude: Names or numbers of columns that are no sites, as in `Reading`.
         axis: Axis of the configurations, as in `Reading`.
-        controls: Numbers, or a name as in `open_beside`, of each control by its name.
+        controls: Values of each control by its name, given like temperatures.
 
     Raises:
         ValueError: There are no such numbers, or it is not clear which rows they belong to.
@@ -83,16 +80,16 @@ def open_recorded(
     if len(sources) == 1 and dataset is None:
         sources = _groups(sources[0], temperature)
     names: dict[str, int | str] = {} if weights is None else {"weights": weights}
-    if isinstance(temperature, str) and temperature != "*":
-        if temperature.rpartition("/")[2].lower() in INVERSE_NAMES:
+    if isinstance(temperature, str) and "*" not in temperature:
+        if temperature.rpartition("/")[2].lower() in INVERSE:
             raise ValueError(
                 f"temperature is {temperature!r}, the name of inverse temperatures: save 1/β as T "
                 "beside them, and set temperature to T."
             )
         names["temperature"] = temperature
-    controls = controls or {}
-    _check_names(controls)
-    names |= {_control(key): value for key, value in controls.items() if isinstance(value, str)}
+    given = controls or {}
+    _check_names(given)
+    names |= {_control(k): v for k, v in given.items() if isinstance(v, str) and "*" not in v}
     several = temperature is not None and not isinstance(temperature, (int, float))
     reading = Reading(exclude, axis, shape, grouped=several or bool(controls))
     labelled, beside, places = open_beside(sources, names, reading)
@@ -100,10 +97,17 @@ def open_recorded(
     name = str(sources[0]) if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
     if isinstance(path, str) and len(sources) == 1:
         name = path
-    given, origin = _numbers(temperature, sources, array, beside, places)
-    known = _for_rows(given, array, len(sources))
+    lengths = [part.shape[0] for part in array.parts] if len(sources) > 1 else [array.shape[0]]
+    hints = check_hints(sources, lengths, temperature, controls, {*map(str, names.values())})
+    numbers, origin = _numbers(temperature, sources, array, beside, places)
+    known = _for_rows(numbers, array, len(sources))
     _check_positive(known.ravel(), origin)
-    values = [_for_rows(beside.get(_control(k), v), array, len(sources)) for k, v in controls.items()]
+    values = []
+    for key, value in given.items():
+        in_file: Any = beside.get(_control(key), value)
+        if isinstance(in_file, str):
+            in_file = numbers_in_names(_control(key), in_file, sources)
+        values.append(_for_rows(in_file, array, len(sources)))
     first_axis = _has_axis(known, array, name, shape) or any(_is_axis(v, array) for v in values)
     if first_axis:
         repeats, array = array.shape[1], _merged(array)
@@ -115,7 +119,7 @@ def open_recorded(
         if raw.size == array.shape[0] and raw.shape[:1] != array.shape[:1]:
             raw = raw.reshape(-1)
         row_weights = checked_weights(raw, array.shape[0], places["weights"])
-    columns = [_checked_control(key, v, array, name) for key, v in zip(controls, values, strict=True)]
+    columns = [_checked_control(key, v, array, name) for key, v in zip(given, values, strict=True)]
     suffixes = sorted({source.suffix for source in sources}, key=lambda each: each in MAPPED)
     return Opened(
         name,
@@ -126,16 +130,16 @@ def open_recorded(
         suffixes[0],
         consecutive,
         labelled.names,
-        labelled.notes,
+        (*labelled.notes, *hints),
         np.stack(columns, axis=1) if columns else None,
-        tuple(controls),
+        tuple(given),
     )
 
 
 def _check_names(controls: Iterable[str]) -> None:
     """Raise ValueError unless names can stand in those of files and on the command line."""
     for name in controls:
-        if not re.fullmatch(r"[\w.-]+", name) or name.lower() in TEMPERATURE_NAMES:
+        if not re.fullmatch(r"[\w.-]+", name) or name.lower() in TEMPERATURES:
             raise ValueError(
                 f"A control cannot have the name {name!r}: use letters, digits, '_', '.' and '-', and "
                 "the option temperature for T."
@@ -212,7 +216,8 @@ def _groups(source: Source, temperature: float | Sequence[float] | str | None) -
         raise ValueError(
             f"The file {source.path} holds the arrays {sources[0].dataset!r} to "
             f"{sources[-1].dataset!r}: set dataset to '*/{tails.pop()}' to join them (with temperature "
-            "'*' if the names hold temperatures), or to one of them."
+            "'*' or 'T=*' if the names hold temperatures, and controls {h: 'h=*'} if they hold "
+            "fields), or to one of them."
         )
     return [source]
 
@@ -227,19 +232,10 @@ def _numbers(
     """Return the numbers that the option stands for, and where they come from."""
     if "temperature" in beside:
         return beside["temperature"], places["temperature"]
-    if temperature == "*":
-        numbers = [source.number for source in sources]
-        if None in numbers:
-            bad = sources[numbers.index(None)]
-            raise ValueError(
-                f"temperature is '*', but {bad.matched!r} in the name {bad} is not one number: set path "
-                "or dataset to a pattern whose * stands for the temperature, like T=*/spins."
-            )
-        return numbers, "names of the data"
+    if isinstance(temperature, str):
+        return numbers_in_names("temperature", temperature, sources), "names of the data"
     if temperature is None:
-        _ask(sources, array)
         return 1.0, "default"
-    assert not isinstance(temperature, str)
     values = np.atleast_1d(np.asarray(temperature, np.float64))
     if len(sources) == 1 and 1 < values.size < array.shape[0]:
         if place := _beside_with(sources[0], array, values):
@@ -264,33 +260,6 @@ def _beside_with(source: Source, array: Rows, values: np.ndarray) -> str | None:
             if np.array_equal(different, np.unique(values.astype(np.float32))):
                 found.append(each)
     return found[0] if len(found) == 1 else None
-
-
-def _ask(sources: Sequence[Source], array: Rows) -> None:
-    """Raise ValueError if the files seem to hold several temperatures and none is set."""
-    for pattern, inverse in ((NAMED_TEMPERATURE, False), (NAMED_INVERSE, True)):
-        named = [re.search(pattern, with_points(str(source))) for source in sources]
-        numbers = [found[1] for found in named if found]
-        if len(numbers) == len(sources) and len(set(numbers)) > 1 and 0 not in map(float, numbers):
-            if inverse:
-                numbers = [f"{1 / float(number):.6g}" for number in numbers]
-            raise ValueError(
-                f"The names {sources[0]} to {sources[-1]} seem to hold {'inverse ' * inverse}"
-                f"temperatures: set temperature to [{', '.join(numbers)}] if they do, or to one number."
-            )
-    source = sources[0]
-    for each in arrays_in(source.path):
-        last = each.rpartition("/")[2].lower()
-        if last in (*TEMPERATURE_NAMES, *INVERSE_NAMES) and each != source.dataset:
-            other = open_array(source.path, each)
-            if math.prod(other.shape) > 1 and len(np.unique(np.asarray(other[...]))) > 1:
-                use = "set temperature to that name to use them"
-                if last in INVERSE_NAMES:
-                    use = "save 1/β as T beside it and set temperature to T to use them"
-                raise ValueError(
-                    f"The file {source.path} holds several {'inverse ' * (last in INVERSE_NAMES)}"
-                    f"temperatures in the array {each!r}: {use}, or set temperature to one number."
-                )
 
 
 def _check_positive(values: np.ndarray, origin: str) -> None:
