@@ -81,7 +81,7 @@ def line_offsets(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
         rest[valid] = image[valid] - phase
         number = valid.sum(axis=1)
         last, offsets = offsets, np.where(number > 0, rest.sum(axis=1) / np.maximum(number, 1), offsets)
-        if np.allclose(last, offsets - offsets.mean(), rtol=0, atol=1e-9 * np.ptp(image)):
+        if np.allclose(last, offsets - offsets.mean(), rtol=0, atol=1e-9 * np.ptp(image[valid])):
             break
     return offsets - offsets.mean()
 

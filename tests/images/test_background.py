@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightdan.images.background import basis, illumination
+from lightdan.images.background import basis, illumination, line_offsets
 
 RNG = np.random.default_rng(0)
 
@@ -42,3 +42,19 @@ def test_illumination_of_masked_one_phase_and_signed_images():
     same, two_phases = illumination(np.full((40, 60), 7.0), np.ones_like(valid))
     assert not two_phases
     np.testing.assert_allclose(same, [7, 0, 0, 0, 0, 0], atol=1e-9)
+
+
+def test_offsets_of_lines_are_found_beside_domains():
+    """The fit is exact for two sharp phases; medians of differences alone already follow most lines."""
+    offsets = RNG.normal(size=40)
+    image = 5 * texture() + offsets[:, None]
+    found = line_offsets(image, np.ones(image.shape, bool))
+    np.testing.assert_allclose(found, offsets - offsets.mean(), atol=1e-9)
+    valid = np.ones(image.shape, bool)
+    valid[3], valid[10:20, :20] = False, False
+    found = line_offsets(np.where(valid, image, 1e6), valid)
+    lines = np.arange(40) != 3
+    shift = (found - offsets)[lines].mean()
+    np.testing.assert_allclose(found[lines], offsets[lines] + shift, atol=1e-9)
+    one = RNG.normal(size=40)[:, None] + np.zeros((40, 60))
+    np.testing.assert_allclose(line_offsets(one, np.ones(one.shape, bool)), one[:, 0] - one.mean())

@@ -89,3 +89,31 @@ def test_few_bubbles_pass(diameter, share, tmp_path):
     film = films.bubbles(SHAPE, diameter, np.random.default_rng(1), share)
     texture = stack_of(tmp_path / "a", [noisy(film, 3)]).read()[0]
     assert ((texture > 0) & (film > 0)).sum() > 0.8 * ((texture > 0) | (film > 0)).sum()
+
+
+def test_mask_and_reference_from_files(film, tmp_path):
+    light = 1000 + 900 * np.sin(np.arange(128) / 20) ** 2 + np.zeros(SHAPE)
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[20:50, 30:70] = 255
+    noise = np.random.default_rng(0).normal(size=SHAPE)
+    image = np.where(mask > 0, 4000, light * (1 + 0.05 * film + 0.005 * noise)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "reference.tif", light.astype(np.uint16))
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    files = {"masks": str(tmp_path / "mask.tif"), "background": str(tmp_path / "reference.tif")}
+    crop = (10, 120, 0, 128)
+    stack = stack_of(tmp_path / "a", [image], Steps(crop=crop, **files))
+    texture = stack.read()[0]
+    np.testing.assert_array_equal(stack.valid, mask[10:120] == 0)
+    np.testing.assert_array_equal(texture[stack.sites], film[10:120][stack.sites])
+    tifffile.imwrite(tmp_path / "mask.tif", mask[:100])
+    with pytest.raises(
+        ValueError, match=r"mask\.tif of masks is 100 × 128, but the images are 128 × 128"
+    ):
+        stack_of(tmp_path / "a", [image], Steps(**files)).read()
+
+
+def test_offsets_of_scan_lines_are_removed(film, tmp_path):
+    rng = np.random.default_rng(0)
+    image = film + 10 * rng.normal(size=(128, 1)) + 0.3 * rng.normal(size=SHAPE)
+    stack = stack_of(tmp_path / "a", [image.astype(np.float32)], Steps(background="lines"))
+    assert wrong(stack.read()[0], film) < 0.01
