@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.signal import argrelmax
 
-from lightdan.images.files import extra
+from lightdan.images.extras import extra
 from lightdan.images.thresholds import MINORITY, ONE_PHASE, OVERLAP, find_phases
 
 WIDTHS = (0.0, *(0.5 * 2 ** (k / 2) for k in range(9)))

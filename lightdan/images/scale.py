@@ -5,20 +5,25 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lightdan.images.files import TIFF, MissingExtraError, extra, find_files
+from lightdan.images.extras import MissingExtraError, extra
+from lightdan.images.files import find_files
+from lightdan.images.formats import FORMATS, SCAN, TIFF, UNCHOSEN, Choice, scan_pixel
 
 MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
 
 
-def pixel_size(file: Path) -> float | None:
-    """Return the side of a pixel in µm from OME-XML, ImageJ or TIFF metadata.
+def pixel_size(file: Path, choice: Choice = UNCHOSEN) -> float | None:
+    """Return the side of a pixel in µm from the metadata of TIFF, Gwyddion or Nanonis files.
 
     The result is None if the file has no pixel size, or cannot be read; reading the image then fails
     with a message.
     """
-    if file.suffix.lower() not in TIFF:
-        return None
+    kind = FORMATS[file.suffix.lower()]
     try:
+        if kind is SCAN:
+            return scan_pixel(file, choice)
+        if kind is not TIFF:
+            return None
         with extra("tifffile").TiffFile(file) as tiff:
             return _pixel_size(tiff)
     except MissingExtraError:
@@ -47,18 +52,21 @@ def _pixel_size(tiff: Any) -> float | None:
     return None
 
 
-def site_scale(path: str, pixel: float | None, site: float | None) -> tuple[float, float, str]:
+def site_scale(
+    path: str, pixel: float | None, site: float | None, choice: Choice = UNCHOSEN
+) -> tuple[float, float, str]:
     """Return the number of pixels per site along an axis, the side of a site, and its unit.
 
     Args:
         path: Path of the images; their metadata may contain the size of a pixel.
         pixel: Side of a pixel in µm; by default from the metadata.
         site: Side of a site in µm, or in pixels if the size of a pixel is unknown.
+        choice: Kind of images to take from the files.
 
     Raises:
         ValueError: A site is smaller than a pixel.
     """
-    known = pixel or pixel_size(find_files(path)[0])
+    known = pixel or pixel_size(find_files(path)[0], choice)
     if known is None or not (known > 0 and math.isfinite(known)):
         known = None
     size, unit = (1.0, "px") if known is None else (known, "µm")

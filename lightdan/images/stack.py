@@ -9,19 +9,16 @@ from functools import cached_property
 import numpy as np
 
 from lightdan.images import noise, processing
-from lightdan.images.background import basis, illumination, line_offsets, smooth_share
-from lightdan.images.files import SKIP, MissingExtraError, Page, extra, find_files, pages
+from lightdan.images.background import basis, illumination, line_offsets
+from lightdan.images.extras import MissingExtraError, extra
+from lightdan.images.files import SKIP, Page, find_files, pages
+from lightdan.images.formats import UNCHOSEN, Choice
+from lightdan.images.greys import sampled
 from lightdan.images.processing import BACKGROUNDS, Steps
 from lightdan.images.segmentations import Segmentation, recognise
 from lightdan.images.thresholds import Phases, check_phases, find_phases, local_threshold
 from lightdan.statistics import Estimate
 
-GREYS = 20_000
-"""Largest number of grey values of each image from which the thresholds are computed."""
-MOST_GREYS = 4_000_000
-"""Largest number of grey values of all images from which the thresholds are computed."""
-BLOCKS = 2_000
-"""Largest number of blocks over which the errors of the thresholds are computed."""
 SOME = 20
 """Number of images in which constant regions are searched."""
 SAMPLE = 6
@@ -41,6 +38,7 @@ class ImageStack:
         skip: Whether to skip images that cannot be used, with a warning.
         num_images: Number of images to use, from the first; by default all.
         seed: Random seed for choosing the grey values from which the thresholds are computed.
+        choice: Channel and axis of files that have several.
     """
 
     path: str
@@ -51,11 +49,12 @@ class ImageStack:
     skip: bool = False
     num_images: int | None = None
     seed: int = 0
+    choice: Choice = UNCHOSEN
 
     @cached_property
     def pages(self) -> list[Page]:
         """All images, not yet checked."""
-        return list(pages(find_files(self.path), self.skip))[: self.num_images]
+        return list(pages(find_files(self.path), self.skip, self.choice))[: self.num_images]
 
     def read(self, progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
         """Return the textures `(M, rows, columns)` and set `usable` to the images that they come from.
@@ -294,31 +293,21 @@ class ImageStack:
         return np.asarray(self.levels, np.int8)[above]
 
     def _phases(self, progress: Callable[[int], None], bar: str | None) -> Phases:
-        rng = np.random.default_rng(self.seed)
-        most = max(1, min(GREYS, MOST_GREYS // len(self.usable)))
-        tiles = 4 if 16 * len(self.usable) <= BLOCKS else 1
-        rows, columns = np.indices(self.sites.shape)
-        tile = rows * tiles // self.sites.shape[0] * tiles + columns * tiles // self.sites.shape[1]
-        greys, blocks, ramps = [], [], []
-        for number, page in enumerate(self.usable):
-            coarse = self.coarse(page)
-            values = coarse[self.sites]
-            chosen = rng.choice(len(values), min(most, len(values)), replace=False)
-            greys.append(values[chosen])
-            blocks.append((number * tiles**2 + tile[self.sites][chosen]) % BLOCKS)
-            if number < SOME:
-                ramps.append(smooth_share(coarse, self.sites))
-            progress(1)
-        pooled = np.concatenate(greys)
-        if np.ptp(pooled) <= 1e-9 * np.abs(pooled).max():
+        def coarse() -> Iterator[np.ndarray]:
+            for page in self.usable:
+                yield self.coarse(page)
+                progress(1)
+
+        values, blocks, ramp = sampled(coarse(), len(self.usable), self.sites, self.seed)
+        if np.ptp(values) <= 1e-9 * np.abs(values).max():
             raise ValueError(
                 f"The images of {self.path} have a single grey value: use images with contrast."
             )
-        phases = find_phases(pooled, len(self.levels), self._cuts(), np.concatenate(blocks), self.seed)
+        phases = find_phases(values, len(self.levels), self._cuts(), blocks, self.seed)
         if isinstance(self.threshold, str):
-            images = [f"{page}" for page in self.usable[:2]]
-            name = f"The image {images[0]} does" if len(images) == 1 else f"The images of {self.path} do"
-            check_phases(phases, name, float(np.mean(ramps)), bar)
+            one = len(self.usable) == 1
+            name = f"The image {self.usable[0]} does" if one else f"The images of {self.path} do"
+            check_phases(phases, name, ramp, bar)
         return phases
 
     def _cuts(self) -> np.ndarray | None:

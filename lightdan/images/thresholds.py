@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from lightdan.images.files import extra
+from lightdan.images.extras import extra
 
 OUTLIERS = 0.005
 """Share of the darkest and of the brightest grey values that do not decide the range of the others."""

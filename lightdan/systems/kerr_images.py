@@ -14,6 +14,7 @@ from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
 from lightdan.images import correlations, structure_factor
 from lightdan.images.division import Division
+from lightdan.images.formats import Choice
 from lightdan.images.independence import Independence
 from lightdan.images.patches import cut
 from lightdan.images.processing import BACKGROUNDS, Steps
@@ -46,7 +47,7 @@ class KerrImages(System):
 
     Args:
         path: Folder, pattern like ``images/*.tif``, or file. The format is .tif (with any number of
-            pages), .png, .jpg or .bmp, with 8 bits, 16 bits or floats, grey or RGB.
+            pages), .png, .jpg, .bmp, .npy, .gwy or .sxm, of any type of numbers, grey or colour.
         patch: Sites of a patch along each axis, or (rows, columns).
         stride: Sites between patches; by default the shorter side of a patch, without overlap.
         crop: First and last row, first and last column, in pixels as in a Python slice.
@@ -68,6 +69,9 @@ class KerrImages(System):
             independent images.
         bad_files: Whether to ``stop`` at an image that cannot be used, or to ``skip`` it.
         num_images: Number of images, from the first; all by default.
+        channel: Number from 0, or name, of the channel of files that have several, like colours.
+        axis: Axis along which the images of an array lie, or ``z`` to take each of several focal planes
+            as an image.
         num_configurations: Largest number of patches, chosen at random; all by default.
         kwargs: Further arguments of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
@@ -95,6 +99,8 @@ class KerrImages(System):
         split: Literal["auto", "image", "space"] = "auto",
         bad_files: Literal["stop", "skip"] = "stop",
         num_images: int | None = None,
+        channel: int | str | None = None,
+        axis: int | Literal["z"] | None = None,
         num_configurations: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -126,6 +132,7 @@ class KerrImages(System):
             raise ValueError(
                 "More than two levels need one threshold: set threshold to otsu, or num_levels to 2."
             )
+        self.choice = Choice(channel, axis)
         self.path, self.bad_files, self.num_images, self.split = path, bad_files, num_images, split
         self.lattice_shape = shape
         self.stride = min(shape) if stride is None else stride
@@ -144,7 +151,7 @@ class KerrImages(System):
 
     def load(self) -> Samples:
         """Return the patches of the images in their split, and print what the images are."""
-        zoom, self.site, self.unit = site_scale(self.path, self.pixel_size, self.site_size)
+        zoom, self.site, self.unit = site_scale(self.path, self.pixel_size, self.site_size, self.choice)
         self.stack = ImageStack(
             self.path,
             Steps(self.crop, self.masks, self.background, self.denoise, zoom),
@@ -154,6 +161,7 @@ class KerrImages(System):
             self.bad_files == "skip",
             self.num_images,
             derive_seed(self.seed, 5),
+            self.choice,
         )
         with progress_bar(f"Reading {self.path}", 3 * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)

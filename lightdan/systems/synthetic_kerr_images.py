@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from lightdan.data.files import whole_file
 from lightdan.data.samples import Samples
-from lightdan.images.files import extra
+from lightdan.images.extras import extra
 from lightdan.images.microscope import Microscope, film
 from lightdan.progress import progress_bar
 from lightdan.systems.kerr_images import KerrImages

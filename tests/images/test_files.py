@@ -1,9 +1,12 @@
+import gwyfile
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from skimage import io
 
-from lightdan.images.files import Page, find_files, pages, to_grey
+from lightdan.images.files import Page, find_files, pages
+from lightdan.images.formats import Choice, to_grey
 from lightdan.images.scale import pixel_size
 
 RNG = np.random.default_rng(0)
@@ -95,9 +98,11 @@ def test_unreadable_files_are_named(tmp_path):
         find_files(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="has no images"):
         find_files(str(tmp_path))
-    (tmp_path / "a.npy").write_bytes(b"1")
-    with pytest.raises(ValueError, match=r"ends in '\.npy'"):
-        find_files(str(tmp_path / "a.npy"))
+    (tmp_path / "a.dm3").write_bytes(b"1")
+    with pytest.raises(ValueError, match=r"ends in '\.dm3', .*: convert it to \.tif, with the program"):
+        find_files(str(tmp_path / "a.dm3"))
+    with pytest.raises(ValueError, match=r"no images, but 1 files that end in \.dm3: convert them to"):
+        find_files(str(tmp_path))
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, image(np.uint16, (64, 64)))
     content = whole.read_bytes()
@@ -115,3 +120,92 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.warns(UserWarning, match=r"cut\.tif cannot be read .*is skipped"):
         found = list(pages([tmp_path / "cut.tif", whole], skip=True))
     assert found == [Page(whole, 0)]
+
+
+def test_large_values_are_bright_whatever_the_polarity(tmp_path):
+    given = image(np.uint8)
+    tifffile.imwrite(tmp_path / "white.tif", 255 - given, photometric="miniswhite")
+    np.testing.assert_array_equal(Page(tmp_path / "white.tif", 0).read(), given)
+    bits = given > 50
+    options = {"photometric": "miniswhite", "bitspersample": 1, "software": "GIMP"}
+    tifffile.imwrite(tmp_path / "bits.tif", ~bits, **options)
+    np.testing.assert_array_equal(Page(tmp_path / "bits.tif", 0).read(), bits)
+    tifffile.imwrite(tmp_path / "mask.tif", bits)
+    np.testing.assert_array_equal(Page(tmp_path / "mask.tif", 0).read(), bits)
+
+
+def test_colours_of_printers_become_their_luminance(tmp_path):
+    inks = image(np.uint8, (6, 7, 4))
+    tifffile.imwrite(tmp_path / "inks.tif", inks, photometric="separated")
+    light = (255.0 - inks[..., :3]) * (1 - inks[..., 3:] / 255)
+    expected = light @ [0.2125, 0.7154, 0.0721]
+    np.testing.assert_allclose(Page(tmp_path / "inks.tif", 0).read(), expected, rtol=1e-5)
+    Image.fromarray(inks, "CMYK").save(tmp_path / "inks.jpg", quality=100)
+    assert np.abs(Page(tmp_path / "inks.jpg", 0).read() - expected).mean() < 25  # JPEG blurs colours
+
+
+def test_channels_and_planes_are_asked_for(tmp_path):
+    path = tmp_path / "stack.tif"
+    given = image(np.uint16, (3, 2, 12, 15))
+    tifffile.imwrite(path, given, imagej=True, metadata={"axes": "TCYX"})
+    with pytest.raises(ValueError, match=r"stack\.tif has 2 channels: set channel to one of 0, 1\."):
+        list(pages([path], skip=True))
+    second = [page.read() for page in pages([path], False, Choice(channel=1))]
+    np.testing.assert_array_equal(second, given[:, 1])
+    tifffile.imwrite(path, given[:, 0], imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(ValueError, match=r"has 3 planes along z: set axis to z"):
+        list(pages([path], skip=False))
+    planes = [page.read() for page in pages([path], False, Choice(axis="z"))]
+    np.testing.assert_array_equal(planes, given[:, 0])
+    rgb = image(np.uint8, (12, 15, 3))
+    tifffile.imwrite(path, rgb, photometric="rgb")
+    np.testing.assert_array_equal(Page(path, 0, Choice(channel=2)).read(), rgb[..., 2])
+
+
+def test_arrays_are_read_from_disk_and_never_unpickled(tmp_path):
+    path = tmp_path / "stack.npy"
+    given = image(np.float32, (4, 12, 15))
+    np.save(path, given)
+    np.testing.assert_array_equal([page.read() for page in pages([path], False)], given)
+    np.save(path, given[0])
+    np.testing.assert_array_equal(Page(path, 0).read(), given[0])
+    np.save(path, np.moveaxis(given, 0, 2))
+    with pytest.raises(ValueError, match=r"shape 12 × 15 × 4: set axis to 0, 1 or 2"):
+        list(pages([path], skip=True))
+    np.testing.assert_array_equal([p.read() for p in pages([path], False, Choice(axis=2))], given)
+    with pytest.raises(ValueError, match="axis is z, but"):
+        list(pages([path], False, Choice(axis="z")))
+    np.save(path, given[None])
+    with pytest.raises(ValueError, match=r"shape 1 × 4 × 12 × 15: save an array of \(images, rows"):
+        list(pages([path], skip=False))
+    np.save(path, np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"stack\.npy cannot be read"):
+        list(pages([path], skip=False))
+
+
+def test_scanning_probes(tmp_path):
+    height, phase = image(np.float64), image(np.float64)
+    path = tmp_path / "a.gwy"
+    field = gwyfile.objects.GwyDataField
+    unit = gwyfile.objects.GwySIUnit(unitstr="m")
+    container = gwyfile.objects.GwyContainer()
+    for number, (title, data) in enumerate({"Height": height, "Phase": phase}.items()):
+        container[f"/{number}/data/title"] = title
+        container[f"/{number}/data"] = field(data, xreal=3e-6, si_unit_xy=unit)
+    container.tofile(str(path))
+    with pytest.raises(ValueError, match=r"2 channels: set channel to one of 0 \(Height\), 1 \(Phase\)"):
+        Page(path, 0).read()
+    for channel in (1, "Phase"):
+        (page,) = pages([path], False, Choice(channel=channel))
+        np.testing.assert_array_equal(page.read(), phase)
+        assert pixel_size(path, page.choice) == pytest.approx(0.2)
+    path = tmp_path / "a.sxm"
+    data = image(np.float32, (2, 5, 6))
+    table = (
+        ":DATA_INFO:\n\tChannel\tName\tUnit\tDirection\tCalibration\tOffset\n\t14\tZ\tm\tboth\t1\t0\n"
+    )
+    header = ":NANONIS_VERSION:\n2\n:SCAN_PIXELS:\n6 5\n:SCAN_TIME:\n1 1\n:SCAN_RANGE:\n6E-7 5E-7\n"
+    header += f":SCAN_OFFSET:\n0 0\n:BIAS:\n1\n:ACQ_TIME:\n1\n{table}\n:SCANIT_END:\n\n\n"
+    path.write_bytes(header.encode() + b"\x1a\x04" + data.astype(">f4").tobytes())
+    np.testing.assert_array_equal(Page(path, 0).read(), data[0])
+    assert pixel_size(path) == pytest.approx(0.1)

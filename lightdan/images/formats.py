@@ -1,0 +1,241 @@
+"""Formats of image files: how many images a file has, and the values of each."""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lightdan.images.extras import extra
+
+GREY = np.array([0.2125, 0.7154, 0.0721])
+"""Luminance of red, green and blue (ITU-R BT.709)."""
+
+
+class Choice(NamedTuple):
+    """Images to take from a file that has several kinds of them.
+
+    Args:
+        channel: Number or name of the channel.
+        axis: Axis along which the images lie: a number for arrays, ``z`` for stacks of focal planes.
+    """
+
+    channel: int | str | None = None
+    axis: int | str | None = None
+
+
+UNCHOSEN = Choice()
+"""No choice, for files with one kind of images."""
+
+
+class AmbiguousError(ValueError):
+    """A file has several kinds of images, and an option chooses one."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Reader of a file format.
+
+    Args:
+        count: Function that returns the number of images in a file.
+        read: Function that returns an image, given its number.
+    """
+
+    count: Callable[[Path, Choice], int]
+    read: Callable[[Path, int, Choice], np.ndarray]
+
+
+def to_grey(image: np.ndarray, channel: int | str | None = None) -> np.ndarray | None:
+    """Return one channel or the luminance of a grey or colour image; None if it is neither."""
+    image = image.squeeze()
+    if image.dtype == bool:
+        image = image.astype(np.uint8)
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[-1] > 4 and image.shape[0] <= 4:
+        image = np.moveaxis(image, 0, -1)  # one plane per colour
+    if image.ndim != 3 or image.shape[-1] not in (2, 3, 4):
+        return None
+    if isinstance(channel, int) and 0 <= channel < image.shape[-1]:
+        single: np.ndarray = image[..., channel]
+        return single
+    if image.shape[-1] == 2:  # grey with opacity
+        grey: np.ndarray = image[..., 0]
+        return grey
+    mixed: np.ndarray = (image[..., :3] @ GREY).astype(np.float32)
+    return mixed
+
+
+def from_cmyk(inks: np.ndarray) -> np.ndarray:
+    """Return red, green and blue of cyan, magenta, yellow and black."""
+    largest = np.iinfo(inks.dtype).max
+    light: np.ndarray = (largest - inks[..., :3].astype(np.float64)) * (1 - inks[..., 3:4] / largest)
+    return light.astype(np.float32)
+
+
+def picked(file: Path, names: list[str], channel: int | str | None) -> int:
+    """Return the number of a channel.
+
+    Raises:
+        AmbiguousError: There are several channels and none, or an unknown one, was chosen.
+    """
+    if len(names) == 1 and channel is None:
+        return 0
+    if isinstance(channel, int) and 0 <= channel < len(names):
+        return channel
+    if channel in names:
+        return names.index(str(channel))
+    listed = ", ".join(f"{k} ({name})" if name else f"{k}" for k, name in enumerate(names))
+    raise AmbiguousError(f"The file {file} has {len(names)} channels: set channel to one of {listed}.")
+
+
+def _tiff_outer(file: Path, tiff: Any, choice: Choice) -> tuple[str, tuple[int, ...]] | None:
+    """Return the axes of the pages of a TIFF file and their lengths; None if they are only a list."""
+    if len(tiff.series) != 1:
+        return None
+    series = tiff.series[0]
+    inner = sum(series.axes.endswith(axes) * len(axes) for axes in ("YX", "YXS", "SYX"))
+    axes, shape = series.axes[: series.ndim - inner], series.shape[: series.ndim - inner]
+    if inner == 0 or prod(shape) not in (len(series.pages), len(tiff.pages)):
+        return None
+    lengths = dict(zip(axes, shape, strict=True))
+    if lengths.get("Z", 1) > 1 and str(choice.axis).lower() != "z":
+        raise AmbiguousError(
+            f"The file {file} has {lengths['Z']} planes along z: set axis to z to take each as an "
+            "image, or save the plane in focus as a file of its own."
+        )
+    return axes, shape
+
+
+def count_tiff(file: Path, choice: Choice) -> int:
+    """Return the number of pages of a TIFF file, of one channel."""
+    with extra("tifffile").TiffFile(file) as tiff:
+        outer = _tiff_outer(file, tiff, choice)
+        if outer is None:
+            number = len(tiff.pages)
+        else:
+            lengths = dict(zip(*outer, strict=True))
+            channels = lengths.pop("C", 1)
+            picked(file, [""] * channels, choice.channel if channels > 1 else None)
+            number = prod(lengths.values())
+        if not number:
+            raise ValueError("no pages")
+        return int(number)
+
+
+def read_tiff(file: Path, number: int, choice: Choice) -> np.ndarray:
+    """Return a page of a TIFF file as its photometric interpretation shows it: large is bright."""
+    with extra("tifffile").TiffFile(file) as tiff:
+        outer = _tiff_outer(file, tiff, choice)
+        if outer is not None and "C" in outer[0]:
+            axes, shape = outer
+            place = axes.index("C")
+            others: Sequence[Any] = np.unravel_index(
+                number, (*shape[:place], *shape[place + 1 :]) or (1,)
+            )
+            channel = picked(file, [""] * shape[place], choice.channel if shape[place] > 1 else None)
+            index = [int(k) for k in (*others[:place], channel, *others[place:])][: len(shape)]
+            number = int(np.ravel_multi_index(index, shape))
+        if number >= len(tiff.pages):  # pages of one header, as ImageJ writes beyond 4 GB
+            images = tiff.series[0].asarray(out="memmap")
+            return np.array(images.reshape(-1, *images.shape[-2:])[number])
+        page = tiff.pages[number]
+        image: np.ndarray = page.asarray()
+        kind = page.photometric.name if page.photometric is not None else ""
+        # tifffile calls all masks so, although their True is what is marked.
+        marked = image.dtype == bool and page.software.startswith("tifffile")
+        if kind == "MINISWHITE" and not marked:
+            return ~image if image.dtype.kind in "bu" else -image
+        if kind == "PALETTE" and page.colormap is not None:
+            return np.moveaxis(page.colormap[:, image], 0, -1)
+        if kind == "SEPARATED" and image.dtype.kind == "u" and image.shape[-1] == 4:
+            return from_cmyk(image)
+        return image
+
+
+def read_picture(file: Path, number: int, choice: Choice) -> np.ndarray:
+    """Return the image in a PNG, JPEG or BMP file."""
+    content = file.read_bytes()  # decoders do not close a file that they cannot read
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn about metadata
+        image: np.ndarray = extra("skimage.io").imread(BytesIO(content))
+        if image.ndim == 3 and image.shape[-1] == 4:
+            with extra("PIL.Image").open(BytesIO(content)) as picture:
+                if picture.mode == "CMYK":
+                    return np.asarray(picture.convert("RGB"))
+        return image
+
+
+def _array(file: Path, choice: Choice) -> np.ndarray:
+    """Return the images of a .npy file along axis 0, still on disk."""
+    array = np.load(file, mmap_mode="r", allow_pickle=False)
+    if array.ndim == 2:
+        return np.asarray(array[None])
+    sides = " × ".join(map(str, array.shape))
+    if array.ndim != 3:
+        raise AmbiguousError(
+            f"The array in {file} has the shape {sides}: save an array of (images, rows, columns)."
+        )
+    rows, columns, last = array.shape
+    if choice.axis is None and last < min(rows, columns) / 2 and rows >= columns / 2:
+        raise AmbiguousError(
+            f"The array in {file} has the shape {sides}: set axis to 0, 1 or 2, along which images lie."
+        )
+    axis = 0 if choice.axis is None else choice.axis
+    if axis not in (0, 1, 2):
+        raise AmbiguousError(
+            f"axis is {axis}, but {file} is an array of {sides}: set axis to 0, 1 or 2."
+        )
+    moved: np.ndarray = np.moveaxis(array, int(axis), 0)
+    return moved
+
+
+def _fields(file: Path, choice: Choice) -> tuple[np.ndarray, float]:
+    """Return the image of a Gwyddion or Nanonis file, and the side of a pixel in metres."""
+    if file.suffix.lower() == ".gwy":
+        container = extra("gwyfile", "scanning").load(str(file))
+        matches = [re.fullmatch(r"/(\d+)/data", key) for key in container]
+        numbers = sorted(int(match[1]) for match in matches if match)
+        titles = [str(container.get(f"/{k}/data/title", "")) for k in numbers]
+        field = container[f"/{numbers[picked(file, titles, choice.channel)]}/data"]
+        unit = field.si_unit_xy.unitstr if field.si_unit_xy is not None else ""
+        return field.data, field.xreal / field.data.shape[1] if unit == "m" else np.nan
+    scan = extra("nanonispy2.read", "scanning").Scan(str(file))
+    names = list(scan.signals)
+    image = scan.signals[names[picked(file, names, choice.channel)]]["forward"]
+    width, pixels = float(scan.header["scan_range"][0]), image.shape[1]
+    return image.astype(np.float32), width / pixels
+
+
+PICTURE = Format(lambda file, choice: 1, read_picture)
+TIFF = Format(count_tiff, read_tiff)
+ARRAY = Format(
+    lambda file, choice: len(_array(file, choice)),
+    lambda file, number, choice: np.array(_array(file, choice)[number]),
+)
+SCAN = Format(
+    lambda file, choice: int(_fields(file, choice)[0].ndim > 0),
+    lambda file, number, choice: _fields(file, choice)[0],
+)
+FORMATS = {
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".png": PICTURE,
+    ".jpg": PICTURE,
+    ".jpeg": PICTURE,
+    ".bmp": PICTURE,
+    ".npy": ARRAY,
+    ".gwy": SCAN,
+    ".sxm": SCAN,
+}
+"""Formats by the ends of file names."""
+
+
+def scan_pixel(file: Path, choice: Choice) -> float:
+    """Return the side of a pixel of a Gwyddion or Nanonis file in µm, or NaN if it is no length."""
+    return 1e6 * _fields(file, choice)[1]
