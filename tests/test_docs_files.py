@@ -92,6 +92,16 @@ def save(array):
     return lambda path: np.save(path, array)
 
 
+def sequences(path):
+    with h5py.File(path, "w") as file:
+        file["sequence"] = np.array(["".join("ACGT"[x] for x in row) for row in STATES], "S36")
+
+
+def outcomes(path):
+    rows = ["".join("01"[s] for s in row) for row in (SPINS + 1) // 2]
+    lines(path, [f"{row} {count}" for row, count in zip(rows, RNG.integers(2, 99, 120), strict=True)])
+
+
 STATES = RNG.integers(0, 4, (120, 36))
 FILES = {
     "spins.npy": (save(SPINS), "spin"),
@@ -138,6 +148,9 @@ FILES = {
         lambda p: torch.save({"state": {"spins": torch.tensor(SPINS), "J": torch.ones(36, 36)}}, p),
         "spin",
     ),
+    "numbered.npz": (lambda p: np.savez(p, *LATTICES), "spin"),
+    "outcomes.txt": (outcomes, "spin"),
+    "sequences.h5": (sequences, "level"),
     "list.pt": (lambda p: torch.save([torch.tensor(lattice) for lattice in LATTICES], p), "spin"),
     "halves.npy": (save(STATES - 1.5), "level"),
     "types.npy": (save(RNG.integers(0, 100, (120, 36))), "level"),

@@ -26,6 +26,8 @@ from lightdan.systems.recorded import Recorded
 
 CONFIG = "configs/recorded/any.yaml"
 FORMATS = (".png", ".pdf", ".svg")
+SHOWN = 12
+"""Number of first values of a refused file that are shown."""
 OTHER_KINDS = {
     "level": "real, if they are amounts",
     "angle": "real, if they have no period",
@@ -123,9 +125,10 @@ def _show_start(path: str, dataset: str | None) -> None:
     """Print shape and first values of a file that the system refuses, if it can be opened."""
     with contextlib.suppress(ValueError):
         array = open_array(path, dataset)
-        first = np.asarray(array[:1] if array.shape else array[...]).ravel()[:12]
-        values = ", ".join(f"{value:g}" for value in first)
-        print(f"{path}: shape {tuple(array.shape)}, type {array.dtype}, first values {values}, …")
+        first = np.asarray(array[:SHOWN] if array.shape else array[...]).ravel()
+        values = ", ".join([*(f"{value:g}" for value in first[:SHOWN]), *["…"] * (len(first) > SHOWN)])
+        start = f", first values {values}" if values else ""
+        print(f"{path}: shape {tuple(array.shape)}, type {array.dtype}{start}")
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from lightdan.data.formats.common import choose, chosen, plain, read_safely, refuse_name
-from lightdan.data.rows import Rows
+from lightdan.data.rows import LabelledRows, Rows
 
 STACKED = 10
-"""Smallest number of tensors in a list that are taken for one configuration each."""
+"""Smallest number of arrays in a list that are taken for one configuration each."""
 
 
 def npy(path: Path, dataset: str | None) -> Rows:
@@ -27,11 +27,21 @@ def npy(path: Path, dataset: str | None) -> Rows:
     else:
         array = read_safely(path, lambda: np.lib.format.open_memmap(path, mode="r"))
     if array.dtype.names:
-        shapes = {name: array.shape + array.dtype[name].shape for name in array.dtype.names}
-        name = choose(path, shapes, dataset)
-        return chosen(array[name], name, shapes)
+        return _field(path, array, dataset)
     refuse_name(path, dataset)
     return array
+
+
+def _field(path: Path, records: np.ndarray, dataset: str | None) -> Rows:
+    """Return one field of an array of records."""
+    kinds = records.dtype
+    shapes = {
+        name: records.shape + kinds[name].shape
+        for name in kinds.names or ()
+        if kinds[name].base.kind in "biufcUS"
+    }
+    name = choose(path, shapes, dataset)
+    return chosen(records[name], name, shapes)
 
 
 def npz(path: Path, dataset: str | None) -> Rows:
@@ -44,6 +54,8 @@ def npz(path: Path, dataset: str | None) -> Rows:
         )
     every = {name: shape for name, (shape, _) in headers.items()}
     numbers = npz_shapes(path)
+    if dataset is None and (together := _numbered(path, headers)) is not None:
+        return together
     # If nothing else can be meant, the objects are read, and refused as what they are.
     objects = not numbers or (dataset in every and dataset not in numbers)
     name = choose(path, every if objects else numbers, dataset)
@@ -52,7 +64,23 @@ def npz(path: Path, dataset: str | None) -> Rows:
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[name])
 
-    return chosen(read_safely(path, load), name, every)
+    array = read_safely(path, load)
+    return _field(path, array, None) if array.dtype.names else chosen(array, name, every)
+
+
+def _numbered(path: Path, headers: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> Rows | None:
+    """Return many arrays of one shape that np.savez numbered, one configuration each, as one array."""
+    names = [f"arr_{number}" for number in range(len(headers))]
+    kinds = set(headers.values())
+    if len(names) < STACKED or set(names) != headers.keys() or len(kinds) > 1 or not kinds.pop()[0]:
+        return None
+
+    def load() -> np.ndarray:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.stack([archive[name] for name in names])
+
+    array = read_safely(path, load)
+    return LabelledRows(array, notes=(f"{len(names)} arrays of the file are one configuration each",))
 
 
 def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:

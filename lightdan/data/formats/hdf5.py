@@ -10,16 +10,49 @@ from lightdan.data.rows import Hdf5Rows, Rows
 
 
 def hdf5(path: Path, dataset: str | None) -> Rows:
-    """Open a dataset of an HDF5 file; it stays on disk."""
+    """Open a dataset of an HDF5 file; it stays on disk unless it holds words.
+
+    Raises:
+        ValueError: The dataset holds records, or numbers that attributes scale.
+    """
     datasets, others = _datasets(path)
     shapes = {name: rows.shape for name, rows in datasets.items()}
-    name = choose(path, shapes or others, dataset and dataset.strip("/"))
+    wanted = dataset and dataset.strip("/")
+    name = choose(path, others if wanted in others or not shapes else shapes, wanted)
     if name in others:
+        words = read_safely(path, lambda: _words(path, name))
+        if words is not None:
+            return words
         raise ValueError(
-            f"The file {path} holds text or records in {name!r}, not numbers: save the configurations "
-            "as integers or floats."
+            f"The file {path} holds records in {name!r}, not numbers: save the configurations as "
+            "integers or floats."
+        )
+    scaled = read_safely(path, lambda: _attributes(path, name))
+    if scaled.get("scale_factor", 1) != 1 or scaled.get("add_offset", 0) != 0:
+        listed = " and ".join(f"{key} {value:g}" for key, value in scaled.items())
+        raise ValueError(
+            f"The file {path} holds numbers in {name!r} that its attributes scale ({listed}): save "
+            "array * scale_factor + add_offset."
         )
     return chosen(datasets[name], name, shapes)
+
+
+def _words(path: Path, name: str) -> np.ndarray | None:
+    """Return the text in a dataset, or None if it holds anything else."""
+    with h5py.File(path) as file:
+        item = file[name]
+        return np.asarray(item.asstr()[...]).astype(str) if h5py.check_string_dtype(item.dtype) else None
+
+
+def _attributes(path: Path, name: str) -> dict[str, float]:
+    """Return the attributes by which other programs scale the numbers of a dataset."""
+    with h5py.File(path) as file:
+        found = file[name].attrs
+        return {
+            key: float(np.asarray(found[key]).flat[0])
+            for key in ("scale_factor", "add_offset")
+            if key in found and np.asarray(found[key]).dtype.kind in "iuf"
+        }
 
 
 def matlab73(path: Path, dataset: str | None) -> Rows:

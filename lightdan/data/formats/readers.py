@@ -68,6 +68,26 @@ REMEDIES = {
     ".bin": "read it with np.fromfile and save it with np.save",
     ".raw": "read it with np.fromfile and save it with np.save",
     ".json": "save the configurations with np.save",
+    ".jsonl": "save the configurations with np.save",
+    ".yaml": "save the configurations with np.save",
+    ".ods": "export the sheet as .csv",
+    ".sav": "export the table as .csv",
+    ".dta": "export the table as .csv",
+    ".db": "export the table as .csv",
+    ".sqlite": "export the table as .csv",
+    ".hdf": "let its name end in .h5 if it is HDF5 (version 4 is another format)",
+    ".nwb": "let its name end in .h5, because it is HDF5",
+    ".h5ad": "let its name end in .h5, because it is HDF5",
+    ".fastq": "convert the sequences to .fasta",
+    ".phy": "convert the alignment to .fasta",
+    ".sto": "convert the alignment to .fasta",
+    ".aln": "convert the alignment to .fasta",
+    ".edf": "save the signals with np.save (mne reads them)",
+    ".fits": "save the array with np.save (astropy reads it)",
+    ".bz2": "unpack it",
+    ".xz": "unpack it",
+    ".zst": "unpack it",
+    ".7z": "unpack it",
     ".zip": "unpack it",
     ".tar": "unpack it",
     ".rds": "write the matrix as .csv (write.csv with row.names = FALSE)",
@@ -130,11 +150,15 @@ def checked_file(path: str | Path) -> tuple[Path, str]:
         raise ValueError(f"The file {path} {what} (seen from {Path.cwd()}): pass the path of a file.")
     compressed = file.suffix.lower() == ".gz"
     if kind not in READERS or (compressed and READERS[kind] not in COMPRESSED):
-        remedy = REMEDIES.get(kind, f"convert it to one of {', '.join(READERS)}")
+        formats = ", ".join(READERS)
+        remedy = REMEDIES.get(
+            kind, f"let its name end in .txt if it is text, or convert it to one of {formats}"
+        )
         if compressed and kind in READERS:
             remedy = "unpack it with gunzip"
+        ending = f"{kind}.gz" if compressed else kind
         raise ValueError(
-            f"The file {path} ends in {file.suffix or 'nothing'!r}, an unknown format: {remedy}."
+            f"The file {path} ends in {ending or 'nothing'!r}, an unknown format: {remedy}."
         )
     if not os.access(file, os.R_OK):
         raise ValueError(f"The file {path} may not be read by this user: allow it (chmod u+r).")

@@ -45,6 +45,11 @@ def table(path: Path, dataset: str | None) -> Rows:
                 f"The file {path} has no value in row {row} of the column {name!r} (counted from 0): "
                 "fill it or remove the row."
             )
+    for name in names:
+        if "binary" in str(content.schema.field(name).type):
+            raise ValueError(
+                f"The file {path} holds bytes in the column {name!r}: save lists of numbers instead."
+            )
     lists = [name for name in names if _is_list(content.schema.field(name).type)]
     if lists:
         shapes = {name: (len(content), *_first_shape(content[name])) for name in lists}

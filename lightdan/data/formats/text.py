@@ -1,21 +1,33 @@
 """Text: tables of numbers or words, lines of characters, and alignments of sequences."""
 
+import codecs
+import contextlib
 import gzip
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lightdan.data.formats.cells import (
+    DECIMAL_COMMA,
+    DELIMITERS,
+    bit_columns,
+    delimiter,
+    fields,
+    is_number,
+    table_of,
+)
 from lightdan.data.formats.common import read_safely, refuse_name
-from lightdan.data.formats.words import PAIRS, codes, sequences
+from lightdan.data.formats.words import PAIRS, sequences
 from lightdan.data.rows import LabelledRows, Rows
 
 COMMENTS = ("#", "%")
+PERCENT = re.compile(r"^[^#%]*\d\s?%\s*([,;\t]|$|[+-]?\d)")
+"""Line with a number in per cent."""
 SIGNED = re.compile(r"([+-]\d){2,}")
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eEdD][+-]?\d+)?")
 LEAST_BLOCKS = 3
 """Smallest number of blocks after which a shorter one is taken for incomplete."""
 SAMPLE = 65_536
@@ -51,6 +63,7 @@ def text(path: Path, dataset: str | None) -> Rows:
         ValueError: The file has no numbers, or lines that differ in their number of values.
     """
     refuse_name(path, dataset)
+    _refuse_binary(path)
     if read_safely(path, lambda: _starts_with_title(path)):
         return fasta(path, dataset)
     _refuse_symbols(path)
@@ -62,19 +75,19 @@ def text(path: Path, dataset: str | None) -> Rows:
         lines = list(_data(path, number))
         rows = sequences(path, [line for _, line in lines], [f"line {n}" for n, _ in lines])
         return LabelledRows(rows.array, (), rows.names, layout.block, rows.notes)
-    try:
-        table = np.loadtxt(
-            path,
-            delimiter=delimiter(first),
-            skiprows=number - 1,
-            ndmin=2,
-            encoding=encoding(path),
-            comments=COMMENTS,
-        )
-    except ValueError:
-        table = None
+    table = None
+    if not bit_columns([fields(line) for _, line in itertools.islice(_data(path, number), HEAD)]):
+        with contextlib.suppress(ValueError):
+            table = np.loadtxt(
+                path,
+                delimiter=delimiter(first),
+                skiprows=number - 1,
+                ndmin=2,
+                encoding=encoding(path),
+                comments=COMMENTS,
+            )
     if table is None:
-        return _cells(path, layout)
+        return replace(table_of(path, list(_data(path, number)), layout.names), block=layout.block)
     # pandas numbers the columns if they have no names.
     columns, names = table.shape[1], layout.names
     numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))
@@ -126,7 +139,7 @@ def encoding(path: Path) -> str:
         if sum(map(str.isascii, wide)) > 0.5 * len(wide):
             return "utf-16"
     try:
-        start[:-4].decode("utf-8")  # the last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:
         is_text = not any(byte < 9 or 14 <= byte < 32 for byte in start)
         return "latin-1" if is_text else "utf-8"
@@ -169,7 +182,7 @@ def _layout(path: Path) -> Layout | None:
     elif together and digits:  # otherwise numbers of equal length, one a line
         together = zero or width >= 16 or set(first) <= {"0", "1"}
     elif together:
-        together = not _is_number(first) and first.lower() not in WORDS and not DELIMITERS.search(first)
+        together = not is_number(first) and first.lower() not in WORDS and not DELIMITERS.search(first)
     names = tuple(fields(head[0][1])) if named else ()
     width = len(fields(first))
     if len(names) == width - 1:  # R names no column of row names, or the lines of data end with a mark
@@ -178,10 +191,23 @@ def _layout(path: Path) -> Layout | None:
     return Layout((number, first), names, num, block if block > 1 else 0, together)
 
 
+def _refuse_binary(path: Path) -> None:
+    """Raise ValueError if the bytes of a file are no text."""
+    if read_safely(path, lambda: encoding(path)) == "utf-8":
+        raise ValueError(
+            f"The file {path} holds binary numbers, not text: read it with np.fromfile and save it with "
+            "np.save."
+        )
+
+
 def _refuse_symbols(path: Path) -> None:
-    """Raise ValueError if sites are written as characters that begin a comment."""
+    """Raise ValueError if a character that begins a comment is part of the data."""
     lines = read_safely(path, lambda: [*itertools.islice(open_text(path), HEAD)])
     lines = [line.strip() for line in lines if line.strip()]
+    if any(PERCENT.search(line) for line in lines):
+        raise ValueError(
+            f"The file {path} has % after numbers, where it begins a comment: remove these signs."
+        )
     characters = set("".join(lines))
     if len(lines) < 2 or len(lines[0]) < 2 or len({len(line) for line in lines}) > 1:
         return
@@ -191,72 +217,22 @@ def _refuse_symbols(path: Path) -> None:
         )
 
 
-QUOTES = "\"'[](){} "
-DELIMITERS = re.compile(r"[;,\s]")
-
-
 def _is_header(head: list[tuple[int, str]]) -> bool:
     """Return whether the first line names the columns: its fields are no numbers, and do not recur."""
     above = fields(head[0][1])
-    if above[0] == "" and len(above) > 1 and all(map(_is_number, above[1:])):
+    if above[0] == "" and len(above) > 1 and all(map(is_number, above[1:])):
         return [float(field) for field in above[1:]] == [*range(len(above) - 1)]
-    if any(_is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in above):
+    if any(is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in above):
         return False
     if len(head) < 2:
         return not (set(map(str.lower, above)) <= WORDS or (len(above) == 1 and len(above[0]) > 1))
     below = fields(head[1][1])
-    if any(_is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in below):
+    if any(is_number(field) or DECIMAL_COMMA.fullmatch(field) for field in below):
         return True
     if len(above) == 1:
         return len(above[0]) != len(below[0]) and above[0].lower() not in WORDS
     words = {field for _, line in head[1:] for field in fields(line)}
     return len(set(above)) == len(above) and not set(above) & words
-
-
-def _cells(path: Path, layout: Layout) -> Rows:
-    """Return a table whose fields are no plain numbers.
-
-    They may have decimal commas, exponents with a D, or be words. A column of words among columns of
-    numbers is kept as codes.
-
-    Raises:
-        ValueError: A line has another number of fields, or a column has words and numbers.
-    """
-    lines = list(_data(path, layout.first[0]))
-    mark, names = delimiter(layout.first[1]), layout.names
-    table = [fields(line, mark) for _, line in lines]
-    cut = [row[:-1] if len(row) > 2 and row[-1] == "" else row for row in table]
-    if len({len(row) for row in cut}) == 1:  # lines end with the mark, perhaps except the last one
-        names, table = names[: len(cut[0])], cut
-    for (number, _), row in zip(lines, table, strict=True):
-        if len(row) != len(table[0]):
-            raise ValueError(
-                f"The file {path} has {len(row)} numbers in line {number} but {len(table[0])} in line "
-                f"{lines[0][0]}: write the same number of sites for every configuration, and # before "
-                "lines that are no data."
-            )
-    cells = np.array(table)
-    if mark != ",":
-        cells = np.char.replace(cells, ",", ".")
-    numeric = np.vectorize(_is_number, otypes=[bool])(cells)
-    if not numeric.any() and (cells != "").all():
-        rows = codes(path, cells, names)
-        return LabelledRows(rows.array, rows.columns, rows.names, layout.block, rows.notes)
-    words = ~numeric.any(axis=0) & (cells != "").all(axis=0)
-    if not (numeric | words).all():
-        line, column = (int(place[0]) for place in np.nonzero(~(numeric | words)))
-        raise ValueError(
-            f"The file {path} has {table[line][column]!r} in line {lines[line][0]}, which is not a "
-            "number: correct or remove the line."
-        )
-    values = np.empty(cells.shape)
-    for column in range(cells.shape[1]):
-        if words[column]:
-            values[:, column] = np.unique(cells[:, column], return_inverse=True)[1]
-        else:
-            values[:, column] = [_number(cell) for cell in cells[:, column]]
-    of_words = tuple(int(column) for column in np.flatnonzero(words))
-    return LabelledRows(values, names, (), layout.block, words=of_words)
 
 
 def _data(path: Path, first: int) -> Iterator[tuple[int, str]]:
@@ -278,42 +254,3 @@ def _without_comment(line: str) -> str:
         if mark in line:
             line = line.partition(mark)[0]
     return line.strip()
-
-
-def delimiter(line: str) -> str | None:
-    """Return the mark between the fields of a line, or None for blanks."""
-    if "|" in line and all(map(_is_number, line.split("|"))):
-        return "|"
-    if ";" in line:
-        return ";"
-    if "," not in line:
-        return None
-    words = line.split()
-    return None if len(words) > 1 and all(map(DECIMAL_COMMA.fullmatch, words)) else ","
-
-
-def fields(line: str, mark: str | None = "") -> list[str]:
-    """Return the fields of a line without blanks, quotes and brackets.
-
-    Args:
-        line: Line.
-        mark: Mark between the fields; by default that of `delimiter`.
-    """
-    mark = delimiter(line) if mark == "" else mark
-    return [field.strip().strip(QUOTES) for field in line.strip(QUOTES).split(mark)]
-
-
-def _is_number(field: str) -> bool:
-    try:
-        _number(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(field: str) -> float:
-    """Return the number in a field, whose exponent may be written with the D of Fortran."""
-    try:
-        return float(field)
-    except ValueError:
-        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d+$)", "e", field))

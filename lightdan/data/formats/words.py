@@ -1,6 +1,7 @@
 """Letters and words that stand for spins or levels."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,12 +33,18 @@ def codes(path: Path, words: np.ndarray, columns: tuple[str, ...] = ()) -> Label
 
     Args:
         path: File, for messages.
-        words: Words `(M, sites)`.
+        words: Words `(M, sites)`; one column of words of equal length has a character per site.
         columns: Names of the columns, if the file has them.
 
     Raises:
         ValueError: There are more different words than a site can have levels.
     """
+    if words.ndim == 1 or words.shape[1] == 1:
+        lines = words.ravel().tolist()
+        if len({len(line) for line in lines}) == 1 < len(lines[0]) and not _are_spins(lines):
+            return sequences(path, lines, [f"row {row}" for row in range(len(lines))])
+    elif foreign := _foreign_columns(words):
+        return _apart(path, words, columns, foreign)
     names, inverse = np.unique(words, return_inverse=True)
     inverse = inverse.reshape(words.shape)
     lower = [name.lower() for name in names.tolist()]
@@ -53,6 +60,33 @@ def codes(path: Path, words: np.ndarray, columns: tuple[str, ...] = ()) -> Label
         )
     kind = np.uint8 if len(names) <= 256 else np.int16
     return LabelledRows(inverse.astype(kind), columns=columns, names=tuple(names.tolist()))
+
+
+def _are_spins(words: Sequence[str]) -> bool:
+    return any({word.lower() for word in words} <= set(pair) for pair in PAIRS)
+
+
+def _foreign_columns(words: np.ndarray) -> list[int]:
+    """Return the columns that share no word with any other column, if the others share words."""
+    columns = [set(column.tolist()) for column in words.T]
+    times = Counter(word for column in columns for word in column)
+    foreign = [
+        number for number, column in enumerate(columns) if all(times[word] == 1 for word in column)
+    ]
+    return foreign if len(foreign) <= len(columns) - 2 else []
+
+
+def _apart(
+    path: Path, words: np.ndarray, columns: tuple[str, ...], foreign: Sequence[int]
+) -> LabelledRows:
+    """Return codes of a table in which some columns have words of their own."""
+    others = np.delete(np.arange(words.shape[1]), list(foreign))
+    rows = codes(path, words[:, others])
+    table = np.empty(words.shape, np.int64)
+    table[:, others] = rows.array[:]
+    for column in foreign:
+        table[:, column] = np.unique(words[:, column], return_inverse=True)[1]
+    return LabelledRows(table, columns, rows.names, notes=rows.notes, words=tuple(foreign))
 
 
 def sequences(path: Path, lines: Sequence[str], places: Sequence[str]) -> LabelledRows:

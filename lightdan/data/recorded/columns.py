@@ -54,8 +54,10 @@ def odd_columns(rows: Rows) -> list[OddColumn]:
         return []
     table = first_rows(rows, ROWS_READ).astype(np.float64)
     num, columns = table.shape
-    if columns < 3 or num < 2 or not np.isfinite(table).all():
+    if columns < 2 or num < 2 or not np.isfinite(table).all():
         return []
+    if columns == 2:
+        return [] if num < 10 else _clock_of_two(table, names)
     reasons: dict[int, str] = {}
     for column in words:
         reasons[column] = "it holds words"
@@ -68,6 +70,23 @@ def odd_columns(rows: Rows) -> list[OddColumn]:
     if len(reasons) > max(3, columns // 4):  # then the columns differ from each other, as sites may
         reasons = {column: reason for column, reason in reasons.items() if column in words}
     return [OddColumn(c, names[c] if names and names[c] else c, reasons[c]) for c in sorted(reasons)]
+
+
+def _clock_of_two(table: np.ndarray, names: Sequence[str]) -> list[OddColumn]:
+    """Return the first of two columns if only it rises, as the times of events do."""
+    rising = _rising(table)
+    if not rising[0] or rising[1]:
+        return []
+    span = f"it runs from {table[0, 0]:.6g} to {table[-1, 0]:.6g} without turning"
+    return [OddColumn(0, names[0] if names and names[0] else 0, span)]
+
+
+def _rising(table: np.ndarray) -> np.ndarray:
+    """Return which columns only rise or only fall, and mostly do not stay."""
+    steps = np.diff(table, axis=0)
+    one_way = (steps >= 0).all(0) | (steps <= 0).all(0)
+    rising: np.ndarray = one_way & ((steps != 0).mean(0) > 0.5)
+    return rising
 
 
 def _unlike_names(names: Sequence[str]) -> Iterator[int]:
@@ -88,7 +107,7 @@ def _unlike_values(table: np.ndarray) -> Iterator[tuple[int, str]]:
     """Yield columns with values unlike those of the others, and the reason."""
     low, high = table.min(0), table.max(0)
     span = "it runs from {:.6g} to {:.6g}"
-    rising = (np.diff(table, axis=0) > 0).all(0) | (np.diff(table, axis=0) < 0).all(0)
+    rising = _rising(table)
     if rising.any() and rising.mean() <= 0.5:
         for column in np.flatnonzero(rising).tolist():
             yield column, span.format(low[column], high[column]) + " without turning"

@@ -15,6 +15,8 @@ FEWEST_ROWS = 20
 """Number of rows below which a pattern in each row may be chance."""
 MAX_STATES = 32
 """Largest number of states of a site in one-hot form that is looked for."""
+FEW_ROWS = 50
+"""Smallest ratio of columns to rows at which any dependence of the rows counts."""
 LEAST = 0.1
 """Smallest rise of a correlation with the distance that time does not explain."""
 
@@ -167,33 +169,42 @@ def refuse_one_hot(path: str, rows: Rows) -> None:
 
 
 def ask_about_axes(path: str, rows: Rows) -> None:
-    """Raise ValueError if the configurations may be along the last axis; the message has the remedy."""
+    """Raise ValueError if the configurations may be along another axis; the message has the remedy."""
     shape = tuple(rows.shape)
-    question = (
-        f"The file {path} has the shape {shape}, so the configurations may be along the last axis "
-        "(MATLAB, np.dstack){}: set axis to -1 if they are, or to 0 if the first axis has them."
-    )
+    last = "last axis (MATLAB, np.dstack)"
     if len(shape) == 3:
-        first, second, last = shape
-        square = first == second != last
-        long = last >= 8 * max(first, second) and first < 100
+        first, second, third = shape
+        square = first == second != third
+        long = third >= 8 * max(first, second) and first < 100
         if square or long:
-            raise ValueError(question.format(""))
+            raise _question(path, shape, last, -1)
+        if first == third and second >= 8 * first and first < 100:
+            raise _question(path, shape, "second axis", 1)
+    if len(shape) == 2 and shape[0] == 1 < shape[1]:
+        raise ValueError(
+            f"The file {path} holds one row of {shape[1]} values: set shape to that of a lattice if "
+            "configurations follow each other in it, or axis to -1 if each value is one."
+        )
     if len(shape) == 2 and shape[1] >= max(4 * shape[0], 100):
         table = first_rows(rows, 400, 50)[:, :ROWS_READ].astype(np.float64)
         if np.isfinite(table).all() and _rows_are_sites(table):
-            raise ValueError(
-                question.format(
-                    ", because its rows depend on each other like sites and its columns do not"
-                )
-            )
+            reason = "because its rows depend on each other like sites"
+            raise _question(path, shape, last, -1, reason)
+
+
+def _question(path: str, shape: tuple[int, ...], where: str, axis: int, reason: str = "") -> ValueError:
+    """Return the question whether the configurations are along another axis than the first."""
+    return ValueError(
+        f"The file {path} has the shape {shape}, so the configurations may be along the {where}"
+        f"{reason and ', '}{reason}: set axis to {axis} if they are, or to 0 if the first axis has them."
+    )
 
 
 def _rows_are_sites(table: np.ndarray) -> bool:
     """Return whether rows depend on each other like sites, and neighbouring columns do not.
 
     Rows in time depend on each other too, but the less the larger their distance is. If there are far
-    more columns than rows, any dependence counts.
+    more columns than rows, any dependence counts, and columns may depend on each other like times.
     """
     rows, columns = table.shape
     centred = table - table.mean(1, keepdims=True)
@@ -207,7 +218,10 @@ def _rows_are_sites(table: np.ndarray) -> bool:
     of_rows = scaled @ scaled.T / columns
     size = (_without_rows(of_rows)[np.triu_indices(rows, 1)] ** 2).mean() - 1.3 / number
     rises = any(_rises(of_rows.diagonal(lag), of_rows.diagonal(lag - 1)) for lag in range(2, rows - 3))
-    if not rises and not (columns >= 50 * rows and size > 1 / number):
+    far_more = columns >= FEW_ROWS * rows
+    if far_more and size > max(LEAST**2, 30 / number):
+        return True
+    if not rises and not (far_more and size > 1 / number):
         return False
     # Products of two independent columns have the variance Σ C²/rows² if rows correlate.
     beside = (scaled[:, 1:] * scaled[:, :-1]).mean()

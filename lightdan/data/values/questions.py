@@ -9,7 +9,7 @@ from lightdan.lattices.angles import TWO_PI
 
 RARE = 0.01
 """Fraction of sites below which values other than those of a spin are taken for mistakes."""
-TURN = 0.002
+TURN = 0.004
 """Distance from the ends of a number of turns, relative to it, within which values end there."""
 WRAPPED = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 """The number −1 written without a sign."""

@@ -194,7 +194,7 @@ def test_arrays_of_words_and_of_records(tmp_path):
 
 def test_binary_numbers_in_a_text_file(tmp_path):
     SPINS.tofile(tmp_path / "a.dat")
-    refused(tmp_path / "a.dat", "not a .dat file")
+    refused(tmp_path / "a.dat", "binary numbers, not text", "np.fromfile")
     np.zeros(99, np.int32).tofile(tmp_path / "b.dat")
     refused(tmp_path / "b.dat", "np.fromfile")
 

@@ -112,11 +112,16 @@ def test_text(tmp_path, text):
         ("1,1\n1,1,1\n", ["3 numbers in line 2", "2 in line 1"]),
         ("a,b\n\n1,1\n1\n", ["1 numbers in line 4", "2 in line 3"]),
         ("1 1\n1 x\n", ["'x' in line 2"]),
-        ("1,1\n1,\n", ["'' in line 2"]),
+        ("1,1\n1,\n", ["no value ('') in line 2", "leave out the line or the column"]),
         ("a,b\n", ["no line of numbers"]),
         ("\n\n# nothing\n", ["no line of numbers"]),
         ("1,x\n1,1\n", ["'x' in line 1"]),
-        ("1,1\n,1\n", ["'' in line 2"]),
+        ("1,1\n,1\n", ["no value ('') in line 2"]),
+        ("Q1,Q2\n1,2\n3,NA\n", ["no value ('NA') in line 3, column 'Q2'"]),
+        ("1.204,5;2\n1;2\n", ["'1.204,5' in line 1, with marks between the thousands: remove them"]),
+        ("1,204.5\t2\n1\t2\n", ["marks between the thousands"]),
+        ("12.5%,3%\n1%,2%\n", ["% after numbers", "remove these signs"]),
+        ("5% 3% 1%\n1% 2% 4%\n", ["% after numbers"]),
     ],
 )
 def test_bad_text(tmp_path, text, words):
@@ -128,7 +133,7 @@ def test_bad_text(tmp_path, text, words):
 def test_text_of_another_encoding(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xff\xfe\x00\x81" * 9)
-    refused(path, "damaged")
+    refused(path, "binary numbers, not text", "np.fromfile")
 
 
 def test_several_arrays(tmp_path):

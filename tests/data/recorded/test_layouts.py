@@ -94,6 +94,43 @@ def test_ordinary_files_raise_no_question(name):
         assert odd_columns(rows) == []
 
 
+def channels(num, times):
+    """Draw noise of neighbouring channels, which is also correlated in time."""
+    mixing = np.exp(-np.abs(np.subtract.outer(range(num), range(num))) / 3)
+    return mixing @ chain(times, num, 0.9, real=True).T
+
+
+@pytest.mark.parametrize("shape", [(16, 5000), (8, 400), (4, 2000)])
+def test_signals_with_a_row_per_channel(shape):
+    with pytest.raises(ValueError, match=r"may be along the last axis .* rows depend on each other"):
+        ask_about_axes("a.npy", channels(*shape))
+    ask_about_axes("a.npy", channels(*shape).T)
+
+
+@pytest.mark.parametrize(("side", "num"), [(4, 32), (6, 500), (12, 1764)])
+def test_configurations_along_the_second_axis(side, num):
+    rows = RNG.choice([-1, 1], (side, num, side))
+    with pytest.raises(ValueError, match="may be along the second axis: set axis to 1 if they are"):
+        ask_about_axes("a.npy", rows)
+
+
+@pytest.mark.parametrize("num", [2, 64, 44_425])
+def test_a_file_of_one_row(num):
+    with pytest.raises(ValueError, match=f"holds one row of {num} values: set shape to that of a lat"):
+        ask_about_axes("a.npy", RNG.choice([-1, 1], (1, num)))
+
+
+@pytest.mark.parametrize("values", [RNG.integers(40, size=300), RNG.normal(size=300)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_times_of_events(values, ties):
+    times = np.cumsum(RNG.random(300))
+    if ties:
+        times[10:20] = times[10]
+    found = odd_columns(np.column_stack([times, values]))
+    assert [(column.number, "without turning" in column.reason) for column in found] == [(0, True)]
+    assert odd_columns(np.column_stack([times, np.cumsum(RNG.random(300))])) == []
+
+
 E = -(LATTICES * (np.roll(LATTICES, 1, 1) + np.roll(LATTICES, 1, 2))).sum((1, 2))
 BESIDE = {
     "a temperature": np.full(400, 3.0),
