@@ -20,7 +20,8 @@ from lightdan.cli.functions import class_arguments
 from lightdan.cli.inspection_figure import draw
 from lightdan.data.files import whole_file
 from lightdan.data.formats.readers import open_array
-from lightdan.data.inspection.inspection import Finding, brief, inspect_samples, shown
+from lightdan.data.inspection.conditions import conditions, inspect_samples
+from lightdan.data.inspection.inspection import Finding, brief, shown
 from lightdan.images.files import SUFFIXES
 from lightdan.systems.recorded import Recorded
 
@@ -111,11 +112,13 @@ def _page(path: str, arguments: Mapping[str, Any], options: Sequence[str], figur
         console.print(f"  warning: {warning.message}", markup=False)
     if kind := OTHER_KINDS.get(system.site_kind):
         console.print(f"  other kind of values that could be set: {kind}", markup=False)
-    findings = inspect_samples(system.data, system.sites)
+    findings = inspect_samples(system.data, system.sites, control_names=system.control_names)
     console.print(_table(findings))
     print(_command(path, system, findings, options))
     if figure is not None:
-        page = draw(system.data, system.sites, Path(path).name)
+        (condition, samples), *others = conditions(system.data, system.control_names).items()
+        title = Path(path).name + (f" at {condition}" if others else "")
+        page = draw(samples, system.sites, title)
         with whole_file(figure) as temporary:
             page.savefig(temporary, format=figure.suffix[1:], dpi=150)
         print(f"  figure: {figure}")

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lightdan.data.inspection.blocks import MAX_GRAM_SITES, SiteBlocks
-from lightdan.data.inspection.inspection import MAX_VALUES, Sites, equal_rows
+from lightdan.data.inspection.conditions import equal_rows
+from lightdan.data.inspection.inspection import MAX_VALUES, Sites
 from lightdan.data.inspection.pairs import pairs_apart
 from lightdan.data.recorded.equilibrium import slow_observables
 from lightdan.data.rows import Rows
@@ -42,7 +43,8 @@ def draw(samples: Samples, sites: Sites, name: str) -> Figure:
     _first_rows(panels[0], rows, sites)
     _means(panels[1], blocks, sites)
     _correlations(panels[2], blocks, sites)
-    _autocorrelation(panels[3], samples.configurations, sites.kind)
+    in_order = rows if samples.row_weights is None else samples.configurations
+    _autocorrelation(panels[3], in_order, sites.kind)
     for axes in panels:
         if axes.axison:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -156,6 +156,20 @@ class Samples:
         """Return the rows at one combination of controls, one of `parts`."""
         return replace(self.parts[tuple(controls)], configurations=self.configurations)
 
+    def only(self, temperature: float) -> "Samples":
+        """Return the rows at one temperature."""
+        chosen = {name: self._at(name, temperature) for name in SPLITS}
+        weights = self.row_weights
+        same = self.temperature == torch.tensor(temperature, dtype=self.temperature.dtype)
+        return replace(
+            self,
+            temperature=torch.where(same, self.temperature, math.nan),
+            indices={name: self.indices[name][chosen[name]] for name in SPLITS},
+            temperatures=[temperature],
+            tau_int=[self._tau_at(temperature)[0]],
+            row_weights=weights and {name: weights[name][chosen[name]] for name in SPLITS},
+        )
+
     @property
     def has_counts(self) -> bool:
         """Whether the rows have weights that are counts."""
@@ -179,11 +193,6 @@ class Samples:
     def rows_of(self, split: str, temperature: float) -> Tensor:
         """Return the row numbers of a split at one temperature `(M,)`."""
         return self.indices[split][self._at(split, temperature)]
-
-    def by_temperature(self) -> Tensor:
-        """Return the row numbers of all splits, ascending at one temperature after the other `(M,)`."""
-        parts = [torch.cat([self.rows_of(name, t) for name in SPLITS]) for t in self.temperatures]
-        return torch.cat([part.sort().values for part in parts])
 
     def order(self, temperature: float) -> Tensor:
         """Return the order that puts the joined `rows` of all splits as in the file `(M,)`."""

@@ -10,13 +10,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.data.formats.readers import MAPPED
-from lightdan.data.inspection.inspection import (
-    BRIEF_VALUES,
-    Finding,
-    Sites,
-    brief,
-    inspect_samples,
-)
+from lightdan.data.inspection.conditions import inspect_samples
+from lightdan.data.inspection.inspection import BRIEF_VALUES, Finding, Sites, brief
 from lightdan.data.recorded.consecutive import check_consecutive
 from lightdan.data.recorded.groups import Group, groups_of, in_words, series_at, split_groups
 from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
@@ -202,7 +197,7 @@ class Recorded(System):
 
     @rank_zero_only
     def _inspect(self, samples: Samples) -> None:
-        self.findings = inspect_samples(samples, self.sites, BRIEF_VALUES)
+        self.findings = inspect_samples(samples, self.sites, BRIEF_VALUES, self.control_names)
         print("\n".join(brief(self.findings)), end="\n" if self.findings else "")
 
     @rank_zero_only

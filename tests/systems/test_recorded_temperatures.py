@@ -7,7 +7,7 @@ import torch
 from trainers import quiet_trainer
 
 from lightdan import MADE, FreeEnergy, Hamiltonian, Ising
-from lightdan.data.inspection.inspection import equal_rows
+from lightdan.data.inspection.conditions import conditions, equal_rows
 from lightdan.data.splits import SPLITS
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.systems.recorded import Recorded
@@ -210,7 +210,9 @@ def test_inspection_takes_one_temperature_after_the_other(tmp_path, memory):
         str(tmp_path / "s.npy"), temperature=labels.tolist(), max_memory_gb=memory, shape=(16,)
     )
     system.setup()
-    found, tau = equal_rows(system.data)
-    assert tau == 0.5
-    assert found.shape == (600, 16)
-    np.testing.assert_array_equal(found[50:350], np.concatenate(parts)[50:350].reshape(-1, 16))
+    every = conditions(system.data)
+    assert [*every] == [f"T = {t:g}" for t in T[2::-1]]
+    for part, found in zip(reversed(parts), every.values(), strict=True):
+        rows, tau = equal_rows(found)
+        assert tau == 0.5
+        np.testing.assert_array_equal(rows[:], part.reshape(-1, 16))

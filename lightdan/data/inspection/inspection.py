@@ -11,17 +11,13 @@ from lightdan.data.inspection.blocks import MIN_BLOCKS, SiteBlocks
 from lightdan.data.inspection.copies import share_of_copies, without_copies
 from lightdan.data.inspection.pairs import RecognisedLattice, correlated_pairs, recognise_lattice
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
-from lightdan.data.rows import ChosenRows, Rows
-from lightdan.data.samples import Samples
-from lightdan.data.splits import SPLITS
+from lightdan.data.rows import Rows
 from lightdan.statistics import TIMES_PER_BLOCK, Estimate
 
 MAX_VALUES = 30_000_000
 """Largest number of features that are looked at."""
 BRIEF_VALUES = 3_000_000
 """Largest number of features behind the few lines at the start of a fit."""
-MAX_REPEATED = 1_000_000
-"""Largest number of rows that repeated ones with counts become."""
 CLEAR, DOUBTFUL = 0.001, 0.05
 """p-values below which a symmetry is broken, and below which it is in doubt."""
 AXES = {1: ("the line of sites",), 2: ("the first axis", "the second axis")}
@@ -90,61 +86,12 @@ def inspect_rows(
         return [*findings, _too_few(num, tau)]
     lattice = recognise_lattice(blocks, sites.shape)
     findings += [_mean(blocks, sites), *_flip(rows, blocks, sites, tau, max_values)]
-    findings.append(_tested("sites", site_test(blocks), "equal means on all sites"))
+    findings.append(symmetry_finding("sites", site_test(blocks), "equal means on all sites"))
     if len(sites.shape) > 1 or any(lattice.ordered):
         wrap = "periodic" in (lattice.boundary, sites.boundary)
         p_value = bond_test(blocks, lattice.shape, wrap=wrap)
-        findings.append(_tested("bonds", p_value, "equal products on all bonds of an axis"))
+        findings.append(symmetry_finding("bonds", p_value, "equal products on all bonds of an axis"))
     return [*findings, *_lattice(blocks, sites, lattice)]
-
-
-def inspect_samples(samples: Samples, sites: Sites, max_values: int = MAX_VALUES) -> list[Finding]:
-    """Inspect the rows of a file in their order, or counts as if their rows were repeated.
-
-    Args:
-        samples: Configurations.
-        sites: Kind and place of the sites.
-        max_values: Largest number of features to look at.
-    """
-    rows, tau = equal_rows(samples)
-    if rows is None:
-        return [Finding("tests", "none, because rows have different weights")]
-    findings = inspect_rows(rows, sites, tau, max_values, counted=samples.has_counts)
-    if len(samples.temperatures) > 1 or samples.controls is not None:
-        sentence = "of all rows together: means that differ between conditions correlate the sites, too"
-        findings.insert(0, Finding("tests", sentence))
-    return findings
-
-
-def equal_rows(samples: Samples, seed: int = 0) -> tuple[Rows | None, float]:
-    """Return rows of equal weight, temperature after temperature, and their autocorrelation time.
-
-    Rows with counts are repeated, at most a million in all, and in random order.
-
-    Args:
-        samples: Configurations.
-        seed: Random seed of that order.
-
-    Returns:
-        Rows, or None if they have real weights, and their autocorrelation time in rows.
-    """
-    tau = max(samples.tau_int)
-    if samples.row_weights is None:
-        rows = samples.configurations
-        if len(samples.temperatures) > 1:
-            rows = ChosenRows(rows, samples.by_temperature().numpy())
-        return rows, tau if tau >= 1 else 0.5
-    if not samples.has_counts:
-        return None, tau
-    numbers = np.concatenate([samples.indices[name] for name in SPLITS])
-    counts = np.concatenate([samples.row_weights[name] for name in SPLITS])
-    random = np.random.default_rng(seed)
-    if counts.sum() <= MAX_REPEATED:
-        drawn = random.permutation(np.repeat(numbers, counts))
-    else:
-        drawn = random.choice(numbers, MAX_REPEATED, p=counts / counts.sum())
-    different, places = np.unique(drawn, return_inverse=True)
-    return np.asarray(samples.configurations[different])[places], 0.5
 
 
 def brief(findings: Sequence[Finding]) -> list[str]:
@@ -210,10 +157,11 @@ def _flip(rows: Rows, blocks: SiteBlocks, sites: Sites, tau: float, max_values: 
     tests = flip_tests(blocks)
     change = {"real": "φ → −φ", "angle": "a rotation of all angles by π"}.get(sites.kind, "s → −s")
     # The smaller of two p-values is at most p with probability 2p.
-    return [_tested("flip", min(1.0, 2 * min(tests.values())), change)]
+    return [symmetry_finding("flip", min(1.0, 2 * min(tests.values())), change)]
 
 
-def _tested(name: str, p_value: float, what: str) -> Finding:
+def symmetry_finding(name: str, p_value: float, what: str) -> Finding:
+    """Return whether a symmetry is broken, in doubt, or not ruled out."""
     doubt = "in doubt" if p_value < DOUBTFUL else "not ruled out"
     verdict = "broken" if p_value < CLEAR else doubt
     return Finding(name, f"{what}: {verdict}", "", p_value)
