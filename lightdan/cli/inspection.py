@@ -19,10 +19,10 @@ from lightdan.cli.errors import one_sentence
 from lightdan.cli.functions import class_arguments
 from lightdan.cli.inspection_figure import draw
 from lightdan.data.files import whole_file
-from lightdan.data.formats.readers import open_array
+from lightdan.data.formats.readers import READERS, open_array
 from lightdan.data.inspection.conditions import conditions, inspect_samples
 from lightdan.data.inspection.inspection import Finding, brief, shown
-from lightdan.images.files import SUFFIXES
+from lightdan.images import formats as images
 from lightdan.systems.recorded import Recorded
 
 CONFIG = "configs/recorded/any.yaml"
@@ -92,7 +92,8 @@ def _figures(paths: Sequence[str], output: str | None) -> dict[str, Path]:
 
 
 def _page(path: str, arguments: Mapping[str, Any], options: Sequence[str], figure: Path | None) -> None:
-    if Path(path).suffix.lower() in SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix in images.FORMATS and suffix not in READERS:
         raise ValueError(f"{path} is an image: use 'lightdan images {path}'.")
     console = Console(highlight=False)
     said = io.StringIO()

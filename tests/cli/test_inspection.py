@@ -135,3 +135,10 @@ def test_start_of_a_number_and_of_truths(array, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "first values" in shown.out
     assert "error: The file" in shown.err
+
+
+@pytest.mark.parametrize("name", ["film.tif", "film.PNG", "scan.sxm"])
+def test_an_image_is_sent_to_its_command(tmp_path, capsys, name):
+    (tmp_path / name).write_bytes(b"0")
+    assert main(["inspect", str(tmp_path / name)]) == 2
+    assert f"is an image: use 'lightdan images {tmp_path / name}'." in capsys.readouterr().err
