@@ -135,9 +135,11 @@ def _read(path: str, arguments: Mapping[str, Any]) -> tuple[KerrImages, str]:
 
 
 def _measure(system: KerrImages) -> tuple[Survey, list[Frame]]:
-    stack, number = system.stack, len(system.textures)
-    with progress_bar(f"Measuring {system.path}", 2 * number) as advance:
-        found = survey(system.textures, stack.sites, system.independence, max(system.levels), advance)
+    stack, found, number = system.stack, system.survey, len(system.textures)
+    with progress_bar(f"Measuring {system.path}", number) as advance:
+        if len(found.images) < number:
+            bright = max(system.levels)
+            found = survey(system.textures, stack.sites, system.independence, bright)
         frames = []
         for k, numbers in enumerate(found.frames):
             frames.append(Frame.of(stack, k + 1, numbers, found.film.labels))

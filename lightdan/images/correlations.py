@@ -36,8 +36,14 @@ def correlation(patches: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def correlation_length(correlation: np.ndarray) -> float:
-    """Return the r at which C(r)/C(0) first falls to 1/e, by linear interpolation, or NaN."""
+def correlation_length(correlation: np.ndarray, distances: np.ndarray | None = None) -> float:
+    """Return the r at which C(r)/C(0) first falls to 1/e, by linear interpolation, or NaN.
+
+    Args:
+        correlation: C(r) `(R,)`.
+        distances: Distances r, by default 0, 1, 2, … `(R,)`.
+    """
+    r = np.arange(len(correlation)) if distances is None else distances
     ratio = correlation / correlation[0] if correlation[0] > 0 else np.zeros_like(correlation)
     below = np.flatnonzero(ratio < math.exp(-1))
     if not len(below):
@@ -45,7 +51,8 @@ def correlation_length(correlation: np.ndarray) -> float:
     last = int(below[0])
     if last == 0:
         return 0.0
-    return float(last - (math.exp(-1) - ratio[last]) / (ratio[last - 1] - ratio[last]))
+    part = (ratio[last - 1] - math.exp(-1)) / (ratio[last - 1] - ratio[last])
+    return float(r[last - 1] + part * (r[last] - r[last - 1]))
 
 
 @dataclass(frozen=True)

@@ -112,18 +112,18 @@ def domain_numbers(sums: NDArray[np.float64]) -> dict[str, float]:
     sites, light = sums[:2]
     pairs, unlike = sums[2 : 2 + num], sums[2 + num : 2 + 2 * num]
     steps = np.hypot(*np.transpose(DIRECTIONS))
-    walls = math.pi / 2 * float(SHARES @ (unlike / pairs / steps))
-    crossings = float(unlike[:AXES].sum() / pairs[:AXES].sum())
-    bright = float(light / sites)
     squares, ends = sums[2 + 2 * num :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        width, chord = (2 / np.float64(x) for x in (walls, crossings))
-        return {
+        bright = light / sites
+        walls = math.pi / 2 * (SHARES @ (unlike / pairs / steps))
+        crossings = unlike[:AXES].sum() / pairs[:AXES].sum()
+        numbers = {
             "area_fraction": bright,
             "wall_length": walls,
-            "width_bright": bright * width,
-            "width_dark": (1 - bright) * width,
-            "chord_bright": bright * chord,
-            "chord_dark": (1 - bright) * chord,
-            "euler_number": float(ends / squares / 4),
+            "width_bright": 2 * bright / walls,
+            "width_dark": 2 * (1 - bright) / walls,
+            "chord_bright": 2 * bright / crossings,
+            "chord_dark": 2 * (1 - bright) / crossings,
+            "euler_number": ends / squares / 4,
         }
+    return {name: float(number) for name, number in numbers.items()}

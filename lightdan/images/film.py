@@ -211,7 +211,7 @@ class Film:
             (c, _, _), s = self._curves(row)
             k, height = self.spectrum.peak(s, near)
             found = domain_numbers(local) | {
-                "correlation_length": correlation_length(c),
+                "correlation_length": correlation_length(c, self.lags.radii),
                 "domain_period": 2 * math.pi / k,
                 "height": height,
             }
@@ -224,7 +224,8 @@ class Film:
             return np.concatenate([[*numbers(row).values()], *lines, s])
 
         blocks = Blocks(np.arange(len(rows)), len(rows))
-        all_of_them = np.array(jackknife_each(everything, rows, blocks=blocks))
+        with np.errstate(invalid="ignore"):  # without walls there is no width
+            all_of_them = np.array(jackknife_each(everything, rows, blocks=blocks))
         estimates = {
             name: Estimate(*pair) for name, pair in zip(names, all_of_them.tolist(), strict=False)
         }
@@ -274,7 +275,7 @@ def reach_of(plane: NDArray[np.float64]) -> int:
     window = LagWindow(lags)
     s = window.radial(sums / pairs)
     k, height = window.peak(s)
-    length = correlation_length(lags.rings(sums) / lags.rings(pairs))
+    length = correlation_length(lags.rings(sums) / lags.rings(pairs), lags.radii)
     wanted = PERIODS * 2 * math.pi / k if height > RIPPLE * s.max() else LENGTHS * length
     if not math.isfinite(wanted):
         return lags.reach

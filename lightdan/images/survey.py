@@ -29,18 +29,20 @@ class Survey:
 
     Args:
         film: Geometry and distances that all images share.
-        frames: Numbers of each image `(M,)`.
-        together: Numbers of all images.
+        images: Images that are measured, from 0.
+        frames: Numbers of each of them.
+        together: Numbers of all of them.
         blocks: Number of independent blocks behind the errors of all images.
     """
 
     film: Film
+    images: NDArray[np.intp]
     frames: list[FilmNumbers]
     together: FilmNumbers
     blocks: int
 
     def typical(self) -> int:
-        """Return the image whose area fraction and period are nearest to their medians."""
+        """Return the place in `images` of the one nearest to the median area fraction and period."""
         names = ("area_fraction", "domain_period")
         known = [name for name in names if all(name in frame.estimates for frame in self.frames)]
         estimates = np.array([[frame.estimates[name] for name in known] for frame in self.frames])
@@ -54,6 +56,7 @@ def survey(
     valid: NDArray[np.bool_],
     independence: Independence,
     bright: int,
+    most: int | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Survey:
     """Measure each image of a stack, and all together.
@@ -63,6 +66,7 @@ def survey(
         valid: Unmasked sites `(rows, columns)`.
         independence: Correlations of the film.
         bright: Value of the bright phase.
+        most: Largest number of images to measure, evenly spaced; by default all.
         progress: Callback that receives the number of images measured since its last call.
     """
     shape = (valid.shape[0], valid.shape[1])
@@ -87,9 +91,11 @@ def survey(
     each = (
         np.arange(len(tiles)) if (runs.max() + 1) * len(tiles) <= MOST_BLOCKS else np.zeros(len(tiles))
     )
-    blocks = runs[:, None] * (int(each[-1]) + 1) + each.astype(np.intp)
-    together = film.together(map(measured, textures), blocks)
-    return Survey(film, frames, together, len(np.unique(blocks)))
+    num = len(textures)
+    images = np.unique(np.linspace(0, num - 1, num if most is None else min(num, most)).astype(np.intp))
+    blocks = runs[images, None] * (int(each[-1]) + 1) + each.astype(np.intp)
+    together = film.together((measured(textures[image]) for image in images), blocks)
+    return Survey(film, images, frames, together, len(np.unique(blocks)))
 
 
 def suggest(together: FilmNumbers, pixels: float, wall: float) -> tuple[float, int]:

@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
-from lightdan.images import correlations, structure_factor
 from lightdan.images.division import Division
 from lightdan.images.formats import Choice
 from lightdan.images.independence import Independence
@@ -20,14 +19,15 @@ from lightdan.images.patches import cut
 from lightdan.images.processing import BACKGROUNDS, Steps
 from lightdan.images.scale import site_scale
 from lightdan.images.stack import ImageStack
+from lightdan.images.survey import survey
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
-from lightdan.statistics import Blocks, Estimate, jackknife, mean
+from lightdan.statistics import Blocks, Estimate
 from lightdan.systems.base import System
 
-MAX_SITES = 5_000_000
-"""Largest number of sites of the patches from which lengths are measured."""
+SURVEYED = 50
+"""Largest number of images from which the numbers of the film are measured."""
 ENOUGH_TEXTURES = 10
 """Number of independent images from which on the split assigns whole images."""
 FEW_PATCHES = 50
@@ -171,7 +171,9 @@ class KerrImages(System):
         self._blocks: dict[str, Blocks] = {}
         patches = np.concatenate(parts)
         self.num_configurations = len(patches)
-        self.summary = self._summarise(patches)
+        bright = max(self.levels)
+        self.survey = survey(self.textures, self.stack.sites, self.independence, bright, SURVEYED)
+        self.summary = self._summarise()
         self._report([len(part) for part in parts])
         ends = np.cumsum([len(part) for part in parts])
         return Samples(
@@ -232,26 +234,14 @@ class KerrImages(System):
 
     # Summary of the images
 
-    def _summarise(self, patches: np.ndarray) -> dict[str, Estimate]:
-        """Return area fraction and lengths in `unit`.
+    def _summarise(self) -> dict[str, Estimate]:
+        """Return the numbers of the film, lengths in `unit`.
 
-        The error of the area fraction is over images, or over patches if there are few images. It
-        includes that of the threshold.
+        The error of the area fraction includes that of the threshold.
         """
-        few = len(self.textures) < ENOUGH_TEXTURES
-        values = patches.reshape(len(patches), -1) if few else self.textures[:, self.stack.sites]
-        bright = (values == max(self.levels)).mean(axis=1)
-        some = patches[: max(100, MAX_SITES // self.num_sites)]
-        length = jackknife(correlations.correlation_length, correlations.correlation(some))
-        area, threshold = mean(bright), float(self.stack.phases.share_errors[-1])
-        summary = {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
-        if math.isfinite(length.value):
-            summary["correlation_length"] = Estimate(length.value * self.site, length.error * self.site)
-        k, s, _ = structure_factor.structure_factor(some)
-        if math.isfinite(structure_factor.peak(k, s.mean(axis=0))[1]):
-            period = jackknife(lambda s: 2 * math.pi / structure_factor.peak(k, s)[0], s)
-            summary["domain_period"] = Estimate(period.value * self.site, period.error * self.site)
-        return summary
+        summary = self.survey.together.scaled(self.site)
+        area, threshold = summary["area_fraction"], float(self.stack.phases.share_errors[-1])
+        return summary | {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
 
     @property
     def independent_patches(self) -> float:
@@ -285,7 +275,7 @@ class KerrImages(System):
         summary, unit = self.summary, self.unit
         number, different = len(self.textures), len(np.unique(self.groups))
         lengths = "; ".join(
-            f"{words}: {summary[name]} {unit}" if name in summary else f"{words}: none within a patch"
+            f"{words}: {summary[name]} {unit}" if name in summary else f"{words}: none"
             for name, words in (
                 ("correlation_length", "correlation length"),
                 ("domain_period", "domain period"),

@@ -282,7 +282,7 @@ class GaussianField:
                 "width_bright": 1 / walls,
                 "chord_dark": 1 / unlike[:2].mean(),
                 "euler_number": 0.0,
-                "correlation_length": correlations.correlation_length(rings),
+                "correlation_length": correlations.correlation_length(rings, lags.radii),
                 "domain_period": 2 * math.pi / film.spectrum.peak(s)[0],
             },
         )
@@ -336,6 +336,18 @@ def test_frames_of_different_magnetisation_correlate_at_all_distances():
     np.testing.assert_allclose(found.correlation[0, 4:], means.var(ddof=1), atol=0.005)
     own = film.frame(film.sums(frames[0]))
     np.testing.assert_allclose(own.correlation[0, 4:], 0, atol=0.01)
+
+
+def test_a_film_of_one_phase_has_no_lengths():
+    valid = masked((64, 80))
+    found = numbers(np.where(valid, 1, -1), 16, 20)
+    assert found.estimates["area_fraction"] == pytest.approx((1.0, 0.0), abs=1e-9)
+    assert found.estimates["wall_length"].value == 0
+    assert found.domains == 1
+    assert not found.estimates.keys() & {"domain_period", "correlation_length", "width_bright"}
+    found = numbers(np.where(np.arange(80) < 40, 1, -1) * np.ones((64, 1), int), 16, 20)
+    assert "domain_period" not in found.estimates
+    assert found.estimates["wall_length"].value == pytest.approx(1 / 80, rel=0.1)
 
 
 def test_units():

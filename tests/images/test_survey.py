@@ -69,6 +69,9 @@ def test_survey_of_frames():
     assert fractions == pytest.approx([5 / 16, 8 / 16, 7 / 16], abs=0.01)
     assert found.together.estimates["area_fraction"].value == pytest.approx(np.mean(fractions), abs=0.01)
     assert found.typical() == 2
+    some = survey(textures, valid, Independence.of(textures, valid), 1, 2)
+    assert some.images.tolist() == [0, 2]
+    assert some.frames[1].estimates == found.frames[2].estimates
     period = 16 / math.hypot(1, 0.3)
     for numbers in (*found.frames, found.together):
         assert numbers.estimates["domain_period"].value == pytest.approx(period, rel=0.01)

@@ -14,9 +14,9 @@ from lightdan.systems.kerr_images import KerrImages
 class ImageSteps(Measurement):
     """Steps from the first image to spins: raw, without background, averaged over sites, and spins.
 
-    Estimates are those of `KerrImages`, lengths in the unit of `site_size`: `area_fraction`, and
-    `correlation_length` and `domain_period` if they are smaller than a patch. The figure marks one
-    patch.
+    Estimates are the numbers of the film, from whole images: `film_area_fraction`,
+    `film_correlation_length`, `film_domain_period`, widths and more, lengths in the unit of `site_size`.
+    The figure marks one patch.
     """
 
     name = "image_steps"
@@ -35,7 +35,9 @@ class ImageSteps(Measurement):
             "texture": system.textures[0],
         }
         figure = self.figure(arrays, system.lattice_shape, stack.thresholds)
-        return Result(dict(system.summary), arrays, figure)
+        estimates = {f"film_{name}": estimate for name, estimate in system.summary.items()}
+        note = f"Lengths of the film are in {system.unit}, a site being {system.site:.4g} {system.unit}."
+        return Result(estimates, arrays, figure, notes=[note])
 
     @staticmethod
     def figure(

@@ -42,7 +42,9 @@ def test_steps_of_an_image(tmp_path, measured):
     result = ImageSteps().measure(Ensemble(measured.model, system, 3.0))
     assert result.arrays["image"].shape == (128, 160)
     assert result.arrays["texture"].shape == (32, 40)
-    assert result.estimates == system.summary
+    assert result.estimates == {f"film_{name}": x for name, x in system.summary.items()}
+    assert {"film_area_fraction", "film_correlation_length"} <= set(result.estimates)
+    assert result.notes == ["Lengths of the film are in px, a site being 4 px."]
 
 
 @pytest.mark.parametrize(
