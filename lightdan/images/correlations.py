@@ -43,14 +43,14 @@ def correlation_length(correlation: np.ndarray, distances: np.ndarray | None = N
         correlation: C(r) `(R,)`.
         distances: Distances r, by default 0, 1, 2, … `(R,)`.
     """
+    if not correlation[0] > 0:
+        return math.nan
     r = np.arange(len(correlation)) if distances is None else distances
-    ratio = correlation / correlation[0] if correlation[0] > 0 else np.zeros_like(correlation)
+    ratio = correlation / correlation[0]
     below = np.flatnonzero(ratio < math.exp(-1))
     if not len(below):
         return math.nan
     last = int(below[0])
-    if last == 0:
-        return 0.0
     part = (ratio[last - 1] - math.exp(-1)) / (ratio[last - 1] - ratio[last])
     return float(r[last - 1] + part * (r[last] - r[last - 1]))
 
