@@ -92,6 +92,7 @@ def start_from(model: Architecture, path: str | Path) -> None:
             f"--start_from {path} is of the architecture {type(source).__name__}, not of {name}: "
             "use the same architecture."
         )
+    model.take_choices(source)
     for option in ("site_kind", "levels", "reference_frame", "temperature_input", "control_names"):
         if (there := getattr(source, option)) != (here := getattr(model, option)):
             raise ValueError(

@@ -34,13 +34,14 @@ class Auto(Architecture):
     - A uniform Hamiltonian is fitted by pseudo-likelihood if the sites form a lattice. Held-out parts of
       the training configurations choose its range and symmetries, and compare it with all pairs of
       spins. If it wins, the network is `PixelCNN`, augmented and symmetrised by these symmetries.
-    - Otherwise the network is `MADE`. Spins and levels start as a linear regression on the sites before,
-      with the width of the prior that held-out configurations prefer. For up to 100 spins it is a
-      regression to draws from all pairs, unless that to the data is better by more than two errors.
-      Angles draw from all pairs, fields from a normal distribution.
-    - The first steps learn draws from the Hamiltonian, all others the data. Weights of the data must be
-      better than those of the draws by one error of the paired difference on validation configurations,
-      which val_loss contains.
+    - Otherwise the network is `MADE`. Spins and levels start as the linear regression on the sites
+      before that follows from all pairs, or to the data if that is better. For up to 100 spins it is a
+      regression to draws from all pairs, unless one to the data is better by more than two errors.
+      Held-out configurations choose the width of the prior. Angles draw from all pairs, fields from a
+      normal distribution.
+    - The first steps learn these draws, all others the data. Weights of the data must be better than
+      those of the start by one error of the paired difference on validation configurations, which
+      val_loss contains.
 
     At several temperatures or with controls only the lattice decides, and all steps learn the data.
 
@@ -71,7 +72,7 @@ class Auto(Architecture):
         if rehearsal < 0:
             raise ValueError(f"rehearsal is {rehearsal}: set it to 0 or more.")
         self.draws: Draws | None = None
-        self.contest = Contest()
+        self.contest: Contest | None = None
         self._merits: list[Tensor] = []
         self.adopt(network, rehearsal, prior_width)
 
@@ -197,9 +198,26 @@ class Auto(Architecture):
             reference_frame=self.reference_frame or turns,
         )
         self.draws = start.draws
+        if start.draws is not None or start.weights is not None:
+            self.contest = Contest()
         if start.weights is not None:
             self.network.load_state_dict(start.weights)
         rank_zero_info(f"Auto: {start.network}, because {start.reason}")
+
+    def take_choices(self, source: Architecture) -> None:
+        """Adopt the network and the symmetries of another `Auto`, whose weights are then the start.
+
+        Raises:
+            ValueError: The data do not declare its symmetries.
+        """
+        chosen = {name: source.hparams[name] for name in CHOSEN}
+        if self.hparams["network"] != "auto" or chosen["network"] == "auto":
+            return
+        for option in ("augment", "symmetrize"):
+            self.check_declared(option, chosen[option])
+        self.adopt(**chosen | {"rehearsal": 0})
+        self.contest = Contest()
+        rank_zero_info(f"Auto: {chosen['network']}, because --start_from has its weights")
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, of draws at first, with the prior of the weights."""
@@ -227,7 +245,7 @@ class Auto(Architecture):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the validation loss, or keep its terms if it is part of a contest."""
-        if not self.rehearsal or self.trainer.state.fn != "fit":
+        if self.contest is None or self.trainer.state.fn != "fit":
             super().validation_step(batch, batch_index)
             return
         problem = self.problem(self._step_generator(1 + batch_index))
@@ -236,7 +254,7 @@ class Auto(Architecture):
     def on_validation_epoch_end(self) -> None:
         """Log the validation loss as `Contest` defines it."""
         merits, self._merits = self._merits, []
-        if not merits or self.trainer.sanity_checking:
+        if self.contest is None or not merits or self.trainer.sanity_checking:
             return
         loader, system = cast(BatchLoader, self.trainer.val_dataloaders), self.trainer.datamodule
         places = torch.arange(loader.num).tensor_split(len(loader))[: len(merits)]
@@ -248,7 +266,7 @@ class Auto(Architecture):
         weights = system.data.weights("validation", temperature)
         merit = self.contest.merit(
             values.cpu().numpy(),
-            self.global_step <= self.rehearsal,
+            self.global_step <= self.rehearsal or self.waits,
             None if weights is None else weights[: len(values)].cpu().numpy(),
             system.blocks("validation", temperature).first(len(values)),
         )
@@ -256,19 +274,25 @@ class Auto(Architecture):
 
     def on_train_end(self) -> None:
         """Say whether the data have improved on the draws."""
-        if sentence := str(self.contest):
+        if self.contest is not None and (sentence := str(self.contest)):
             rank_zero_info(f"Auto: {sentence}")
 
     def learning_rate_factor(self, step: int) -> float:
         """Return the factor of the learning rate: one cycle for the draws, a lower one for the data."""
-        if not step:
+        if not step or self.waits:
             return 0.0
         drawn, fine = RATES[type(self.network).__name__]
         if step < self.rehearsal:
             return drawn * warm_cosine(step / self.rehearsal)
         rest = self.trainer.estimated_stepping_batches - self.rehearsal
-        started = self.rehearsal or self.prior_width is not None
-        return (fine if started else 1.0) * warm_cosine((step - self.rehearsal) / max(1.0, rest))
+        progress = (step - self.rehearsal) / max(1.0, rest)
+        return (1.0 if self.contest is None else fine) * warm_cosine(progress)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a start without draws waits for its first validation, to be kept as the best one."""
+        waits = not self.rehearsal and self.contest is not None and self.contest.reference is None
+        return waits and bool(self.trainer.enable_validation)
 
     # Checkpoints
 
@@ -277,7 +301,7 @@ class Auto(Architecture):
         super().on_save_checkpoint(checkpoint)
         if self.draws is not None and self.global_step < self.rehearsal:
             checkpoint["lightdan"]["draws"] = self.draws._asdict()
-        if self.contest.reference is not None:
+        if self.contest is not None:
             checkpoint["lightdan"]["contest"] = self.contest.plain()
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
@@ -292,4 +316,4 @@ class Auto(Architecture):
         super().on_load_checkpoint(checkpoint)
         origin = checkpoint["lightdan"]
         self.draws = Draws(**origin["draws"]) if "draws" in origin else None
-        self.contest = Contest.read(origin["contest"]) if "contest" in origin else Contest()
+        self.contest = Contest.read(origin["contest"]) if "contest" in origin else None

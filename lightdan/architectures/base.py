@@ -87,6 +87,15 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         """
         return cls(**{name: getattr(system, name) for name in LINKED}, **options)
 
+    def take_choices(self, source: "Architecture") -> None:
+        """Take over what another model of this class has chosen from its data, before its weights.
+
+        By default nothing is chosen from data.
+
+        Args:
+            source: Trained model from whose weights the training starts.
+        """
+
     def check_positive(self, **sizes: int) -> None:
         """Check the sizes of a network, given by the names of its arguments.
 

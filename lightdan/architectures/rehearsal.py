@@ -1,4 +1,4 @@
-"""Rehearsal: a network learns draws from a known distribution before it learns the data."""
+"""Start of a training: a network learns draws from a known distribution before it learns the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,10 +56,10 @@ def divergence(log_prob: PerConfiguration, action: PerConfiguration) -> Tensor:
 
 @dataclass(eq=False)
 class Contest:
-    """Comparison of weights that have learned the data with those that have learned draws only.
+    """Comparison of weights that have learned the data with those of the start.
 
     Args:
-        reference: −ln p of each validation row with the best weights of the draws `(M,)`.
+        reference: −ln p of each validation row with the best weights of the start `(M,)`.
         gain: Advantage of the best weights of the data, in nats per configuration.
     """
 
@@ -69,7 +69,7 @@ class Contest:
     def merit(
         self,
         values: NDArray[np.float64],
-        rehearses: bool,
+        starts: bool,
         weights: NDArray[Any] | None = None,
         blocks: Blocks | None = None,
     ) -> float:
@@ -79,12 +79,12 @@ class Contest:
 
         Args:
             values: −ln p of each validation row `(M,)`.
-            rehearses: Whether the weights have learned draws only.
+            starts: Whether the weights have not learned the data yet.
             weights: Counts or real weights of the rows `(M,)`; None if all are equal.
             blocks: Blocks of the rows; by default they are one series.
         """
         loss = float(np.average(values, weights=weights))
-        if rehearses:
+        if starts:
             best = self.reference
             if best is None or loss < np.average(best, weights=weights):
                 self.reference = values
@@ -101,21 +101,22 @@ class Contest:
         if self.gain is None:
             return ""
         if self.gain.value > self.gain.error:
-            return (
-                f"the data improve on what was learned from draws by {self.gain} nats on validation rows"
-            )
+            return f"the data improve on the start by {self.gain} nats on validation rows"
         return (
-            "the weights that have learned draws only are kept, because the data improve on them by at "
-            f"best {self.gain} nats on validation rows, which is not more than one error"
+            "the weights of the start are kept, because the data improve on them by at best "
+            f"{self.gain} nats on validation rows, which is not more than one error"
         )
 
     def plain(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
-        gain = None if self.gain is None else list(self.gain)
-        return {"reference": torch.from_numpy(self.reference), "gain": gain}
+        reference = None if self.reference is None else torch.from_numpy(self.reference)
+        return {"reference": reference, "gain": None if self.gain is None else list(self.gain)}
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Contest":
         """Return the contest of a checkpoint."""
-        gain = None if plain["gain"] is None else Estimate(*plain["gain"])
-        return cls(plain["reference"].numpy(), gain)
+        reference, gain = plain["reference"], plain["gain"]
+        return cls(
+            None if reference is None else reference.numpy(),
+            None if gain is None else Estimate(*gain),
+        )

@@ -15,7 +15,9 @@ from lightdan.architectures.rehearsal import Draws
 from lightdan.data.splits import derive_seed
 from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
 from lightdan.interactions.gaussian import best_normal
+from lightdan.interactions.graph_fit import GraphFit
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.interactions.marginal import marginal
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.pairwise import pairwise
@@ -97,7 +99,7 @@ def choose_start(system: LightningDataModule, made: Callable[[], MADE]) -> Start
 
 
 def linear_start(rows: Configurations, network: MADE, system: LightningDataModule) -> Start:
-    """Return MADE as a linear regression to the data, or to draws from all pairs of spins.
+    """Return MADE as the linear regression that follows from all pairs, or as one to the data.
 
     Args:
         rows: Training configurations `(M, *lattice)` in random order.
@@ -107,34 +109,67 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
     # Other conditionals of spins see them as levels.
     kind = "spin" if network.conditional.num_parameters == 1 else "level"
     sites = Sites(kind, tuple(system.levels))
+    arranged = network.ordering.arrange(rows)
+    train, held_out = split(arranged, len(rows))
 
-    def regression(configurations: Tensor, width: float | None = None) -> Regression:
-        observations = Observations(network.ordering.arrange(configurations))
-        if width is not None:
-            return regress(observations, sites, before=True, width=width)
-        return best_regression(observations, sites, before=True)
+    def implied(configurations: Configurations, pairs: Pairs) -> tuple[Regression, Draws | None]:
+        """Return the regressions that follow from all pairs, and draws that they were fitted to."""
+        if pairs.graph is None or network.num_sites > MOST_PAIRED:
+            return marginal(pairs.couplings, sites, Observations(configurations), pairs.width), None
+        operators, couplings = operators_of_terms(pairs.graph.terms), pairs.graph.values[:, 0]
+        hamiltonian = ExplicitHamiltonian.from_couplings(system.lattice_shape, operators, couplings)
+        drawn = draws(hamiltonian, DRAWN_PAIRED, system.seed)
+        observations = Observations(drawn.configurations.to(rows))
+        return regress(observations, sites, before=True, width=WIDE), drawn
 
-    train, held_out = split(rows, len(rows))
-    arranged = network.ordering.arrange(held_out)
-    chosen = regression(train)
-    reason = f"a linear regression with a prior of width {chosen.width:g}"
-    if system.site_kind == "spin" and network.num_sites <= MOST_PAIRED:
-        drawn = draws(all_pairs(train, system), DRAWN_PAIRED, system.seed)
-        of_draws = regression(drawn.configurations.to(rows), WIDE)
-        gain = mean(of_draws.log_prob(arranged) - chosen.log_prob(arranged))
-        # All pairs do not depend on the order of the sites, and the network improves on the regression.
-        if gain.value > -2 * gain.error:
-            drawn = draws(all_pairs(rows, system), DRAWN_PAIRED, system.seed)
-            width = set_linear_part(network, regression(drawn.configurations.to(rows), WIDE))
-            reason = (
-                "a regression to draws from all pairs is not worse than one to the data: its gain is "
-                f"{gain} nats"
-            )
-            return Start("MADE", reason, (), drawn, width, network.state_dict())
+    pairs = Pairs.of(train, sites)
+    to_data = regress(Observations(train), sites, before=True, width=pairs.width)
+    of_pairs, drawn = implied(train, pairs)
+    gain = mean(of_pairs.log_prob(held_out) - to_data.log_prob(held_out))
+    # From draws, the network learns more of the pairs than a regression can express.
+    if gain.value < (0 if drawn is None else -2 * gain.error):
+        width = set_linear_part(network, best_regression(Observations(arranged), sites, before=True))
         size = Estimate(-gain.value, gain.error)
-        reason += f" is better than one to draws from all pairs by {size} nats"
-    width = set_linear_part(network, regression(rows))
-    return Start("MADE", reason, (), draws_of_network(network, system.seed), width, network.state_dict())
+        reason = f"a linear regression to the data is better than the one of all pairs by {size} nats"
+        return Start("MADE", reason, (), None, width, network.state_dict())
+    of_pairs, drawn = implied(arranged, Pairs.of(arranged, sites, pairs.width))
+    width = set_linear_part(network, of_pairs)
+    if drawn is not None:
+        restored = network.ordering.restore(drawn.configurations.flatten(1))
+        drawn = drawn._replace(configurations=restored.reshape(drawn.configurations.shape))
+    reason = (
+        f"a regression {'that all pairs imply' if drawn is None else 'to draws from all pairs'} is not "
+        f"worse than one to the data: its gain is {gain} nats"
+    )
+    return Start("MADE", reason, (), drawn, width, network.state_dict())
+
+
+class Pairs(NamedTuple):
+    """Couplings of all pairs of spins or levels, fitted by pseudo-likelihood.
+
+    Args:
+        couplings: J, symmetric `(N × F, N × F)`.
+        width: Width of their Gaussian prior.
+        graph: Fields and couplings of spins, or None.
+    """
+
+    couplings: Tensor
+    width: float
+    graph: GraphFit | None = None
+
+    @classmethod
+    def of(cls, rows: Configurations, sites: Sites, width: float | None = None) -> "Pairs":
+        """Fit couplings to configurations `(M, *lattice)`; by default held-out ones choose the width."""
+        if sites.kind == "spin":
+            width = choose_width(rows) if width is None else width
+            graph = fit_all_pairs(rows, width, errors=False)
+            return cls(graph.pairs(), width, graph)
+        observations = Observations(rows)
+        if width is None:
+            found = best_regression(observations, sites, before=False)
+        else:
+            found = regress(observations, sites, before=False, width=width)
+        return cls((found.weight + found.weight.T) / 2, found.width)
 
 
 def continuous_start(rows: Configurations, system: LightningDataModule) -> Start:
@@ -191,13 +226,6 @@ def training_rows(system: LightningDataModule) -> Configurations:
     return rows.cpu()
 
 
-def all_pairs(rows: Configurations, system: LightningDataModule) -> ExplicitHamiltonian:
-    """Return the Hamiltonian of all pairs of spins, with the width that held-out ones choose."""
-    graph = fit_all_pairs(rows, choose_width(rows), errors=False)
-    operators = operators_of_terms(graph.terms)
-    return ExplicitHamiltonian.from_couplings(system.lattice_shape, operators, graph.values[:, 0])
-
-
 def uniform_draws(model: UniformModel, rows: Configurations, seed: int) -> Draws | None:
     """Return draws from a uniform Hamiltonian fitted to rows, or None if it cannot be simulated."""
     try:
@@ -222,15 +250,6 @@ def draws(hamiltonian: ExplicitHamiltonian, sites: int, seed: int) -> Draws:
         run = hamiltonian.simulate(1.0, num, derive_seed(seed, 2), advance, MOST_SPACING)
     action = hamiltonian.energy(run.configurations)
     return of_arrays(run.configurations, action, hamiltonian.lattice_shape)
-
-
-def draws_of_network(network: MADE, seed: int) -> Draws:
-    """Draw configurations from a network, whose S is −ln p."""
-    num = min(MOST_DRAWS, math.ceil(DRAWN_SITES / network.num_sites))
-    with torch.no_grad():
-        drawn = network.sample(num, derive_seed(seed, 2))
-        log_prob = torch.cat([network.log_prob(part) for part in drawn.split(1_000)])
-    return Draws(drawn, -log_prob)
 
 
 def of_arrays(configurations: np.ndarray, action: np.ndarray, shape: Sequence[int]) -> Draws:

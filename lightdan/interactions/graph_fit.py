@@ -41,20 +41,25 @@ class GraphFit:
         """Return ln p(s_i = 1 | all others) − ln p(s_i = −1 | all others), `(M, N)`."""
         spins = configurations.flatten(1).double()
         fields = spins.new_zeros(self.num_sites)
-        pairs = spins.new_zeros(self.num_sites, self.num_sites)
         products = torch.zeros_like(spins)
         for term, coupling in zip(self.terms, self.values[:, 0].tolist(), strict=True):
             if len(term) == 1:
                 fields[term] += coupling
-            elif len(term) == 2:
-                i, j = term
-                pairs[i, j] += coupling
-                pairs[j, i] += coupling
-            else:
+            elif len(term) > 2:
                 # Π_{j≠i} s_j = s_i Π_j s_j.
                 product = coupling * spins[:, term].prod(1, keepdim=True)
                 products[:, term] += product * spins[:, term]
-        return 2 * (fields + spins @ pairs + products)
+        return 2 * (fields + spins @ self.pairs().to(spins) + products)
+
+    def pairs(self) -> Tensor:
+        """Return the couplings of all pairs, symmetric `(N, N)`."""
+        pairs = torch.zeros(self.num_sites, self.num_sites, dtype=torch.float64)
+        for term, coupling in zip(self.terms, self.values[:, 0].tolist(), strict=True):
+            if len(term) == 2:
+                i, j = term
+                pairs[i, j] += coupling
+                pairs[j, i] += coupling
+        return pairs
 
     def log_likelihood(self, configurations: Configurations) -> NDArray[np.float64]:
         """Return Σ_i ln p(s_i | all others) of each configuration `(M,)`."""

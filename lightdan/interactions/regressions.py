@@ -155,7 +155,7 @@ def _fit(
         return solved * scale * mask
 
     if start is None:
-        v, bias = torch.zeros_like(covariance), _independent(mean, sites)
+        v, bias = torch.zeros_like(covariance), independent_bias(mean, sites)
     else:
         v = factor.T @ start.weight / scale
         bias = start.bias + mean @ start.weight
@@ -184,7 +184,7 @@ def _fit(
         return Regression(sites, w, b * scale - mean @ w, mean, width)
 
 
-def _independent(mean: Tensor, sites: Sites) -> Tensor:
+def independent_bias(mean: Tensor, sites: Sites) -> Tensor:
     """Return the biases of independent sites with these means of the features `(N × F,)`."""
     if sites.kind == "spin":
         return mean.clamp(-1 + 1e-4, 1 - 1e-4).atanh()

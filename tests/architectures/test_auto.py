@@ -15,7 +15,7 @@ from lightdan.architectures.rehearsal import Contest, Draws, divergence
 from lightdan.architectures.start import choose_start
 from lightdan.interactions.hamiltonian import edwards_anderson
 from lightdan.interactions.observations import Observations
-from lightdan.interactions.regressions import Sites, regress
+from lightdan.interactions.regressions import Sites, best_regression, regress
 from lightdan.statistics import Blocks, mean
 from lightdan.testing import all_configurations, probabilities_of, randomize
 from lightdan.types import Batch
@@ -116,6 +116,38 @@ def test_what_is_chosen(tmp_path, correlated, few_draws):
 
 
 @pytest.mark.slow
+def test_levels_start_as_all_pairs(tmp_path):
+    """Of few rows of a chain, all pairs predict new ones better than a regression to the data does."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(5, size=(10_400, 20))
+    for i in range(1, 20):
+        rows[:, i] = np.where(rng.random(len(rows)) < 0.6, rows[:, i - 1], rows[:, i])
+    system, new = recorded(tmp_path, rows[:400], values="level"), torch.from_numpy(rows[400:])
+    start = choose_start(system, lambda: MADE.for_system(system))
+    assert (start.network, start.draws) == ("MADE", None)
+    assert "a regression that all pairs imply is not worse" in start.reason
+    network = MADE.for_system(system)
+    network.load_state_dict(start.weights)
+    train = Observations(system.data.rows("train", 1.0))
+    linear = best_regression(train, Sites("level", system.levels), before=True)
+    with torch.no_grad():
+        gain = mean(network.log_prob(new.float()).numpy() - linear.log_prob(new))
+    assert gain.value > 2 * gain.error
+
+
+def test_a_start_without_draws_waits_for_its_first_validation():
+    model = Auto(network="MADE", lattice_shape=(3,), rehearsal=0, prior_width=1.0)
+    model.contest = Contest()
+    model._trainer = SimpleNamespace(enable_validation=True, estimated_stepping_batches=100)
+    assert model.learning_rate_factor(50) == 0
+    model._trainer.enable_validation = False
+    assert model.learning_rate_factor(50) > 0
+    model._trainer.enable_validation = True
+    model.contest.merit(np.ones(3), starts=True)
+    assert model.learning_rate_factor(50) > 0
+
+
+@pytest.mark.slow
 def test_a_glass_leads_to_made_without_symmetries(tmp_path, few_draws):
     """Its bonds differ, so all pairs explain held-out rows better than uniform ones."""
     states = all_configurations((4, 4), (-1, 1))
@@ -201,18 +233,18 @@ def test_weights_of_the_data_win_only_by_more_than_an_error():
     error = mean(noise).error
     better, worse = draws + noise - 1.1 * error, draws + noise - 0.9 * error
     assert contest.merit(worse, False) == pytest.approx(draws.mean() + 0.1 * error)
-    assert "learned draws only are kept" in str(contest)
+    assert "weights of the start are kept" in str(contest)
     contest = Contest.read(contest.plain())
     assert contest.merit(better, False) == pytest.approx(draws.mean() - 0.1 * error)
     assert tuple(contest.gain) == pytest.approx((1.1 * error, error))
-    assert f"the data improve on what was learned from draws by {contest.gain}" in str(contest)
+    assert f"the data improve on the start by {contest.gain}" in str(contest)
     assert str(Contest()) == ""
     assert Contest().merit(draws, False) == pytest.approx(draws.mean())
 
 
 @pytest.mark.parametrize(
     "given",
-    [{"weights": np.arange(1, 61)}, {"blocks": Blocks.of_length(60, 6)}],
+    [{"weights": np.arange(1, 61)}, {"blocks": Blocks(np.arange(0, 60, 6), 60)}],
     ids=["counts", "blocks"],
 )
 def test_weights_and_blocks_decide_the_error(given):
@@ -253,3 +285,12 @@ def test_the_choice_is_resumed_bit_by_bit(tmp_path, few_draws):
     resumed, _ = run("rest", 9, half)
     for name, value in whole.state_dict().items():
         assert value.equal(resumed.state_dict()[name]), name
+    # A new run starts from its weights and choices, and chooses nothing anew.
+    again = Auto(lattice_shape=(4, 4))
+    checkpoints.start_from(again, first)
+    assert all(again.hparams[name] == whole.hparams[name] for name in ("network", "augment"))
+    assert (again.rehearsal, again.contest.reference) == (0, None)
+    for name, value in whole.state_dict().items():
+        assert value.equal(again.state_dict()[name]), name
+    with pytest.raises(ValueError, match="augment names reflection, rotation, translation, which"):
+        checkpoints.start_from(Auto(lattice_shape=(4, 4), symmetries=("z2",)), first)
