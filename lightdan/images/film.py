@@ -23,8 +23,6 @@ LEAST = 16
 """Least distance up to which correlations are measured, in sites."""
 SIGNIFICANT = 4.0
 """Standard errors by which a peak of S(k) must exceed S at smaller k."""
-RIPPLE = 0.02
-"""Part of the largest S by which a peak must exceed S at smaller k, where errors are unknown."""
 COMPACT = 0.5
 """Part of the rarer phase in domains that no edge cuts, from which on they are bubbles."""
 FEW_BUBBLES = 10
@@ -273,10 +271,9 @@ def reach_of(plane: NDArray[np.float64]) -> int:
     lags = Lags(len(plane) - 1)
     sums, pairs = (lags.split(lags.gather(x))[0] for x in (plane, np.ones_like(plane)))
     window = LagWindow(lags)
-    s = window.radial(sums / pairs)
-    k, height = window.peak(s)
+    k, _ = window.peak(window.radial(sums / pairs))
     length = correlation_length(lags.rings(sums) / lags.rings(pairs), lags.radii)
-    wanted = PERIODS * 2 * math.pi / k if height > RIPPLE * s.max() else LENGTHS * length
+    wanted = PERIODS * 2 * math.pi / k if math.isfinite(k) else LENGTHS * length
     if not math.isfinite(wanted):
         return lags.reach
     return min(lags.reach, max(LEAST, math.ceil(wanted)))

@@ -13,6 +13,8 @@ from lightdan.images.correlations import Lags
 
 SITES_PER_BATCH = 2_000_000
 """Number of sites whose Fourier transforms are in memory at a time."""
+RIPPLE = 0.05
+"""Part of the largest S(k) below which a maximum may be a ripple of a `LagWindow`; those have 0.022."""
 SHIFT = 0.064
 """Relative shift of the peak of a wave by a `LagWindow`, times the squared number of periods."""
 
@@ -140,7 +142,7 @@ class LagWindow:
                 a fifth of it.
         """
         inner = s[1:-1]
-        tops = 1 + np.flatnonzero((inner > s[:-2]) & (inner >= s[2:]) & (inner > 0))
+        tops = 1 + np.flatnonzero((inner > s[:-2]) & (inner >= s[2:]) & (inner > RIPPLE * s.max()))
         tops = tops[self.k[tops] * self.lags.reach >= 2 * np.pi]
         if near is not None:
             tops = tops[np.abs(self.k[tops] / near - 1) < 0.2]
