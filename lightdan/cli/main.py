@@ -1,6 +1,7 @@
 """The entry point of ``lightdan``: it finds the command and turns bad input into one sentence."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -28,8 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = args[0]
     if name not in COMMANDS:
         return fail(f"There is no command {name!r}; {suggestion(name, list(COMMANDS))}")
+    # A library that is interrupted while it is imported may raise anything.
+    is_program = argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_program:
+        signal.signal(signal.SIGINT, leave)
     from lightdan.cli import errors, functions, lightning  # late, because they import torch
 
+    if is_program:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         lightning.import_classes(args)
         if COMMANDS[name].function:
@@ -51,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return fail(errors.one_sentence(error))
     return 0
+
+
+def leave(*_: object) -> None:
+    """End the process after an interrupt, before there is anything to finish."""
+    print("lightdan: interrupted.", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def fail(sentence: str) -> int:

@@ -188,6 +188,22 @@ def test_one_network_for_several_temperatures(arguments):
     assert main([*draw, "--temperature", "2.5"]) == 0
 
 
+def test_interrupted_while_torch_is_imported():
+    code = """
+import signal, sys
+from lightdan.cli.main import main
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv[1:] = ["list"]
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (130, "lightdan: interrupted.\n")
+
+
 def test_list_shows_every_family(capsys):
     assert main(["list"]) == 0
     output = capsys.readouterr().out
