@@ -240,9 +240,14 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         self.log("test_nll", -batch.mean(log_prob), batch_size=len(log_prob), sync_dist=True)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ln p_θ and H_θ of each configuration `(B,)`."""
+        """Return ln p_θ and H_θ of each configuration `(B,)`, with its T and its controls."""
         log_prob = self.log_prob(batch.configurations, batch.temperature, batch.controls)
-        return {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
+        found = {"log_prob": log_prob, "hamiltonian": -batch.temperature * log_prob}
+        found["temperature"] = batch.temperature
+        for number, name in enumerate(self.control_names):
+            assert batch.controls is not None
+            found[f"controls/{name}"] = batch.controls[:, number]
+        return found
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule."""

@@ -158,6 +158,27 @@ def test_one_network_learns_all_fields(learned):
         assert 0 <= divergence(model, field) < 0.01
 
 
+def test_the_network_sees_controls_in_their_own_units(learned):
+    """Over the training rows the inputs have mean 0 and standard deviation 1."""
+    model, system, _ = learned
+    batches = [*system.data.loader("train", 1000)]
+    inputs = torch.cat([model._inputs(batch.conditions) for batch in batches]).double()
+    assert inputs.shape == (9000, 1)
+    assert inputs.mean(0).item() == pytest.approx(0, abs=1e-5)
+    assert inputs.std(0, correction=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_predictions_name_the_controls(learned):
+    """Each configuration comes with its T and control."""
+    model, system, _ = learned
+    (batch,) = system.data.loader("test", 1000)
+    found = model.predict_step(batch)
+    assert [*found] == ["log_prob", "hamiltonian", "temperature", "controls/h"]
+    expected = model.log_prob(batch.configurations, controls={"h": found["controls/h"]})
+    assert torch.equal(found["log_prob"], expected)
+    assert torch.equal(found["temperature"], torch.ones(500))
+
+
 def test_measurements_use_the_controls_of_each_row(learned):
     model, system, _ = learned
     ensemble = Ensemble(model, system, 1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from trainers import quiet_trainer
 
-from lightdan import MADE, FreeEnergy, Hamiltonian, Ising
+from lightdan import MADE, FreeEnergy, Hamiltonian, Ising, PhaseStructure
 from lightdan.data.inspection.conditions import conditions, equal_rows
 from lightdan.data.splits import SPLITS
 from lightdan.measurements.ensemble import Ensemble
@@ -66,18 +66,39 @@ def trained(system):
     return model
 
 
-def numbers(model, system):
-    """Return all estimates of two measurements."""
+class Known(Recorded):
+    """Recorded configurations of the Ising model on 4 × 4 sites."""
+
+    def energy(self, configurations):
+        return Ising(4).energy(configurations)
+
+    def exact(self, temperature):
+        return Ising(4).exact(temperature)
+
+
+def numbers(model, system, *more):
+    """Return all estimates of measurements, also of what needs several temperatures."""
     found, ensembles = {}, [Ensemble(model, system, temperature) for temperature in T]
+    measurements = FreeEnergy(num_samples=50), Hamiltonian(num_samples=50), *more
     with torch.inference_mode():
-        for measurement in (FreeEnergy(num_samples=50), Hamiltonian(num_samples=50)):
+        for measurement in measurements:
             for place, each in enumerate(ensembles):
                 for name, estimate in measurement.measure(each).estimates.items():
                     found[measurement.name, name, place] = estimate
+        for name, estimate in FreeEnergy(50, 6).survey(ensembles).estimates.items():
+            found["free_energy", name, "all"] = estimate
     return found
 
 
-def test_a_recorded_copy_gives_the_numbers_of_the_simulation(simulated, tmp_path):
+CHAINS = {"hamiltonian": "network", "num_ladders": 6, "num_steps": 10, "max_distance": 1.0}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[], pytest.param([PhaseStructure([2.5], **CHAINS)], marks=pytest.mark.slow)],
+    ids=["", "PhaseStructure"],
+)
+def test_a_recorded_copy_gives_the_numbers_of_the_simulation(simulated, tmp_path, more):
     """Temperatures in any order, in memory or on disk, change neither training nor measurements."""
     parts = [
         torch.cat([simulated.data.rows(split, t) for split in SPLITS])[simulated.data.order(t)]
@@ -85,18 +106,20 @@ def test_a_recorded_copy_gives_the_numbers_of_the_simulation(simulated, tmp_path
     ]
     assert max(simulated.data.tau_int) < 1
     rows, labels = mixed([part.numpy().astype(np.int8) for part in parts])
-    expected = numbers(trained(simulated), simulated)
+    expected = numbers(trained(simulated), simulated, *more)
     options = {"splits": (0.5, 0.25, 0.25), "batch_size": 60, "boundary": "periodic"}
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["s"], file["kT"] = rows, labels
     disk = Recorded(str(tmp_path / "a.h5"), dataset="s", temperature="kT", max_memory_gb=0.0, **options)
-    system = recorded(tmp_path, rows, labels, **options)
+    np.savez(tmp_path / "a.npz", s=rows, kT=labels)
+    system = Known(str(tmp_path / "a.npz"), dataset="s", temperature="kT", **options)
     model = trained(system)
     # The simulation measures the time of other observables, and the blocks of errors follow from it.
     system.data.tau_int = simulated.data.tau_int
-    found = numbers(model, system)
+    found = numbers(model, system, *more)
     assert system.temperatures == T
-    assert {"nll", "entropy", "specific_heat"} <= {name for _, name, _ in found}
+    assert {"nll", "ln_z", "entropy", "transition"} <= {name for _, name, _ in found}
+    assert found.keys() == expected.keys()
     for name, estimate in found.items():
         assert [*estimate] == pytest.approx([*expected[name]], rel=1e-6), name
     for mine, other in zip(trained(disk).parameters(), model.parameters(), strict=True):
