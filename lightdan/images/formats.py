@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -22,7 +22,8 @@ class Choice(NamedTuple):
 
     Args:
         channel: Number or name of the channel.
-        axis: Axis along which the images lie: a number for arrays, ``z`` for stacks of focal planes.
+        axis: Axis along which the images lie: a number for arrays, ``z`` for focal planes, ``c`` for
+            planes that look like channels.
     """
 
     channel: int | str | None = None
@@ -78,7 +79,7 @@ def from_cmyk(inks: np.ndarray) -> np.ndarray:
     return light.astype(np.float32)
 
 
-def picked(file: Path, names: list[str], channel: int | str | None) -> int:
+def picked(file: Path, names: list[str], channel: int | str | None, also: str = "") -> int:
     """Return the number of a channel.
 
     Raises:
@@ -91,61 +92,67 @@ def picked(file: Path, names: list[str], channel: int | str | None) -> int:
     if channel in names:
         return names.index(str(channel))
     listed = ", ".join(f"{k} ({name})" if name else f"{k}" for k, name in enumerate(names))
-    raise AmbiguousError(f"The file {file} has {len(names)} channels: set channel to one of {listed}.")
+    raise AmbiguousError(
+        f"The file {file} has {len(names)} channels: set channel to one of {listed}{also}."
+    )
 
 
-def _tiff_outer(file: Path, tiff: Any, choice: Choice) -> tuple[str, tuple[int, ...]] | None:
-    """Return the axes of the pages of a TIFF file and their lengths; None if they are only a list."""
+def tiff_planes(file: Path, tiff: Any, choice: Choice) -> np.ndarray | None:
+    """Return the numbers of the planes in a TIFF file that are images, or None for all of its pages.
+
+    Channels beyond four, and slices of ImageJ without a spacing, are a series of images.
+
+    Raises:
+        AmbiguousError: The planes are channels or focal planes, and none were chosen.
+    """
     if len(tiff.series) != 1:
         return None
-    series = tiff.series[0]
-    inner = sum(series.axes.endswith(axes) * len(axes) for axes in ("YX", "YXS", "SYX"))
-    axes, shape = series.axes[: series.ndim - inner], series.shape[: series.ndim - inner]
-    if inner == 0 or prod(shape) not in (len(series.pages), len(tiff.pages)):
-        return None
+    series, axis = tiff.series[0], str(choice.axis).lower()
+    if series.axes == "SYX" and tiff.is_shaped:  # tifffile stores three or four images so, too
+        axes, shape = "C", series.shape[:1]
+    else:
+        inner = sum(series.axes.endswith(last) * len(last) for last in ("YX", "YXS", "SYX"))
+        axes, shape = series.axes[: series.ndim - inner], series.shape[: series.ndim - inner]
+        if inner == 0 or prod(shape) not in (len(series.pages), len(tiff.pages)):
+            return None
+    planes = np.arange(prod(shape)).reshape(shape)
     lengths = dict(zip(axes, shape, strict=True))
-    if lengths.get("Z", 1) > 1 and str(choice.axis).lower() != "z":
+    only = "spacing" in tiff.imagej_metadata if tiff.imagej_metadata else True
+    if lengths.get("Z", 1) > 1 and only and axis != "z":
         raise AmbiguousError(
             f"The file {file} has {lengths['Z']} planes along z: set axis to z to take each as an "
             "image, or save the plane in focus as a file of its own."
         )
-    return axes, shape
+    if 1 < lengths.get("C", 1) <= 4 and axis != "c":
+        channel = picked(
+            file, [""] * lengths["C"], choice.channel, ", or axis to c for images of their own"
+        )
+        planes = planes.take(channel, axes.index("C"))
+    return planes.ravel()
 
 
 def count_tiff(file: Path, choice: Choice) -> int:
-    """Return the number of pages of a TIFF file, of one channel."""
+    """Return the number of images in a TIFF file."""
     with extra("tifffile").TiffFile(file) as tiff:
-        outer = _tiff_outer(file, tiff, choice)
-        if outer is None:
-            number = len(tiff.pages)
-        else:
-            lengths = dict(zip(*outer, strict=True))
-            channels = lengths.pop("C", 1)
-            picked(file, [""] * channels, choice.channel if channels > 1 else None)
-            number = prod(lengths.values())
+        planes = tiff_planes(file, tiff, choice)
+        number = len(tiff.pages) if planes is None else len(planes)
         if not number:
             raise ValueError("no pages")
-        return int(number)
+        return number
 
 
 def read_tiff(file: Path, number: int, choice: Choice) -> np.ndarray:
-    """Return a page of a TIFF file as its photometric interpretation shows it: large is bright."""
+    """Return an image in a TIFF file as its photometric interpretation shows it: large is bright."""
     with extra("tifffile").TiffFile(file) as tiff:
-        outer = _tiff_outer(file, tiff, choice)
-        if outer is not None and "C" in outer[0]:
-            axes, shape = outer
-            place = axes.index("C")
-            others: Sequence[Any] = np.unravel_index(
-                number, (*shape[:place], *shape[place + 1 :]) or (1,)
-            )
-            channel = picked(file, [""] * shape[place], choice.channel if shape[place] > 1 else None)
-            index = [int(k) for k in (*others[:place], channel, *others[place:])][: len(shape)]
-            number = int(np.ravel_multi_index(index, shape))
-        if number >= len(tiff.pages):  # pages of one header, as ImageJ writes beyond 4 GB
+        planes = tiff_planes(file, tiff, choice)
+        plane = number if planes is None else int(planes[number])
+        if plane >= len(tiff.pages):  # several planes in one page, as ImageJ writes beyond 4 GB
             images = tiff.series[0].asarray(out="memmap")
-            return np.array(images.reshape(-1, *images.shape[-2:])[number])
-        page = tiff.pages[number]
+            return np.array(images.reshape(-1, *images.shape[-2:])[plane])
+        page = tiff.pages[plane]
         image: np.ndarray = page.asarray()
+        if planes is not None and tiff.series[0].axes == "SYX" and tiff.is_shaped:
+            return image[plane]
         kind = page.photometric.name if page.photometric is not None else ""
         # tifffile calls all masks so, although their True is what is marked.
         marked = image.dtype == bool and page.software.startswith("tifffile")

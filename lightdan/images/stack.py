@@ -33,7 +33,8 @@ class ImageStack:
         path: Folder, glob or file of the images.
         steps: Processing steps from an image to the grey values of its sites.
         levels: Values of the sites, from dark to bright.
-        threshold: ``otsu``, ``hysteresis``, ``local`` or a grey value relative to the background.
+        threshold: ``mixture``, ``otsu``, ``hysteresis``, ``local`` or a grey value relative to the
+            background.
         window: Width of the neighbourhood of a local threshold, in sites.
         skip: Whether to skip images that cannot be used, with a warning.
         num_images: Number of images to use, from the first; by default all.
@@ -44,7 +45,7 @@ class ImageStack:
     path: str
     steps: Steps
     levels: Sequence[int] = (-1, 1)
-    threshold: str | float = "otsu"
+    threshold: str | float = "mixture"
     window: int = 51
     skip: bool = False
     num_images: int | None = None
@@ -286,7 +287,7 @@ class ImageStack:
         """Return the values of sites with these grey values."""
         if self.threshold == "hysteresis" and self.segmentation is None:
             low = self.thresholds[0]
-            high = (low + self.phases.means[1]) / 2
+            high = self.phases.means @ [0.25, 0.75]
             above = extra("skimage.filters").apply_hysteresis_threshold(coarse, low, high).astype(int)
         else:
             above = np.digitize(coarse, self.thresholds)
@@ -303,7 +304,8 @@ class ImageStack:
             raise ValueError(
                 f"The images of {self.path} have a single grey value: use images with contrast."
             )
-        phases = find_phases(values, len(self.levels), self._cuts(), blocks, self.seed)
+        mixture = self.threshold in ("mixture", "hysteresis")
+        phases = find_phases(values, len(self.levels), self._cuts(), blocks, self.seed, mixture)
         if isinstance(self.threshold, str):
             one = len(self.usable) == 1
             name = f"The image {self.usable[0]} does" if one else f"The images of {self.path} do"

@@ -13,6 +13,8 @@ OUTLIERS = 0.005
 """Share of the darkest and of the brightest grey values that do not decide the range of the others."""
 BINS = 512
 """Number of grey values that thresholds distinguish."""
+ROUNDS = 100
+"""Number of steps in which two normal distributions are fitted to a histogram."""
 RESAMPLES = 50
 """Number of bootstrap samples from which errors are computed."""
 SEPARATION = 3.0
@@ -45,8 +47,10 @@ class Phases:
         means: Mean grey value of each class.
         shares: Share of the sites in each class.
         separation: Smallest separation of neighbouring classes.
+        minority: Share of the smallest of the classes that separate best.
         valley: Largest density at a threshold, relative to the lower of the two peaks beside it.
-        threshold_errors: Standard error of each threshold.
+        threshold_errors: Standard error of each threshold. That of a mixture has half the distance from
+            the threshold halfway between the means.
         separation_error: Standard error of the separation.
         share_errors: Standard error of each share because of the thresholds alone.
     """
@@ -55,6 +59,7 @@ class Phases:
     means: np.ndarray
     shares: np.ndarray
     separation: float
+    minority: float
     valley: float
     threshold_errors: np.ndarray
     separation_error: float
@@ -78,7 +83,7 @@ class Phases:
             return f"the histogram has no {classes} peaks"
         if self.separation - 2 * self.separation_error < OVERLAP:
             return f"the grey values have {seen} and two need {OVERLAP}"
-        if self.shares.min() < TAIL:
+        if self.minority < TAIL:
             side = self._name(self.shares.argmin())
             return f"the histogram has one peak with a {side} tail, and {seen}"
         return None
@@ -93,8 +98,11 @@ def find_phases(
     cuts: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
     seed: int = 0,
+    mixture: bool = False,
 ) -> Phases:
     """Return the classes of grey values that separate best, or those of given thresholds.
+
+    The separation is always that of the classes that separate best.
 
     Args:
         values: Grey values of sites `(N,)`.
@@ -103,30 +111,78 @@ def find_phases(
         blocks: Block of each site `(N,)`, as numbers from 0; different blocks are independent. Without
             blocks errors are 0.
         seed: Random seed of the bootstrap.
+        mixture: Whether the threshold between two classes is that of `mixture_thresholds`.
     """
     bins, centres = binned(values, *bounds(values, cuts))
     number = 1 if blocks is None else int(blocks.max()) + 1
     joint = bins if blocks is None else blocks * BINS + bins
     counts = np.bincount(joint, minlength=number * BINS).reshape(number, BINS)
     whole = counts.sum(axis=0)
-    best = thresholds(whole, centres, levels) if cuts is None else cuts
-    shares, means, separation = split(whole, centres, best)
     repeats = whole[None]
     if number > 1:
         rng = np.random.default_rng(seed)
         repeats = rng.multinomial(number, np.full(number, 1 / number), RESAMPLES) @ counts
-    found = [thresholds(row, centres, levels) if cuts is None else cuts for row in repeats]
-    apart = [split(row, centres, cut)[2] for row, cut in zip(repeats, found, strict=True)]
+    # The first row is the whole sample.
+    rows = np.concatenate([whole[None], repeats])
+    found = [thresholds(row, centres, levels) if cuts is None else cuts for row in rows]
+    apart = [split(row, centres, cut)[2] for row, cut in zip(rows, found, strict=True)]
+    deep = valley(whole, centres, found[0])
+    start = other = found[0]
+    if mixture and cuts is None and levels == 2:
+        found, middles = mixture_thresholds(rows, centres, np.concatenate(found))
+        other = middles[0]
+    cut, *moved = found
+    shares, means, _ = split(whole, centres, cut)
+    between = np.array([split(whole, centres, each)[0] for each in (other, *moved)])
     return Phases(
-        best,
+        cut,
         means,
         shares,
-        separation,
-        valley(whole, centres, best),
-        np.std(found, axis=0),
-        float(np.std(apart)),
-        np.std([split(whole, centres, cut)[0] for cut in found], axis=0),
+        apart[0],
+        float(split(whole, centres, start)[0].min()),
+        deep,
+        np.hypot(np.std(moved, axis=0), (other - cut) / 2),
+        float(np.std(apart[1:])),
+        np.hypot(np.std(between[1:], axis=0), (between[0] - shares) / 2),
     )
+
+
+def mixture_thresholds(
+    counts: np.ndarray, centres: np.ndarray, start: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return thresholds above which as many sites lie as belong to the brighter of two phases.
+
+    The phases are two normal distributions of one width, fitted by expectation maximisation. A threshold
+    halfway between their means makes the smaller phase too large, because more of the larger phase is on
+    its wrong side.
+
+    Args:
+        counts: Histograms `(H, bins)`.
+        centres: Centres of the bins `(bins,)`.
+        start: Thresholds from which the fits start `(H,)`.
+
+    Returns:
+        The thresholds, and those halfway between the means, `(1,)` for each histogram.
+    """
+    total = counts.sum(axis=1)
+    bright = (centres > start[:, None]).astype(np.float64)
+    floor = (centres[1] - centres[0]) ** 2 / 12
+    for _ in range(ROUNDS):
+        weights = np.stack([counts * (1 - bright), counts * bright], axis=1)  # (H, 2, bins)
+        sums = np.maximum(weights.sum(axis=2), 1e-12)
+        means = weights @ centres / sums
+        apart = (centres - means[..., None]) ** 2
+        width = np.maximum((weights * apart).sum(axis=(1, 2)) / total, floor)[:, None]
+        dark, light = np.moveaxis(np.log(sums)[..., None] - apart / (2 * width[..., None]), 1, 0)
+        bright = 1 / (1 + np.exp(np.clip(dark - light, -500, 500)))
+    above = (counts * bright).sum(axis=1)
+    edges = centres[::-1] - (centres[1] - centres[0]) / 2
+    cuts = [
+        # Half a site more and less are at the two ends of a gap: take its middle.
+        np.interp([part - 0.5, part + 0.5], np.cumsum(row[::-1]), edges).mean(keepdims=True)
+        for row, part in zip(counts, above, strict=True)
+    ]
+    return cuts, list(means.mean(axis=1)[:, None])
 
 
 def bounds(values: np.ndarray, cuts: np.ndarray | None) -> tuple[float, float]:

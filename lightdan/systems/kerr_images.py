@@ -60,9 +60,10 @@ class KerrImages(System):
             phases best, and ``nlm`` is non-local means.
         pixel_size: Side of a pixel in µm; read from the files by default.
         site_size: Side of a site in µm, or in pixels if their size is not known; a pixel by default.
-        threshold: ``otsu`` (one for all images), ``local`` (from the surroundings of a site), or a grey
-            value relative to the background. ``hysteresis`` is Otsu without domains that stay below
-            three quarters of the contrast.
+        threshold: ``mixture`` (of two normal distributions), ``otsu`` (halfway between two phases),
+            ``local`` (from the surroundings of a site), or a grey value relative to the background.
+            ``hysteresis`` is a mixture without domains that stay below three quarters of the contrast.
+            With more levels it is Otsu for several classes.
         num_levels: Number of grey classes; more than two are levels instead of spins.
         window: Side of the surroundings for a local threshold in sites, an odd number.
         split: Way to split the data, by ``image`` or in ``space``; ``auto`` decides by the number of
@@ -70,8 +71,8 @@ class KerrImages(System):
         bad_files: Whether to ``stop`` at an image that cannot be used, or to ``skip`` it.
         num_images: Number of images, from the first; all by default.
         channel: Number from 0, or name, of the channel of files that have several, like colours.
-        axis: Axis along which the images of an array lie, or ``z`` to take each of several focal planes
-            as an image.
+        axis: Axis along which the images of an array lie. ``z`` takes each of several focal planes as an
+            image, and ``c`` each channel.
         num_configurations: Largest number of patches, chosen at random; all by default.
         kwargs: Further arguments of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
@@ -93,14 +94,14 @@ class KerrImages(System):
         denoise: Literal["auto", "nlm"] | float = "auto",
         pixel_size: float | None = None,
         site_size: float | None = None,
-        threshold: Literal["otsu", "hysteresis", "local"] | float = "otsu",
+        threshold: Literal["mixture", "otsu", "hysteresis", "local"] | float = "mixture",
         num_levels: int = 2,
         window: int = 51,
         split: Literal["auto", "image", "space"] = "auto",
         bad_files: Literal["stop", "skip"] = "stop",
         num_images: int | None = None,
         channel: int | str | None = None,
-        axis: int | Literal["z"] | None = None,
+        axis: int | Literal["c", "z"] | None = None,
         num_configurations: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -128,7 +129,7 @@ class KerrImages(System):
                 f"{background}."
             )
         check_splits(self.splits)
-        if num_levels > 2 and threshold != "otsu":
+        if num_levels > 2 and threshold not in ("mixture", "otsu"):
             raise ValueError(
                 "More than two levels need one threshold: set threshold to otsu, or num_levels to 2."
             )

@@ -40,7 +40,7 @@ def stack(tmp_path_factory):
     """Return a file with three images of a bubble lattice, half a micrometre per pixel."""
     path = tmp_path_factory.mktemp("films") / "films.tif"
     films = np.stack([camera(bubbles()) for _ in range(3)])
-    tifffile.imwrite(path, films, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+    tifffile.imwrite(path, films, imagej=True, resolution=(2, 2), metadata={"unit": "um", "axes": "TYX"})
     return path
 
 
@@ -97,7 +97,7 @@ def test_report_and_command(stack, shown):
     assert command[:6] == [*expected, str(stack)]
     assert sum("site_size" in word for word in command) == 1
     assert "--data.init_args.patch=8" in command
-    assert command[-2:] == ["--data.init_args.threshold", "otsu"]
+    assert command[-2:] == ["--data.init_args.threshold", "mixture"]
 
 
 def test_new_folders_are_numbered(tmp_path, monkeypatch):

@@ -148,15 +148,26 @@ def test_channels_and_planes_are_asked_for(tmp_path):
     path = tmp_path / "stack.tif"
     given = image(np.uint16, (3, 2, 12, 15))
     tifffile.imwrite(path, given, imagej=True, metadata={"axes": "TCYX"})
-    with pytest.raises(ValueError, match=r"stack\.tif has 2 channels: set channel to one of 0, 1\."):
+    with pytest.raises(
+        ValueError, match=r"stack\.tif has 2 channels: set channel to one of 0, 1, or axis to c for"
+    ):
         list(pages([path], skip=True))
     second = [page.read() for page in pages([path], False, Choice(channel=1))]
     np.testing.assert_array_equal(second, given[:, 1])
-    tifffile.imwrite(path, given[:, 0], imagej=True, metadata={"axes": "ZYX"})
+    each = [page.read() for page in pages([path], False, Choice(axis="c"))]
+    np.testing.assert_array_equal(each, given.reshape(6, 12, 15))
+    tifffile.imwrite(path, given[:, 0], imagej=True, metadata={"axes": "ZYX", "spacing": 2.0})
     with pytest.raises(ValueError, match=r"has 3 planes along z: set axis to z"):
         list(pages([path], skip=False))
     planes = [page.read() for page in pages([path], False, Choice(axis="z"))]
     np.testing.assert_array_equal(planes, given[:, 0])
+    tifffile.imwrite(path, given[:, 0], imagej=True, metadata={"axes": "ZYX"})
+    assert len(list(pages([path], skip=False))) == 3  # ImageJ calls any series slices
+    tifffile.imwrite(path, given[:, 0], photometric="rgb", planarconfig="separate")
+    with pytest.raises(ValueError, match=r"has 3 channels: set channel to one of 0, 1, 2, or axis to c"):
+        list(pages([path], skip=False))
+    each = [page.read() for page in pages([path], False, Choice(axis="c"))]
+    np.testing.assert_array_equal(each, given[:, 0])
     rgb = image(np.uint8, (12, 15, 3))
     tifffile.imwrite(path, rgb, photometric="rgb")
     np.testing.assert_array_equal(Page(path, 0, Choice(channel=2)).read(), rgb[..., 2])

@@ -94,3 +94,20 @@ def test_error_of_the_threshold_is_its_scatter():
     # Near the threshold the density is that of two distributions at a distance of two.
     slope = np.exp(-2 / (1 + 1)) / np.sqrt(2 * np.pi * 2)
     assert np.mean(shares) == pytest.approx(slope * np.mean(errors), rel=0.3)
+
+
+def test_share_of_a_mixture_is_unbiased():
+    """Halfway between the classes more of the larger than of the smaller phase changes sides."""
+    deviations, errors = [], []
+    for _ in range(10):
+        values, _ = two(0.1, 4)
+        blocks = np.arange(len(values)) % 16
+        phases = find_phases(values[RNG.permutation(len(values))], blocks=blocks, mixture=True)
+        deviations.append((values > phases.thresholds[0]).mean() - 0.1)
+        errors.append(phases.share_errors[1])
+    assert abs(np.mean(deviations)) < 0.002
+    assert (find_phases(values).shares[1] - 0.1) > 0.03
+    assert np.abs(deviations).max() < 3 * np.mean(errors) < 0.1
+    exact = find_phases(np.repeat([0.0, 1.0], [900, 100]), mixture=True)
+    assert exact.thresholds == pytest.approx([0.5], abs=0.01)
+    assert exact.share_errors[1] == pytest.approx(0, abs=1e-9)
