@@ -245,7 +245,8 @@ def reserve_names(trainer: Trainer) -> None:
 class Interruption(Callback):
     """Callback that lets Ctrl-C end training after the current step, so that the checkpoint is whole.
 
-    A second Ctrl-C interrupts at once.
+    A second Ctrl-C interrupts at once. SIGTERM ends measurements at once; Lightning heeds it in training
+    only.
     """
 
     def __init__(self) -> None:
@@ -267,6 +268,14 @@ class Interruption(Callback):
         if self._interrupted:
             raise KeyboardInterrupt
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Handle SIGTERM until Lightning restores the former handler."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        raise SIGTERMException
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the former handler."""
         if self._previous is not None:
@@ -286,13 +295,12 @@ class Interruption(Callback):
         if isinstance(exception, KeyboardInterrupt | SIGTERMException):
             what = "interrupted"
         if trainer.state.fn == "fit":
+            when = f"at step {trainer.global_step}, before any measurement"
             remedy = f"resume by adding --ckpt_path {checkpoints / 'last.ckpt'}"
         else:
+            when = "before all measurements have ended"
             remedy = f"measure with 'lightdan test' and --ckpt_path {checkpoints / 'best.ckpt'}"
-        print(
-            f"lightdan: {what} at step {trainer.global_step}, before any measurement; {remedy}",
-            file=sys.stderr,
-        )
+        print(f"lightdan: {what} {when}; {remedy}", file=sys.stderr)
 
 
 class PredictionWriter(Callback):

@@ -1,3 +1,4 @@
+import re
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,27 @@ def train(system, folder, resume=None, epochs=6, killed=9, callbacks=()):
     path = folder / "checkpoints" / "best.ckpt"
     assert best.best_model_path in ("", str(path))
     return epoch_of(path) if best.best_model_path else None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_measurements(system, tmp_path, number, capsys):
+    class Slow(Callback):
+        def on_test_end(self, trainer, pl_module):
+            signal.raise_signal(number)
+            raise AssertionError("it goes on")
+
+    before = signal.getsignal(number)
+    callbacks = [Interruption(), LastCheckpoint(), Slow()]
+    options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_epochs": 1}
+    trainer = quiet_trainer(callbacks=callbacks, **options)
+    model = MADE.for_system(system, width=1)
+    trainer.fit(model, datamodule=system)
+    with pytest.raises(SystemExit):
+        trainer.test(model, datamodule=system, verbose=False)
+    said = capsys.readouterr().err
+    assert re.search("interrupted before all measurements have ended; measure with .*best.ckpt", said)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores further ones
+    assert signal.getsignal(number) is before
 
 
 def epoch_of(path):
