@@ -66,13 +66,13 @@ class Measurement(Callback, ABC):
                 "often as it counts, without weights."
             )
         if ensemble.controls is not None and not self.takes_controls:
-            names = ", ".join(ensemble.system.control_names)
-            num = len(ensemble.controls.unique(dim=0))
+            names, rows = ensemble.system.control_names, ensemble.controls
+            have = f"the control {names[0]} has" if len(names) == 1 else f"{', '.join(names)} have"
+            num = len(rows.unique(dim=0))
             raise NotMeasurable(
-                f"{type(self).__name__} takes rows of one Hamiltonian, but {names} have {num} "
-                f"combinations of values in {len(ensemble.controls)} rows: round them to at most "
-                f"{MOST_COMBINATIONS} with {FEWEST_HELD_OUT} held-out rows each, or measure rows that "
-                "'lightdan sample' draws at fixed controls."
+                f"{type(self).__name__} takes rows of one Hamiltonian, but {have} {num} different "
+                f"values in {len(rows)} rows: round to at most {MOST_COMBINATIONS} with {FEWEST_HELD_OUT} "
+                "held-out rows each, or draw rows at one value with 'lightdan sample'."
             )
         return self.measure(ensemble)
 

@@ -76,6 +76,20 @@ def test_p_values_are_those_of_all_conditions():
     assert merged({"T = 1": found["T = 1"]}) == found["T = 1"]
 
 
+def test_controls_of_many_values_are_not_taken_for_a_lattice():
+    """A field that differs from row to row correlates the ends of an open chain."""
+    fields = np.random.default_rng(0).uniform(-1, 1, 3000)
+    rows = np.concatenate([draw(3.0, field, 1, k) for k, field in enumerate(fields)])
+    groups = [Group(3.0, None, np.arange(3000))]
+    controls = torch.from_numpy(fields)[:, None]
+    data = split_groups(
+        torch.from_numpy(rows), groups, [0.5], (0.5, 0.25, 0.25), 0, None, controls, None
+    )
+    found = {finding.name: finding for finding in inspect_samples(data, CHAIN, control_names=["h"])}
+    assert [*found] == ["tests", "up", "sites", "bonds"]
+    assert found["tests"].sentence.startswith("of means only")
+
+
 @pytest.mark.parametrize("weights", ["counts", "reals"])
 def test_conditions_have_their_own_weights(weights):
     num = sum(SIZES.values())

@@ -10,7 +10,16 @@ import pytest
 import torch
 from trainers import quiet_trainer
 
-from lightdan import MADE, Hamiltonian, NotMeasurable, Observables, Recorded, Symmetry, checkpoints
+from lightdan import (
+    MADE,
+    BlockSpin,
+    Hamiltonian,
+    NotMeasurable,
+    Observables,
+    Recorded,
+    Symmetry,
+    checkpoints,
+)
 from lightdan.cli.main import main
 from lightdan.data.recorded.groups import groups_of
 from lightdan.data.recorded.temperatures import open_recorded
@@ -200,7 +209,7 @@ def test_measurements_use_the_controls_of_each_row(learned):
             data = ensemble.configurations.mean(1)
             value = data.abs().mean() if name.startswith("abs") else data.mean()
             assert abs(found[name].value - value.item()) < 5 * math.hypot(found[name].error, 0.02)
-    with pytest.raises(NotMeasurable, match=r"h have \d+ combinations of values in 500 rows: round"):
+    with pytest.raises(NotMeasurable, match=r"control h has \d+ different values in 500 rows: round"):
         FreeEnergy().on_rows(ensemble)
 
 
@@ -272,3 +281,45 @@ def test_a_sweep_of_the_field_is_no_drift(tmp_path):
         systems[1].setup()
     assert len(caught) == 1
     assert systems[1].data.tau_int[0] == pytest.approx(4.5, rel=0.25)
+
+
+def test_rows_of_each_field_are_examined(tmp_path):
+    """A drift at one field is said with its field, and rows that repeat each other have blocks."""
+    random = np.random.default_rng(4)
+    field = random.permutation(np.repeat([-0.5, 0.0, 0.5], 2000))
+    spins, places = draw(field, 2), np.flatnonzero(field == 0.5)
+    spins[places[:1000]] = draw(np.full(1000, 2.0), 3)  # before equilibrium
+    own = np.flatnonzero(field == 0.0)
+    fresh = random.random(2000) < 0.2
+    fresh[0] = True
+    spins[own] = spins[own[np.flatnonzero(fresh)][np.cumsum(fresh) - 1]]
+    np.savez(tmp_path / "a.npz", s=spins, h=field)
+    system = Recorded(str(tmp_path / "a.npz"), dataset="s", controls={"h": "h"})
+    with pytest.warns(UserWarning, match="not in equilibrium|correlated at") as caught:
+        system.setup()
+    said = [str(each.message) for each in caught]
+    assert any("at T = 1, h = 0.5: The rows are not in equilibrium" in text for text in said)
+    assert any("are correlated at T = 1, h = 0: " in text for text in said)
+    assert not any("h = -0.5" in text for text in said)
+    assert any(doubt.startswith("At T = 1, h = 0.5: The rows are not") for doubt in system.data.doubts)
+    sizes = [part.block_size(1.0) for part in system.parts]
+    assert sizes[0] == 1
+    assert sizes[1] > 20
+
+
+def test_blocks_of_spins_keep_controls_of_few_values(tmp_path):
+    """Blocks are those of the rows at each field, in their split."""
+    field = np.random.default_rng(4).permutation(np.repeat([-0.5, 0.5], 300))
+    spins = np.sign(np.random.default_rng(5).normal(field[:, None, None], 1.0, (600, 4, 4))).astype(
+        np.int8
+    )
+    np.savez(tmp_path / "a.npz", s=spins, h=field)
+    inner = Recorded(str(tmp_path / "a.npz"), dataset="s", controls={"h": "h"}, splits=(0.5, 0.25, 0.25))
+    blocks = BlockSpin(inner)
+    blocks.setup()
+    for part, fine, h in zip(blocks.parts, inner.parts, (-0.5, 0.5), strict=True):
+        assert part.fixed_controls == fine.fixed_controls == {"h": h}
+        rows = fine.data.rows("test", 1.0)
+        assert torch.equal(part.data.rows("test", 1.0), blocks.block(rows))
+        assert part.blocks("test", 1.0).sizes.tolist() == fine.blocks("test", 1.0).sizes.tolist()
+        assert (field[fine.data.rows_of("test", 1.0)] == h).all()
