@@ -122,6 +122,7 @@ def _page(path: str, arguments: Mapping[str, Any], options: Sequence[str], figur
         page = draw(samples, system.sites, title)
         with whole_file(figure) as temporary:
             page.savefig(temporary, format=figure.suffix[1:], dpi=150)
+            check_new(figure)  # another process may have made it meanwhile
         print(f"  figure: {figure}")
 
 

@@ -4,8 +4,10 @@ import shlex
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from lightdan.cli import inspection
 from lightdan.cli.main import main
 
 RANDOM = np.random.default_rng(0)
@@ -135,6 +137,20 @@ def test_start_of_a_number_and_of_truths(array, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "first values" in shown.out
     assert "error: The file" in shown.err
+
+
+def test_two_processes_do_not_replace_each_others_figure(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).choice([-1, 1], (100, 4)))
+
+    def meanwhile(*_):
+        (tmp_path / "a.png").write_text("of another")
+        return Figure()
+
+    monkeypatch.setattr(inspection, "draw", meanwhile)
+    assert main(["inspect", str(tmp_path / "a.npy"), "--output", str(tmp_path / "a.png")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".npy"] == ["a.png"]
+    assert (tmp_path / "a.png").read_text() == "of another"
 
 
 @pytest.mark.parametrize("name", ["film.tif", "film.PNG", "scan.sxm"])
