@@ -71,8 +71,8 @@ class Measurement(Callback, ABC):
             num = len(rows.unique(dim=0))
             raise NotMeasurable(
                 f"{type(self).__name__} takes rows of one Hamiltonian, but {have} {num} different "
-                f"values in {len(rows)} rows: round to at most {MOST_COMBINATIONS} with {FEWEST_HELD_OUT} "
-                "held-out rows each, or draw rows at one value with 'lightdan sample'."
+                f"values in {len(rows)} rows: round to at most {MOST_COMBINATIONS} with "
+                f"{FEWEST_HELD_OUT} held-out rows each, or draw rows at one with 'lightdan sample'."
             )
         return self.measure(ensemble)
 
