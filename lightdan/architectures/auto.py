@@ -262,11 +262,14 @@ class Auto(Architecture):
         for place, part in zip(places, merits, strict=True):
             values[place.tensor_split(loader.world_size)[loader.rank]] = part
         values = self.trainer.strategy.reduce(values, reduce_op="sum")
+        phase: Literal["draws", "start", "data"] = "draws"
+        if self.global_step >= self.rehearsal:
+            phase = "start" if self.waits or self.global_step == self.rehearsal else "data"
         (temperature,) = system.temperatures
         weights = system.data.weights("validation", temperature)
         merit = self.contest.merit(
             values.cpu().numpy(),
-            self.global_step <= self.rehearsal or self.waits,
+            phase,
             None if weights is None else weights[: len(values)].cpu().numpy(),
             system.blocks("validation", temperature).first(len(values)),
         )

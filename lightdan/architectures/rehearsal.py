@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class Contest:
     """Comparison of weights that have learned the data with those of the start.
 
     Args:
-        reference: −ln p of each validation row with the best weights of the start `(M,)`.
+        reference: −ln p of each validation row with the weights of the start `(M,)`.
         gain: Advantage of the best weights of the data, in nats per configuration.
     """
 
@@ -69,26 +69,25 @@ class Contest:
     def merit(
         self,
         values: NDArray[np.float64],
-        starts: bool,
+        phase: Literal["draws", "start", "data"],
         weights: NDArray[Any] | None = None,
         blocks: Blocks | None = None,
     ) -> float:
-        """Return ⟨−ln p⟩; with weights of the data, one error of the paired difference is added.
+        """Return ⟨−ln p⟩ plus an error, so that the minimum is where a phase is complete.
 
-        Its minimum is therefore at weights of the data only if they are better by more than an error.
+        While draws are learned it is the error of ⟨−ln p⟩, because noise should not prefer weights that
+        have not learned them. With weights of the data it is that of the difference from the start.
 
         Args:
             values: −ln p of each validation row `(M,)`.
-            starts: Whether the weights have not learned the data yet.
+            phase: What the weights have learned: some of the draws, all of the start, or data.
             weights: Counts or real weights of the rows `(M,)`; None if all are equal.
             blocks: Blocks of the rows; by default they are one series.
         """
         loss = float(np.average(values, weights=weights))
-        if starts:
-            best = self.reference
-            if best is None or loss < np.average(best, weights=weights):
-                self.reference = values
-            return loss
+        if phase != "data":
+            self.reference = values
+            return loss if phase == "start" else loss + mean(values, weights, blocks).error
         if self.reference is None or len(self.reference) != len(values):
             return loss
         gain = mean(self.reference - values, weights, blocks)

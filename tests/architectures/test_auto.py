@@ -143,7 +143,7 @@ def test_a_start_without_draws_waits_for_its_first_validation():
     model._trainer.enable_validation = False
     assert model.learning_rate_factor(50) > 0
     model._trainer.enable_validation = True
-    model.contest.merit(np.ones(3), starts=True)
+    model.contest.merit(np.ones(3), "start")
     assert model.learning_rate_factor(50) > 0
 
 
@@ -228,18 +228,19 @@ def test_weights_of_the_data_win_only_by_more_than_an_error():
     draws, noise = rng.normal(5, 1, 100), rng.normal(size=100)
     noise -= noise.mean()
     contest = Contest()
-    assert contest.merit(draws + 1, True) == pytest.approx(draws.mean() + 1)
-    assert contest.merit(draws, True) == pytest.approx(draws.mean())
+    unfinished = draws - 0.9 * mean(draws).error
+    assert contest.merit(unfinished, "draws") > draws.mean()
+    assert contest.merit(draws, "start") == pytest.approx(draws.mean())
     error = mean(noise).error
     better, worse = draws + noise - 1.1 * error, draws + noise - 0.9 * error
-    assert contest.merit(worse, False) == pytest.approx(draws.mean() + 0.1 * error)
+    assert contest.merit(worse, "data") == pytest.approx(draws.mean() + 0.1 * error)
     assert "weights of the start are kept" in str(contest)
     contest = Contest.read(contest.plain())
-    assert contest.merit(better, False) == pytest.approx(draws.mean() - 0.1 * error)
+    assert contest.merit(better, "data") == pytest.approx(draws.mean() - 0.1 * error)
     assert tuple(contest.gain) == pytest.approx((1.1 * error, error))
     assert f"the data improve on the start by {contest.gain}" in str(contest)
     assert str(Contest()) == ""
-    assert Contest().merit(draws, False) == pytest.approx(draws.mean())
+    assert Contest().merit(draws, "data") == pytest.approx(draws.mean())
 
 
 @pytest.mark.parametrize(
@@ -250,8 +251,8 @@ def test_weights_of_the_data_win_only_by_more_than_an_error():
 def test_weights_and_blocks_decide_the_error(given):
     draws, data = np.random.default_rng(1).normal(5, 1, (2, 60))
     contest = Contest()
-    assert contest.merit(draws, True, **given) == np.average(draws, weights=given.get("weights"))
-    contest.merit(data, False, **given)
+    assert contest.merit(draws, "start", **given) == np.average(draws, weights=given.get("weights"))
+    contest.merit(data, "data", **given)
     assert contest.gain == mean(draws - data, **given)
 
 
