@@ -80,7 +80,7 @@ class Contest:
 
         Args:
             values: −ln p of each validation row `(M,)`.
-            phase: What the weights have learned: some of the draws, all of the start, or data.
+            phase: Present lesson: the draws, nothing more because the start is complete, or the data.
             weights: Counts or real weights of the rows `(M,)`; None if all are equal.
             blocks: Blocks of the rows; by default they are one series.
         """
