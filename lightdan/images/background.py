@@ -4,6 +4,8 @@ import numpy as np
 
 from lightdan.images.thresholds import SEPARATION, find_phases
 
+FITTED = 60_000
+"""Largest number of pixels to which a polynomial is fitted."""
 ROUNDS = 50
 """Largest number of iterations between phases and background."""
 
@@ -30,7 +32,7 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
     """Fit a polynomial of second order to the brightness halfway between the two phases.
 
     The fit alternates between phases and polynomial. A polynomial fitted to the image alone would
-    follow the domains and remove their long waves.
+    follow the domains and remove their long waves. It takes a random part of a large image.
 
     Args:
         image: Grey values `(rows, columns)`.
@@ -40,9 +42,12 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
         The coefficients of `basis`, and whether there are two phases. For a single phase the polynomial
         is fitted to the image itself.
     """
-    terms = basis(image.shape)[:, valid]
+    pixels = np.flatnonzero(valid)
+    if len(pixels) > FITTED:
+        pixels = np.random.default_rng(0).choice(pixels, FITTED, replace=False)
+    terms = basis(image.shape).reshape(6, -1)[:, pixels]
     inverse = np.linalg.inv(terms @ terms.T)
-    values = image[valid]
+    values = image.ravel()[pixels]
     plain = coefficients = inverse @ (terms @ values)
     for _ in range(ROUNDS):
         light = coefficients @ terms
