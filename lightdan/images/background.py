@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightdan.images.thresholds import SEPARATION, find_phases
+from lightdan.images.thresholds import MINORITY, SEPARATION, find_phases
 
 FITTED = 60_000
 """Largest number of pixels to which a polynomial is fitted."""
@@ -22,7 +22,7 @@ def two_phases(flat: np.ndarray) -> np.ndarray | None:
     if np.ptp(flat) <= 1e-9 * np.abs(flat).max():
         return None
     phases = find_phases(flat)
-    if phases.separation < SEPARATION:
+    if phases.separation < SEPARATION or phases.minority < MINORITY:
         return None
     bright = flat > phases.thresholds[0]
     return np.where(bright, flat[bright].mean(), flat[~bright].mean())
@@ -57,7 +57,12 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
         if phase is None:
             return plain, False
         middle = (phase.max() + phase.min()) / 2
-        even = values * (middle / phase) if positive else values - phase + middle
+        if not positive:
+            even = values - phase + middle
+        elif (phase > 0).all():
+            even = values * (middle / phase)
+        else:
+            even = values + (middle - phase) * light
         last, coefficients = coefficients, inverse @ (terms @ even)
         if np.allclose(last, coefficients, rtol=0, atol=1e-9 * np.abs(coefficients).max()):
             break

@@ -161,7 +161,11 @@ class ImageStack:
                     "two of the values."
                 )
             return
-        flat = [self._rough(image.astype(np.float64)) for image in images]
+        # Images of a single grey value are reported when all are read.
+        varied = [image for image in images if image.min() < image.max()]
+        if not varied:
+            return
+        flat = [self._rough(image.astype(np.float64)) for image in varied]
         self.noise = float(np.median([noise.noise(image, self.valid) for image in flat]))
         if isinstance(self.steps.denoise, str):
             self.width = noise.best_width(flat, self.valid, self.sites, self.steps.coarsen)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from lightdan.images.extras import extra
+from lightdan.statistics import Estimate
 
 OUTLIERS = 0.005
 """Share of the darkest and of the brightest grey values that do not decide the range of the others."""
@@ -74,7 +75,8 @@ class Phases:
     def fault(self) -> str | None:
         """Reason why these are not phases, or None."""
         classes = len(self.means)
-        seen = f"a separation of {self.separation:.2f}, where one phase has {ONE_PHASE}"
+        measured = Estimate(self.separation, self.separation_error)
+        seen = f"a separation of {measured}, where one phase has {ONE_PHASE}"
         if self.shares.min() < MINORITY:
             return f"only {self.shares.min():.1%} of the sites are {self._name(self.shares.argmin())}"
         if self.two_peaks:
@@ -82,7 +84,7 @@ class Phases:
         if classes > 2:
             return f"the histogram has no {classes} peaks"
         if self.separation - 2 * self.separation_error < OVERLAP:
-            return f"the grey values have {seen} and two need {OVERLAP}"
+            return f"the grey values have {seen}, and two need {OVERLAP} and two standard errors"
         if self.minority < TAIL:
             side = self._name(self.shares.argmin())
             return f"the histogram has one peak with a {side} tail, and {seen}"

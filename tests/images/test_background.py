@@ -39,6 +39,9 @@ def test_illumination_of_masked_one_phase_and_signed_images():
     assert two_phases  # the illumination of a difference of images is subtracted
     middle = np.tensordot(found, basis((40, 60)), 1)
     np.testing.assert_allclose(middle - middle.mean(), light - light.mean(), atol=1e-6)
+    found, two_phases = illumination(np.where(spins > 0, light, 0), np.ones_like(valid))
+    assert two_phases  # a dark phase without any light
+    assert np.isfinite(found).all()
     same, two_phases = illumination(np.full((40, 60), 7.0), np.ones_like(valid))
     assert not two_phases
     np.testing.assert_allclose(same, [7, 0, 0, 0, 0, 0], atol=1e-9)

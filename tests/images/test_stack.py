@@ -117,3 +117,18 @@ def test_offsets_of_scan_lines_are_removed(film, tmp_path):
     image = film + 10 * rng.normal(size=(128, 1)) + 0.3 * rng.normal(size=SHAPE)
     stack = stack_of(tmp_path / "a", [image.astype(np.float32)], Steps(background="lines"))
     assert wrong(stack.read()[0], film) < 0.01
+
+
+def test_dead_lines_and_black_pages_are_told(film, tmp_path):
+    image = noisy(film, 3)
+    dead = image.copy()
+    dead[5] = 0
+    stack = stack_of(tmp_path / "dead", [dead], Steps(masks=((5, 6, 0, 128),)))
+    assert wrong(stack.read()[0][stack.sites], film[stack.sites]) < 0.05
+    with pytest.warns(UserWarning, match=r"set masks to \[\[5, 6, 0, 128\]\]"):
+        stack_of(tmp_path / "line", [dead]).read()
+    black = stack_of(tmp_path / "black", [image, np.zeros_like(image), image.T.copy()], skip=True)
+    with pytest.warns(UserWarning, match=r"image1\.tif has a single grey value, 0, all black; it is sk"):
+        texture = black.read()
+    assert len(texture) == 2
+    assert wrong(texture[0], film) < 0.05
