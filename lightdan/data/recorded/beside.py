@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lightdan.data.formats.arrays import STACKED
 from lightdan.data.formats.common import kind_of
 from lightdan.data.formats.readers import READERS, SHAPES, arrays_in, is_table, open_array
 from lightdan.data.recorded.reading import Reading
@@ -187,8 +188,16 @@ def open_beside(
                 "files, so that each letter has one meaning."
             )
     whole = parts[0]
+    shape = whole.shape
+    same = len(shape) == 2 and shape[0] == shape[1] and {part.shape for part in parts} == {shape}
+    if reading.shape is None and same and len(parts) >= STACKED:
+        raise ValueError(
+            f"The arrays {sources[0]} to {sources[-1]} have the shape {shape} each: set shape to "
+            f"{shape} if each is one lattice, or to ({shape[1]},) if each line is a configuration."
+        )
     if len(parts) > 1:
         notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        notes = tuple(note for note in notes if not note.startswith("configurations: array"))
         joined = JoinedRows([part.array for part in parts])
         whole = LabelledRows(joined, names=whole.names, notes=notes)
     return (

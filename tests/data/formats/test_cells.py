@@ -6,6 +6,8 @@ import pytest
 
 from lightdan.data.formats.cells import delimiter, fields
 from lightdan.data.formats.readers import open_array
+from lightdan.data.recorded.beside import find_sources, open_beside
+from lightdan.data.recorded.reading import Reading
 
 
 def opened(path, text, encoding="utf-8"):
@@ -144,3 +146,17 @@ def test_scaled_numbers_records_and_numbered_arrays(tmp_path):
     records = np.zeros(5, [("day", "M8[D]"), ("s", "i1", (4,)), ("E", float)])
     np.savez(tmp_path / "b.npz", table=records)
     assert open_array(tmp_path / "b.npz").shape == (5, 4)
+
+
+def test_a_lattice_in_each_of_many_datasets(tmp_path):
+    spins = np.random.default_rng(0).choice([-1, 1], (20, 6, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, lattice in enumerate(spins):
+            file[f"sweep_{number:02d}"] = lattice
+    sources = find_sources(str(tmp_path / "a.h5"), "sweep_*")
+    with pytest.raises(ValueError, match=r"set shape to \(6, 6\) if each is one lattice, or to \(6,\)"):
+        open_beside(sources, {}, Reading())
+    rows, _, _ = open_beside(sources, {}, Reading(shape=(6, 6)))
+    np.testing.assert_array_equal(rows[:], spins)
+    assert rows.notes == ("6 consecutive rows of the file make one configuration",)
+    assert open_beside(sources, {}, Reading(shape=(6,)))[0].shape == (120, 6)
