@@ -87,7 +87,8 @@ def images(*path: str, output: str | None = None, pages: Literal["some", "all"] 
     folder = _folder(names[0], output)
     system, said = _read(names[0], arguments)
     found, frames = _measure(system)
-    wall = float(np.median([frame.wall for frame in frames]))
+    known = [frame.wall for frame in frames if math.isfinite(frame.wall)]
+    wall = float(np.median(known)) if known else math.nan
     site, patch = suggest(found.together, system.stack.steps.zoom, wall)
     settings = _settings(system, site, patch)
     print(said, end="")
@@ -226,7 +227,9 @@ def _page(system: KerrImages, found: Survey, frame: Frame, settings: Mapping[str
     pixel = system.site / stack.steps.zoom
     facts = {
         "image": f"{frame.number} of {len(found.frames)}",
-        "signal to noise of a pixel": f"{frame.ratio:.2g}" if frame.noise > 0 else "no noise",
+        "signal to noise of a pixel": f"{frame.ratio:.2g}"
+        if math.isfinite(frame.ratio)
+        else "not known",
         "wall, 10–90 %": f"{frame.wall * pixel:.3g} {unit}" if math.isfinite(frame.wall) else "",
     }
     numbers = frame.numbers.scaled(system.site)

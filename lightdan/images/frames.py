@@ -37,9 +37,10 @@ class Frame:
 
     @property
     def ratio(self) -> float:
-        """Contrast of the phases over the noise of a pixel, or NaN if there is no noise."""
+        """Contrast of the phases over the noise of a pixel, or NaN without noise or with one phase."""
         contrast = float(self.phases.means[-1] - self.phases.means[0])
-        return contrast / self.noise if self.noise > 0 else math.nan
+        known = self.noise > 0 and self.phases.shares.min() > 0
+        return contrast / self.noise if known else math.nan
 
     @classmethod
     def of(
