@@ -136,8 +136,7 @@ def _autocorrelation(axes: Axes, rows: Rows, site_kind: str) -> None:
     axes.set_xlabel("rows between")
     lags = 10
     first = np.asarray(rows[:num])
-    centre = float(first.mean()) if site_kind == "real" else 0.0
-    observables = slow_observables(first, site_kind, centre)
+    observables = slow_observables(first, site_kind)
     for colour, (name, series) in zip(COLOURS, observables.items(), strict=False):
         centred = series - series.mean()
         if not centred.any():

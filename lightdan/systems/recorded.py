@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -13,15 +14,17 @@ from lightdan.data.formats.readers import MAPPED
 from lightdan.data.inspection.conditions import inspect_samples
 from lightdan.data.inspection.inspection import BRIEF_VALUES, Finding, Sites, brief
 from lightdan.data.recorded.consecutive import check_consecutive
+from lightdan.data.recorded.equilibrium import Drift
 from lightdan.data.recorded.groups import Group, groups_of, in_words, series_at, split_groups
 from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
-from lightdan.data.seen import identity
+from lightdan.data.seen import identity, spread
 from lightdan.data.splits import SPLITS, check_splits
 from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
+from lightdan.interactions.stationarity import MOST_ROWS, MOST_SITES, drift_of_couplings
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.statistics import is_correlated
@@ -169,6 +172,11 @@ class Recorded(System):
             correlations = [
                 each.given(controls[part]) for part, each in zip(rows, correlations, strict=True)
             ]
+        elif self._weights is None or self._weights.is_floating_point():
+            correlations = [
+                each.drifting(self._drift_of_couplings(configurations, part, each))
+                for part, each in zip(rows, correlations, strict=True)
+            ]
         weights = self._weights
         if self.collapse:
             assert isinstance(configurations, torch.Tensor)
@@ -194,6 +202,19 @@ class Recorded(System):
         self._report(samples, correlations)
         self._inspect(samples)
         return samples
+
+    def _drift_of_couplings(
+        self, configurations: Rows | torch.Tensor, rows: np.ndarray, correlation: Correlation
+    ) -> list[Drift]:
+        """Return the drift of couplings along some rows, unless they are interleaved chains.
+
+        Many groups share the sites that it is told from.
+        """
+        if correlation.equilibrium.period is not None:
+            return []
+        some = np.asarray(configurations[spread(rows, MOST_ROWS)])
+        num = max(8, MOST_SITES // len(self._groups))
+        return drift_of_couplings(some, self.site_kind, self.levels, self.boundary, num)
 
     @rank_zero_only
     def _inspect(self, samples: Samples) -> None:

@@ -5,41 +5,62 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr
 
-from lightdan.statistics import Estimate, mean
+from lightdan.statistics import Estimate, autocorrelation_time, mean
 
 PARTS = 24
 """Number of consecutive parts whose means are compared."""
 RARE = 1.6e-4
-"""Probability below which a difference between the ends of the rows is no accident."""
-CLEAR = 4.0
+"""Share of the ways to divide parts below which a difference between the ends is no accident."""
+UNLIKELY = 2e-4
+"""Probability below which first rows are unlike later ones; many numbers of rows are tried."""
+CLEAR = 4.5
 """Difference of two means, in standard errors, that is no accident."""
+FEW = 20
+"""Number of changes between two states below which the rows are too few to tell their shares."""
 PEAK = 8.0
 """Height of a peak of the overlap at one distance, in standard errors, that is no accident."""
 FEATURES = 256
 """Largest number of sites, and of pairs of neighbours, whose means are compared."""
 SITES, ROWS = 32, 65_536
 """Numbers of sites and rows whose overlap is computed at all distances."""
+ENDS = ("first third", "last third")
+ODD = ("mean", "mean cosine", "mean sine")
+"""Observables that a symmetry of the sites may turn into others."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Difference between the ends of the rows.
+    """Difference between two parts of the rows.
 
     Args:
         name: Quantity that differs.
         where: The two parts of the rows, ``first third`` and ``last third`` or the like.
         before: Mean over the first of them, with the error of independent parts; None for several sites.
         after: Mean over the second.
+        leave_out: Number of first rows that are better left out; 0 if the rest would drift, too.
+        changes: Number of changes between the values of the two parts along the rows.
     """
 
     name: str
     where: tuple[str, str]
     before: Estimate | None = None
     after: Estimate | None = None
+    leave_out: int = 0
+    changes: int = 0
+
+    @property
+    def significance(self) -> float:
+        """Difference in standard errors; 0 for several sites."""
+        if self.before is None or self.after is None:
+            return 0.0
+        error = math.hypot(self.before.error, self.after.error)
+        return abs(self.before.value - self.after.value) / max(error, np.finfo(float).tiny)
 
     def __str__(self) -> str:
         """Return the difference in words."""
@@ -55,12 +76,14 @@ class Equilibrium:
     """Evidence against rows in equilibrium; false if there is some.
 
     Args:
-        drifts: Differences between the ends of the rows.
+        drifts: Differences between parts of the rows.
+        seldom: Differences that few changes between symmetric states would explain.
         period: Distance at which rows are alike though those between are less so; None if there is none.
         overlap: Correlation of the sites of rows at that distance.
     """
 
     drifts: tuple[Drift, ...] = ()
+    seldom: tuple[Drift, ...] = ()
     period: int | None = None
     overlap: float = 0.0
 
@@ -74,10 +97,23 @@ class Equilibrium:
         found = []
         if self.drifts:
             drifts = "; ".join(map(str, self.drifts))
+            rows = max(drift.leave_out for drift in self.drifts)
+            remedy = (
+                f"leave out the first {rows} rows" if rows else "leave out the rows before equilibrium"
+            )
             found.append(
                 f"The rows are not in equilibrium, or too few to tell: {drifts}."
-                " All numbers average over this drift, and it is not in their errors: leave out the rows"
-                " before equilibrium, or use parts of the file one by one."
+                f" All numbers average over this drift, and it is not in their errors: {remedy},"
+                " or use parts of the file one by one."
+            )
+        if self.seldom:
+            drifts = "; ".join(map(str, self.seldom))
+            changes = max(drift.changes for drift in self.seldom)
+            found.append(
+                f"The rows change between states too seldom to tell how often each occurs: {drifts}."
+                f" They do so {'once' if changes == 1 else f'{changes} times'}, while sums that"
+                " symmetries leave unchanged do not drift. Sums that differ between the states have no"
+                " reliable error: use more rows."
             )
         if self.period is not None:
             found.append(
@@ -98,7 +134,6 @@ class Examination:
 
     def __init__(self, num: int, site_kind: str) -> None:
         self.num, self.site_kind, self.angles = num, site_kind, site_kind == "angle"
-        self.centre = 0.0
         self.series: list[dict[str, NDArray[np.float64]]] = []
         self.part_of = np.arange(num) * PARTS // max(num, 1)
         self.sums: dict[str, NDArray[np.float64]] = {}
@@ -111,10 +146,7 @@ class Examination:
             start: Number of the first of them.
             chunk: Configurations `(rows, *lattice)`.
         """
-        if start == 0 and self.site_kind in ("level", "real"):
-            # Around a large mean, products of fields would repeat the fields themselves.
-            self.centre = float(chunk.mean(dtype=np.float64))
-        self.series.append(slow_observables(chunk, self.site_kind, self.centre))
+        self.series.append(slow_observables(chunk, self.site_kind))
         features = dict(self._features(chunk))
         parts = self.part_of[start : start + len(chunk)]
         places = np.flatnonzero(np.diff(parts, prepend=-1))
@@ -139,8 +171,8 @@ class Examination:
             left, right = (np.delete(s, end, axis).reshape(len(s), -1) for end in (-1, 0))
             every = math.ceil(max(left.shape[1], 1) / FEATURES)
             left, right = left[:, ::every], right[:, ::every]
-            pairs.append(_products(left, right, self.angles, self.centre))
-        yield "products of neighbours, one by one,", np.concatenate(pairs, axis=1)
+            pairs.append(_bonds(left, right, self.site_kind))
+        yield f"{BONDS[self.site_kind][1]}, one by one,", np.concatenate(pairs, axis=1)
 
     @property
     def observables(self) -> dict[str, NDArray[np.float64]]:
@@ -148,19 +180,41 @@ class Examination:
         return {name: np.concatenate([part[name] for part in self.series]) for name in self.series[0]}
 
     def result(self) -> Equilibrium:
-        """Compare the ends of the rows, and rows at all distances."""
+        """Compare parts of the rows, and rows at all distances.
+
+        A quantity that a symmetry turns into others may differ between the parts because the state
+        changed few times. It counts as a drift if the state changes often. Series are those of the mean
+        over interleaved chains.
+        """
         if self.num < 2 * PARTS:
             return Equilibrium()
+        sample = np.concatenate(self.sample)
+        period, overlap = period_of(sample)
+        step = period or 1
+        if self.num < 2 * PARTS * step:
+            return Equilibrium((), (), period, overlap)
+        observables = {name: averages(series, step) for name, series in self.observables.items()}
+        sites, bonds = self.sums
+        even = {name: series for name, series in observables.items() if name not in ODD}
+        drifts = [drift for name, series in even.items() if (drift := drift_of(name, series, step))]
+        if not drifts and self._ends_differ(bonds):
+            drifts = [Drift(bonds, ENDS)]
+        means = np.stack([series for name, series in observables.items() if name in ODD], axis=1)
+        change = drift_of_ends("mean", along_change(means))
+        if not drifts and not change and self._ends_differ(sites):
+            pattern = along_change(sample)
+            change = Drift(sites, ENDS, changes=num_changes(pattern, *means_of_ends(pattern)))
+        seldom: tuple[Drift, ...] = ()
+        if change and change.changes >= FEW:
+            drifts.append(change)
+        elif change and not drifts:
+            seldom = (change,)
+        return Equilibrium(tuple(drifts), seldom, period, overlap)
+
+    def _ends_differ(self, name: str) -> bool:
+        """Return whether the means of features differ between the ends of the rows."""
         sizes = np.bincount(self.part_of, minlength=PARTS)[:, None]
-        drifts = []
-        for name, series in self.observables.items():
-            drift = drift_of(name, series)
-            drifts += [drift] if drift else []
-        for name, sums in () if drifts else self.sums.items():
-            if ends_differ(sums / sizes):
-                drifts.append(Drift(name, ("first third", "last third")))
-        period, overlap = period_of(np.concatenate(self.sample))
-        return Equilibrium(tuple(drifts), period, overlap)
+        return ends_differ(self.sums[name] / sizes)
 
 
 def examine(configurations: NDArray[np.generic], site_kind: str) -> Equilibrium:
@@ -177,29 +231,139 @@ def examine(configurations: NDArray[np.generic], site_kind: str) -> Equilibrium:
     return examination.result()
 
 
-def drift_of(name: str, series: NDArray[np.float64]) -> Drift | None:
-    """Return the drift of a series `(M,)` along the rows, if there is one.
+def averages(series: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return the means of consecutive rows `(M // size,)`.
 
-    The thirds at both ends must be told apart by `ends_differ` and by the errors of their means.
-    Otherwise the very first rows must be unlike all after the first third.
+    Args:
+        series: Series `(M,)`.
+        size: Number of rows of each mean.
     """
-    averages = np.array([[part.mean()] for part in np.array_split(series, PARTS)])
+    means: NDArray[np.float64] = series[: len(series) // size * size].reshape(-1, size).mean(axis=1)
+    return means
+
+
+def drift_of(name: str, series: NDArray[np.float64], step: int = 1) -> Drift | None:
+    """Return the drift of a series along the rows, if there is one.
+
+    Either the ends differ, or the first rows are unlike as many rows anywhere after the first third.
+
+    Args:
+        name: Quantity.
+        series: Its series `(M / step,)`.
+        step: Number of rows of each value of the series.
+    """
+    if drift := drift_of_ends(name, series):
+        return drift
     third = len(series) // 3
-    if ends_differ(averages):
-        first, last = mean(series[:third]), mean(series[-third:])
-        if abs(first.value - last.value) > CLEAR * math.hypot(first.error, last.error):
-            return Drift(name, ("first third", "last third"), first, last)
-    for parts in (PARTS, 4 * PARTS, len(series)):
-        size = max(1, len(series) // parts)
-        num = len(series) // size
-        means = series[: size * num].reshape(num, size).mean(axis=1)
-        later = means[num // 3 :]
-        change, largest = abs(means[0] - later.mean()), float(np.ptp(later))
-        if change > max(1.5 * CLEAR * float(later.std()), largest, 1e-9 * float(np.abs(means).max())):
-            where = ("first row" if size == 1 else f"first {size} rows", "last two thirds")
-            first = mean(series[:size]) if size > 1 else Estimate(float(series[0]), 0.0)
-            return Drift(name, where, first, mean(series[len(series) // 3 :]))
-    return None
+    later = series[third:]
+    if not (size := unlike_first(series[:third], later)):
+        return None
+    where = ("first row" if size * step == 1 else f"first {size * step} rows", "last two thirds")
+    first = mean(series[:size]) if size > 1 else Estimate(float(series[0]), 0.0)
+    last = mean(later)
+    changes = num_changes(series, first.value, last.value)
+    return Drift(name, where, first, last, step * max(size, truncation(series)), changes)
+
+
+def drift_of_ends(name: str, series: NDArray[np.float64]) -> Drift | None:
+    """Return the drift of a series `(M,)` whose first and last third differ by `CLEAR` errors.
+
+    A trend within a third does not count as its noise.
+    """
+    third = len(series) // 3
+    first, last = (_detrended_mean(part) for part in (series[:third], series[-third:]))
+    if abs(first.value - last.value) <= CLEAR * math.hypot(first.error, last.error):
+        return None
+    return Drift(name, ENDS, first, last, changes=num_changes(series, first.value, last.value))
+
+
+def _detrended_mean(series: NDArray[np.float64]) -> Estimate:
+    """Return the mean of a series with the error of what remains without its linear trend."""
+    place = np.arange(len(series)) - (len(series) - 1) / 2
+    error = mean(series - place * (place @ series / (place @ place))).error
+    return Estimate(float(series.mean()), max(error, 1e-9 * float(np.abs(series).max())))
+
+
+def unlike_first(first: NDArray[np.float64], later: NDArray[np.float64]) -> int:
+    """Return the number of first rows whose mean is least like later ones; 0 if all are alike.
+
+    The mean of the first 1, 2, 4, … rows is compared with the means of all windows of as many later
+    rows. It must be outside their range, and further from their mean than Student's distribution allows.
+    Its degrees of freedom are the number of independent windows.
+
+    Args:
+        first: Series of the first rows.
+        later: Series of the later rows.
+    """
+    independent = len(later) / (2 * max(0.5, autocorrelation_time(later).value))
+    found, least, size = 0, UNLIKELY, 1
+    while size <= len(first) // 2:
+        means = averages(later, size)
+        change, freedom = abs(first[:size].mean() - later.mean()), min(len(means), independent) - 1
+        spread = max(float(means.std(ddof=1)), 1e-9 * float(np.abs(later).max()), np.finfo(float).tiny)
+        if freedom > 0 and change > np.abs(means - later.mean()).max():
+            chance = 2 * float(stdtr(freedom, -change / spread / math.sqrt(1 + 1 / (freedom + 1))))
+            if chance < least:
+                found, least = size, chance
+        size *= 2
+    return found
+
+
+def truncation(series: NDArray[np.float64]) -> int:
+    """Return the number of first rows without which the error of the mean is smallest.
+
+    The variance of the rows k … M is divided by their number M − k; k is at most half of the rows.
+
+    Args:
+        series: Series `(M,)`.
+
+    References:
+        K. P. White, Simulation 69, 323 (1997).
+    """
+    size = math.ceil(len(series) / 1000)
+    means = averages(series, size)
+    num = len(means)
+    counts = np.arange(num, 0, -1)
+    sums, squares = (
+        np.cumsum(x[::-1])[::-1] for x in (means - means.mean(), (means - means.mean()) ** 2)
+    )
+    errors = (squares / counts - (sums / counts) ** 2) / counts
+    return size * int(errors[: num // 2 + 1].argmin())
+
+
+def num_changes(series: NDArray[np.float64], first: float, second: float) -> int:
+    """Return how often a series passes from one value or beyond to another one, or back.
+
+    Args:
+        series: Series `(M,)`.
+        first: The one value.
+        second: The other value.
+    """
+    place = (series - (first + second) / 2) / (first - second)
+    sides = np.sign(place[np.abs(place) >= 0.5])
+    return int((np.diff(sides) != 0).sum())
+
+
+def along_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the part of values along the change between the first and the last third `(M,)`.
+
+    A single column is returned as it is.
+
+    Args:
+        values: Values `(M, columns)`.
+    """
+    if values.shape[1] == 1:
+        return values[:, 0]
+    first, last = means_of_ends(values)
+    length = float(np.linalg.norm(first - last))
+    along: NDArray[np.float64] = values @ ((first - last) / (length or 1.0))
+    return along
+
+
+def means_of_ends(values: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Return the means over the first and over the last third."""
+    third = len(values) // 3
+    return values[:third].mean(axis=0), values[-third:].mean(axis=0)
 
 
 def ends_differ(means: NDArray[np.float64]) -> bool:
@@ -275,24 +439,29 @@ def period_of(values: NDArray[np.float64]) -> tuple[int | None, float]:
 
 
 def slow_observables(
-    configurations: NDArray[np.generic], site_kind: str, centre: float = 0.0
+    configurations: NDArray[np.generic], site_kind: str
 ) -> dict[str, NDArray[np.float64]]:
-    """Return series that reveal slow modes: mean m, |m|, and mean product of neighbours.
+    """Return series that reveal slow modes.
 
-    For angles they are the mean of e^{iφ} along each axis, its modulus, and the mean cosine between
-    neighbours.
+    They are the mean m, |m| and the mean product of neighbours. For angles they are the mean of e^{iφ}
+    along each axis, its modulus, and the mean cosine between neighbours; for levels the mean, the sum
+    of the squared shares of the levels, and the share of equal neighbours. Fields have the squared
+    difference of neighbours in place of their product.
 
     Args:
         configurations: Configurations `(M, *lattice)`.
         site_kind: Kind of site, as in `System`.
-        centre: Value of a site that is subtracted in products.
     """
     axes = tuple(range(1, configurations.ndim))
     s = configurations.astype(np.float64)
-    angles = site_kind == "angle"
-    if angles:
+    if site_kind == "angle":
         x, y = np.cos(s).mean(axes), np.sin(s).mean(axes)
         series = {"mean cosine": x, "mean sine": y, "modulus of the mean": np.hypot(x, y)}
+    elif site_kind == "level":
+        series = {
+            "mean": s.mean(axes),
+            "sum of squared shares of levels": _concentration(configurations),
+        }
     else:
         average = s.mean(axes)
         series = {"mean": average, "modulus of the mean": np.abs(average)}
@@ -300,14 +469,36 @@ def slow_observables(
     for axis in axes:
         left, right = (np.delete(s, end, axis) for end in (-1, 0))
         if left.size:
-            products.append(_products(left, right, angles, centre).mean(axes))
+            products.append(_bonds(left, right, site_kind).mean(axes))
     if products:
-        series["product of neighbours"] = np.mean(products, axis=0)
+        series[BONDS[site_kind][0]] = np.mean(products, axis=0)
     return series
 
 
-def _products(
-    left: NDArray[np.float64], right: NDArray[np.float64], angles: bool, centre: float
-) -> NDArray[np.float64]:
-    """Return the products of sites, or the cosines of the differences of angles."""
-    return np.cos(left - right) if angles else (left - centre) * (right - centre)
+BONDS = {
+    "spin": ("product of neighbours", "products of neighbours"),
+    "level": ("share of equal neighbours", "shares of equal neighbours"),
+    "angle": ("cosine between neighbours", "cosines between neighbours"),
+    "real": ("squared difference of neighbours", "squared differences of neighbours"),
+}
+"""Function of two neighbours that symmetries of the sites leave unchanged, and its plural."""
+
+
+def _bonds(left: NDArray[np.float64], right: NDArray[np.float64], site_kind: str) -> NDArray[np.float64]:
+    """Return that function of the two sites of bonds."""
+    if site_kind == "angle":
+        return np.cos(left - right)
+    if site_kind == "level":
+        return (left == right).astype(np.float64)
+    return left * right if site_kind == "spin" else (left - right) ** 2
+
+
+def _concentration(levels: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return Σ_l f_l² of the shares f of the levels in each row `(M,)`."""
+    flat = levels.reshape(len(levels), -1).astype(np.int64)
+    flat -= flat.min()
+    num = int(flat.max()) + 1
+    places = flat + num * np.arange(len(flat))[:, None]
+    counts = np.bincount(places.ravel(), minlength=num * len(flat)).reshape(len(flat), num)
+    shares: NDArray[np.float64] = ((counts / flat.shape[1]) ** 2).sum(axis=1)
+    return shares

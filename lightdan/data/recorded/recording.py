@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.recorded.equilibrium import Equilibrium, Examination
+from lightdan.data.recorded.equilibrium import Drift, Equilibrium, Examination
 from lightdan.data.rows import Rows
 from lightdan.data.values.forms import RECOGNISE, Form
 from lightdan.data.values.summary import ValueSummary
@@ -122,6 +122,11 @@ class Correlation:
         }
         duplicates = len(hashes) - len(np.unique(hashes))
         return cls(len(hashes), times, duplicates, equilibrium, observables)
+
+    def drifting(self, drifts: Sequence[Drift]) -> "Correlation":
+        """Return the correlation with further drifts along the rows."""
+        found = replace(self.equilibrium, drifts=(*self.equilibrium.drifts, *drifts))
+        return replace(self, equilibrium=found)
 
     def given(self, controls: np.ndarray) -> "Correlation":
         """Return the correlation of what the observables are besides smooth functions of controls.

@@ -1,13 +1,15 @@
 """Rows in equilibrium pass, correlated or not; drifts, first rows and interleaved chains are named."""
 
 import math
+import re
 import warnings
 
 import numpy as np
 import pytest
 
 from lightdan import Recorded
-from lightdan.data.recorded.equilibrium import examine
+from lightdan.data.recorded.equilibrium import Examination, examine, truncation
+from lightdan.data.recorded.recording import Correlation
 
 SHAPE = (4, 4)
 KINDS = ("spin", "level", "angle", "real")
@@ -54,7 +56,7 @@ def test_half_old_half_new_is_named(kind, tau):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("share", [0.05, 0.5])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 def test_a_quench_is_named(kind, share):
     """The order of the first row decays over a share of the rows."""
     rng = np.random.default_rng(4)
@@ -62,6 +64,70 @@ def test_a_quench_is_named(kind, share):
     for x in fields(1000, 1.0, rng, 2):
         rows = configurations(kind, (1 - decay) * x + decay * np.array([[4.0]]))
         assert not examine(rows, kind)
+
+
+def examined(rows, kind):
+    """Return the correlation of rows."""
+    examination = Examination(len(rows), kind)
+    examination.add(0, rows)
+    return Correlation.of(examination, np.arange(len(rows)))
+
+
+def states(kind, number):
+    """Return ordered sites in one of two states that a symmetry turns into each other."""
+    sites = {"spin": (1, -1), "level": (0, 2), "angle": (0.5, 2.5), "real": (1.5, -1.5)}[kind]
+    return np.full(SHAPE, sites[number])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_rare_changes_between_symmetric_states_are_no_drift(kind, changes):
+    """A tenth of the sites of each row, or noise, differ from the state of that part of the file."""
+    rng = np.random.default_rng(changes)
+    state = (np.arange(1000) * (changes + 1) // 1000) % 2
+    rows = np.stack([states(kind, number) for number in state]).astype(float)
+    turned = {"spin": -rows, "level": np.ones_like(rows)}.get(kind, rows)
+    rows = np.where(rng.random(rows.shape) < 0.1, turned, rows)
+    if kind in ("angle", "real"):
+        rows = rows + rng.normal(0, 0.3, rows.shape)
+    found = examined(rows, kind)
+    assert not found.equilibrium.drifts
+    assert any("too few to tell how far" in doubt for doubt in found.doubts)
+    if changes == 1:
+        (sentence,) = found.equilibrium.sentences
+        assert "change between states too seldom" in sentence
+        assert "They do so once" in sentence
+
+
+def test_rare_changes_of_a_pattern_are_no_drift():
+    """The staggered magnetisation changes its sign; the mean of a row is zero."""
+    rng = np.random.default_rng(0)
+    pattern = (
+        np.where(np.indices(SHAPE).sum(0) % 2, 1, -1)
+        * np.where(np.arange(1000) < 500, 1, -1)[:, None, None]
+    )
+    found = examine(np.where(rng.random(pattern.shape) < 0.1, -pattern, pattern), "spin")
+    assert not found.drifts
+    (change,) = found.seldom
+    assert (change.name, change.changes) == ("means of the sites", 1)
+
+
+@pytest.mark.parametrize("scale", [5, 20, 100])
+def test_truncation_leaves_out_what_has_not_decayed(scale):
+    """Noise of a tenth hides what is left of the first row after 2.3 times the decay time."""
+    rng = np.random.default_rng(scale)
+    series = np.exp(-np.arange(2000) / scale) + rng.normal(0, 0.1, 2000)
+    assert 1.5 * scale < truncation(series) < 5 * scale
+    assert truncation(rng.normal(size=2000)) < 1000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("tau", "num"), [(20, 60), (20, 400), (5, 100)])
+def test_files_shorter_than_fifty_times_say_so(kind, tau, num):
+    rng = np.random.default_rng(3)
+    for rows in configurations(kind, fields(num, tau, rng, 3)):
+        doubts = examined(rows, kind).doubts
+        assert any("too few to tell how far they are correlated" in doubt for doubt in doubts)
 
 
 def test_a_drift_of_single_sites_is_named():
@@ -100,10 +166,12 @@ def test_warning_names_the_drift_and_the_report_keeps_it(tmp_path):
     x[500:] *= 1.5
     np.save(tmp_path / "rows.npy", x)
     system = Recorded(str(tmp_path / "rows.npy"), values="real")
-    with pytest.warns(UserWarning, match=r"rows.npy: .*not in equilibrium.*product of neighbours is"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         system.setup()
-    (doubt,) = system.data.doubts
-    assert "leave out the rows" in doubt
+    drift = re.compile(r"rows.npy: .*not in equilibrium.*squared difference of neighbours is")
+    assert any(drift.search(str(warning.message)) for warning in caught)
+    assert "leave out the rows" in system.data.doubts[0]
 
 
 def test_interleaved_chains_are_worth_less_than_their_rows(tmp_path, capsys):
