@@ -105,7 +105,12 @@ class TrainingRecord:
                 f": use the data, splits and seed of its training, or {remedy}."
             )
         if kind == "new":
-            _say(f"The {split} configurations are new to the model: it was trained on none of them.")
+            told = "it was trained on none of them"
+            if own.window > 1:
+                told = f"no {own.window} in a row were in its training, and single ones repeat by chance"
+            elif fraction > 0:
+                told = f"at most about {100 * fraction:.2g} %, too few to tell, were in its training"
+            _say(f"The {split} configurations are new to the model: {told}.")
         elif kind == "unknown":
             warnings.warn(
                 f"The {split} configurations repeat so often that it is not known whether the model was "

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.special import bdtrc, gammainc
 from torch import Tensor
 
 from lightdan.data.rows import Rows
@@ -19,6 +20,8 @@ SIMULATED = "simulation-"
 """Start of the identity of simulated data."""
 NUM_HASHES = 2048
 """Number of training rows whose hashes a checkpoint keeps, 16 kB."""
+MOST_STATES = 8192
+"""Largest number of different rows whose numbers a checkpoint keeps, 128 kB."""
 MAX_VALUES = 100_000_000
 """Number of values that are read for the hashes of one set of rows."""
 WINDOWS = (1, 8, 64)
@@ -26,7 +29,9 @@ WINDOWS = (1, 8, 64)
 CHANCE = 0.01
 """Largest fraction of new windows that may agree with training windows by chance."""
 OVERLAP = 0.05
-"""Fraction of the rows from which on an agreement is one."""
+"""Fraction of the rows from which on an agreement is one, if it is well above chance."""
+CERTAIN = 1e-3
+"""Probability of new data to agree as well, below which rows are taken for known ones."""
 
 
 def identity(array: Rows) -> str:
@@ -53,6 +58,10 @@ class SeenRows:
         hashes: Hashes of windows that begin with a row for training or validation, ascending.
         share: Fraction of the rows for training and validation that begin such a window.
         chance: Fraction of the test rows that agree with them by chance.
+        matched: Number of windows of the test rows that do.
+        pairs: Number of pairs of windows among which these agreements were found.
+        states: Hashes of all different rows, ascending, if they are few.
+        counts: Number of times that each of them occurs in the data.
     """
 
     splits: dict[str, str]
@@ -60,6 +69,10 @@ class SeenRows:
     hashes: Tensor
     share: float
     chance: float
+    matched: int
+    pairs: int
+    states: Tensor
+    counts: Tensor
 
     @classmethod
     def of(cls, samples: Samples) -> "SeenRows":
@@ -69,18 +82,23 @@ class SeenRows:
         repeat. Data on disk are not read as a whole.
         """
         seen = torch.cat([samples.indices["train"], samples.indices["validation"]]).unique().numpy()
-        splits, hashes = split_by_source(samples), np.zeros(0, np.int64)
+        splits, test = split_by_source(samples), samples.indices["test"].numpy()
+        states = (torch.zeros(0, dtype=torch.int64),) * 2
         for window in WINDOWS:
             starts = _starts(samples, seen, window, NUM_HASHES)
-            others = _starts(samples, samples.indices["test"].numpy(), window, NUM_HASHES)
+            others = _starts(samples, test, window, NUM_HASHES)
             if not len(starts) or not len(others):
                 break
-            hashes = np.unique(window_hashes(samples.configurations, starts, window))
-            new = np.unique(window_hashes(samples.configurations, others, window))
-            chance = float(np.isin(new, hashes).mean())
+            hashes, new = (window_hashes(samples.configurations, of, window) for of in (starts, others))
+            matched, pairs = _agreements(new, hashes)
+            hashes, new = np.unique(hashes), np.unique(new)
+            chance, share = matched / len(new), len(starts) / len(seen)
             if chance <= CHANCE:
-                return cls(splits, window, torch.from_numpy(hashes), len(starts) / len(seen), chance)
-        return cls(splits, 0, torch.zeros(0, dtype=torch.int64), 0.0, 1.0)
+                kept = torch.from_numpy(hashes)
+                return cls(splits, window, kept, share, chance, matched, pairs, *states)
+            if window == 1:
+                states = _counts(samples)
+        return cls(splits, 0, torch.zeros(0, dtype=torch.int64), 0.0, 1.0, 0, 0, *states)
 
     @property
     def simulated(self) -> bool:
@@ -97,7 +115,8 @@ class SeenRows:
         """Return how a split of some data is related to these rows, and the fraction that it shares.
 
         The data are the ``same``, the same in another split (``resplit``), in part the same rows from
-        another source (``overlap``), ``new``, or ``unknown`` because rows repeat too often to tell.
+        another source (``overlap``), ``new``, or ``unknown`` because rows repeat too often to tell. With
+        new data, the fraction is the largest one that would not be told.
 
         Args:
             samples: Data that may be others than those of the training.
@@ -110,22 +129,77 @@ class SeenRows:
             return "resplit", self._overlap(samples, split)
         if self.simulated and all(name.startswith(SIMULATED) for name in others):
             return "new", 0.0
-        fraction = self._overlap(samples, split)
-        if math.isnan(fraction):
-            return "unknown", fraction
-        return ("overlap" if fraction else "new"), fraction
+        fraction, least = self._overlap(samples, split), self._least(samples, split)
+        if fraction > 0 or self._counts_agree(samples):
+            return "overlap", fraction
+        return ("unknown", math.nan) if math.isnan(fraction) else ("new", least)
 
     def _overlap(self, samples: Samples, split: str) -> float:
-        """Return the fraction of a split among these rows, or NaN if it is not known."""
-        rows = samples.indices[split].unique().numpy()
+        """Return the fraction of a split among these rows, or NaN if it is not known.
+
+        By chance, new data agree with these in no larger share of all pairs of windows than data agree
+        with themselves. Pairs of training and test rows, and of the split and other new rows, tell the
+        two shares. Given the sum of two numbers of agreements, each is binomial.
+        """
+        new, rest = self._windows(samples, split), self._windows(samples, split, others=True)
+        if not len(new):
+            return math.nan
+        distinct = np.unique(new)
+        matched = int(np.isin(distinct, self.hashes.numpy()).sum())
+        fraction = matched / (len(distinct) * self.share)
+        many = matched > 1 and fraction > OVERLAP and matched > 5 * self.chance * len(distinct)
+        references = (self.matched, self.pairs), _agreements(new, rest)
+        chance = max(self._chance(matched, len(distinct), *each) for each in references)
+        return min(1.0, fraction) if many or chance < CERTAIN else 0.0
+
+    def _least(self, samples: Samples, split: str) -> float:
+        """Return the smallest fraction of a split that is told from chance if its rows all differ."""
+        num = len(np.unique(self._windows(samples, split)))
+        told = (m for m in range(num) if self._chance(m, num, self.matched, self.pairs) < CERTAIN)
+        return min(1.0, next(told, num) / (num * self.share)) if num else math.nan
+
+    def _windows(self, samples: Samples, split: str, *, others: bool = False) -> np.ndarray:
+        """Return hashes of windows of a split, or of the other splits."""
+        parts = [part for name, part in samples.indices.items() if (name == split) != others]
+        rows = torch.cat(parts).unique().numpy()
         starts = _starts(samples, rows, self.window, 10 * NUM_HASHES)
         if not self.window or not len(starts):
-            return math.nan
-        new = np.unique(window_hashes(samples.configurations, starts, self.window))
-        matched = int(np.isin(new, self.hashes.numpy()).sum())
-        fraction = matched / (len(new) * self.share)
-        certain = matched > 1 and fraction > OVERLAP and matched > 5 * self.chance * len(new)
-        return min(1.0, fraction) if certain else 0.0
+            return np.zeros(0, np.int64)
+        return window_hashes(samples.configurations, starts, self.window)
+
+    def _chance(self, matched: int, num: int, others: int, pairs: int) -> float:
+        """Return the probability that at least as many of `num` new windows agree with these.
+
+        Args:
+            matched: Number of new windows that agree.
+            num: Number of new windows.
+            others: Number of agreements by chance.
+            pairs: Number of pairs of windows among which those are.
+        """
+        own = num * len(self.hashes)
+        if not matched:
+            return 1.0
+        return float(bdtrc(matched - 1, matched + others, own / (own + pairs)))
+
+    def _counts_agree(self, samples: Samples) -> bool:
+        """Return whether few different rows occur as often as in these data, more so than by chance.
+
+        With the numbers n and m of a row, Σ (n √(M/N) − m √(N/M))²/(n + m) has the χ² distribution if
+        the data are independent. It is larger for correlated rows and for other data, and smaller if
+        rows are in part the same.
+        """
+        if not len(self.states):
+            return False
+        states, counts = (each.numpy() for each in _counts(samples))
+        every = np.union1d(states, self.states.numpy())
+        table = np.zeros((2, len(every)))
+        table[0, np.searchsorted(every, self.states.numpy())] = self.counts.numpy()
+        table[1, np.searchsorted(every, states)] = counts
+        if not len(states) or len(every) < 2:
+            return False
+        scale = math.sqrt(table[1].sum() / table[0].sum())
+        squares = (table[0] * scale - table[1] / scale) ** 2 / table.sum(0)
+        return bool(gammainc((len(every) - 1) / 2, squares.sum() / 2) < CERTAIN)
 
 
 def split_by_source(samples: Samples) -> dict[str, str]:
@@ -192,6 +266,33 @@ def _starts(samples: Samples, rows: np.ndarray, window: int, num: int) -> np.nda
     num_rows, *sites = samples.configurations.shape
     most = max(64, MAX_VALUES // (max(window, 1) * math.prod(sites)))
     return spread(np.sort(rows[rows <= num_rows - window]), min(num, most))
+
+
+def _agreements(new: np.ndarray, others: np.ndarray) -> tuple[int, int]:
+    """Return how many different hashes are among others, and the number of pairs that this is out of.
+
+    If the others all differ from each other, so do their pairs.
+    """
+    distinct, known = np.unique(new), np.unique(others)
+    num = len(known)
+    pairs = len(distinct) * num + (num * (num - 1) // 2 if num == len(others) else 0)
+    return int(np.isin(distinct, known).sum()), pairs
+
+
+def _counts(samples: Samples) -> tuple[Tensor, Tensor]:
+    """Return the hashes of all different rows and their numbers, both empty if they are many.
+
+    Rows with weights, and data of which not all rows may be read, have none.
+    """
+    num, *sites = samples.configurations.shape
+    none = torch.zeros(0, dtype=torch.int64)
+    if samples.row_weights is not None or num * math.prod(sites) > MAX_VALUES:
+        return none, none
+    rows = torch.cat([samples.indices[split] for split in SPLITS]).unique().numpy()
+    states, counts = np.unique(window_hashes(samples.configurations, rows, 1), return_counts=True)
+    if len(states) > MOST_STATES:
+        return none, none
+    return torch.from_numpy(states), torch.from_numpy(counts)
 
 
 def _read(configurations: Tensor | Rows, numbers: np.ndarray) -> np.ndarray:

@@ -51,6 +51,17 @@ COPIES = {
     "integers": (ROWS, ROWS.astype(np.int32)),
     "fields": (FIELDS, FIELDS[100:]),
     "fields from text": (FIELDS, text(FIELDS)),
+    "2 % of many": (spins(4000), np.concatenate([spins(3920, seed=1), spins(4000)[:80]])),
+    "few states, shuffled": (spins(3000, 3), np.random.default_rng(0).permutation(spins(3000, 3))),
+    "9 sites, shuffled": (spins(3000, 9), np.random.default_rng(0).permutation(spins(3000, 9))),
+    "9 sites, shuffled half": (
+        spins(3000, 9),
+        np.random.default_rng(0).permutation(spins(3000, 9)[:1500]),
+    ),
+    "9 sites, longer, shuffled": (
+        spins(3000, 9),
+        np.random.default_rng(0).permutation(np.concatenate([spins(3000, 9), spins(1000, 9, seed=1)])),
+    ),
     "few states, longer": (spins(3000, 3), np.concatenate([spins(3000, 3), spins(500, 3, seed=1)])),
     "few states, later rows": (spins(3000, 3), spins(3000, 3)[501:]),
     "a slow chain, longer": (chain(3000), np.concatenate([chain(3000), chain(500, seed=1)])),
@@ -70,6 +81,17 @@ def test_the_share_of_known_rows_is_exact_if_all_are_kept(name):
     test = [row.tobytes() for row in new[second.indices["test"]]]
     expected = np.mean([row in known for row in test])
     assert SeenRows.of(first).compare(second, "test")[1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_new_data_have_the_fraction_that_would_not_be_told():
+    """Of 2,000 new rows among 10,000, a fraction below two per cent would pass; twice as many do not."""
+    seen, new = SeenRows.of(samples(spins(10_000))), spins(10_000, seed=1)
+    kind, fraction = seen.compare(samples(new), "test")
+    assert kind == "new"
+    assert 0.001 < fraction < 0.03
+    num = int(2 * fraction * 10_000)
+    mixed = np.random.default_rng(0).permutation(np.concatenate([new[num:], spins(10_000)[:num]]))
+    assert seen.compare(samples(mixed), "test")[0] == "overlap"
 
 
 def test_a_copy_in_the_same_split_is_no_leak():
@@ -100,6 +122,16 @@ def test_data_in_another_phase_are_new():
     """Trained rows that are disordered contain few of the states that fill an ordered file."""
     seen = SeenRows.of(samples(spins(4000, 9, up=0.6)))
     assert seen.compare(samples(spins(4000, 9, seed=1, up=0.99)), "test")[0] in ("new", "unknown")
+
+
+def test_ordered_data_repeat_their_own_states():
+    """States of a few turned spins are in both files, and even more often in the ordered one twice."""
+    seen = SeenRows.of(samples(spins(4000, 25, up=0.85)))
+    kinds = [
+        seen.compare(samples(spins(4000, 25, seed, up)), "test")[0]
+        for seed, up in enumerate((0.7, 0.8, 0.87, 0.9, 0.95, 0.97), 1)
+    ]
+    assert kinds == 6 * ["new"]
 
 
 def test_the_same_data_in_another_split_are_seen():
