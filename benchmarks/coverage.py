@@ -24,38 +24,41 @@ from intervals import TRUTHS, data_set, pulls_of_couplings, pulls_of_test_split
 
 Pulls = Callable[[str, str, int], dict[str, list[float]]]
 
-NUM_SETS = 200
 TABLES = {
     "couplings": (
         pulls_of_couplings,
+        200,
         {
-            "independent": (1000, 0.5),
-            "τ = 1": (1000, 1.0),
-            "τ = 5": (4000, 5.0),
-            "τ = 20": (16_000, 20.0),
+            "independent, 1,000 rows": (1000, 0.5),
+            "τ = 1, 1,000 rows": (1000, 1.0),
+            "τ = 5, 4,000 rows": (4000, 5.0),
+            "τ = 20, 16,000 rows": (16_000, 20.0),
         },
     ),
     "test_split": (
         pulls_of_test_split,
+        400,
         {
-            "independent": (1000, 0.5),
-            "τ = 1": (1000, 1.0),
-            "τ = 5": (4000, 5.0),
-            "τ = 20": (16_000, 20.0),
-            "τ = 5, few": (500, 5.0),
-            "τ = 20, few": (2000, 20.0),
+            "independent, 1,000 rows": (1000, 0.5),
+            "τ = 1, 100 rows": (100, 1.0),
+            "τ = 1, 800 rows": (800, 1.0),
+            "τ = 5, 500 rows": (500, 5.0),
+            "τ = 5, 4,000 rows": (4000, 5.0),
+            "τ = 20, 2,000 rows": (2000, 20.0),
+            "τ = 20, 16,000 rows": (16_000, 20.0),
         },
     ),
 }
-"""Function of the pulls, and numbers of rows and autocorrelation times by their names."""
+"""Function of the pulls, number of data sets, and numbers of rows and autocorrelation times by name."""
 COLUMNS = ("sites", "rows", "estimator", "coverage of 68 % intervals [%]", "rms of the pulls")
 
 
-def pulls(measure: Pulls, kind: str, num: int, tau: float) -> dict[str, np.ndarray]:
+def pulls(measure: Pulls, num_sets: int, kind: str, num: int, tau: float) -> dict[str, np.ndarray]:
     """Return (estimate − truth)/error by estimator, `(data sets, estimates)`.
 
     Args:
         measure: Function of the pulls of a file.
+        num_sets: Number of data sets.
         kind: Kind of site.
         num: Number of rows.
         tau: Integrated autocorrelation time in rows.
@@ -63,7 +66,7 @@ def pulls(measure: Pulls, kind: str, num: int, tau: float) -> dict[str, np.ndarr
     parts: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for seed in range(NUM_SETS):
+        for seed in range(num_sets):
             path = Path(folder, "rows.npy")
             np.save(path, data_set(kind, num, tau, seed))
             with contextlib.redirect_stdout(io.StringIO()):
@@ -78,15 +81,15 @@ def line(*cells: object) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def table(measure: Pulls, rows: dict[str, tuple[int, float]]) -> str:
+def table(measure: Pulls, num_sets: int, rows: dict[str, tuple[int, float]]) -> str:
     """Return the table in Markdown."""
     lines = [line(*COLUMNS), "|" + "---|" * len(COLUMNS)]
     for kind in TRUTHS:
         for title, (num, tau) in rows.items():
-            for name, values in pulls(measure, kind, num, tau).items():
+            for name, values in pulls(measure, num_sets, kind, num, tau).items():
                 # The pulls of one data set are correlated, so the error is over data sets.
                 shares = (np.abs(values) < 1).mean(axis=1)
-                error = 100 * shares.std() / np.sqrt(NUM_SETS)
+                error = 100 * shares.std() / np.sqrt(num_sets)
                 rms = np.sqrt((values**2).mean())
                 coverage = f"{100 * shares.mean():.0f} ± {error:.0f}"
                 lines.append(line(kind, title, name.replace("_", " "), coverage, f"{rms:.2f}"))
