@@ -124,7 +124,6 @@ def find_phases(
     if number > 1:
         rng = np.random.default_rng(seed)
         repeats = rng.multinomial(number, np.full(number, 1 / number), RESAMPLES) @ counts
-    # The first row is the whole sample.
     rows = np.concatenate([whole[None], repeats])
     found = [thresholds(row, centres, levels) if cuts is None else cuts for row in rows]
     apart = [split(row, centres, cut)[2] for row, cut in zip(rows, found, strict=True)]
@@ -277,6 +276,8 @@ def check_phases(phases: Phases, images: str, ramp: float, masks: str | None) ->
     number, fault = len(phases.means), phases.fault
     if ramp > RAMP and phases.separation < CERTAIN:
         fault = f"a smooth change of brightness makes {ramp:.0%} of their contrast"
+    if masks is not None and fault is None and phases.separation < CERTAIN:
+        fault = f"a constant region leaves them a separation of {phases.separation:.2f} only"
     if fault is not None:
         remedy = f"threshold to a number, like {phases.thresholds[0]:.4g}, to cut there nevertheless"
         remedy = masks or (remedy if number == 2 else "num_levels to 2")

@@ -125,7 +125,8 @@ def test_dead_lines_and_black_pages_are_told(film, tmp_path):
     dead[5] = 0
     stack = stack_of(tmp_path / "dead", [dead], Steps(masks=((5, 6, 0, 128),)))
     assert wrong(stack.read()[0][stack.sites], film[stack.sites]) < 0.05
-    with pytest.warns(UserWarning, match=r"set masks to \[\[5, 6, 0, 128\]\]"):
+    line = r"set masks to \[\[5, 6, 0, 128\]\]"
+    with pytest.warns(UserWarning, match=line), pytest.raises(ValueError, match=line):
         stack_of(tmp_path / "line", [dead]).read()
     black = stack_of(tmp_path / "black", [image, np.zeros_like(image), image.T.copy()], skip=True)
     with pytest.warns(UserWarning, match=r"image1\.tif has a single grey value, 0, all black; it is sk"):
