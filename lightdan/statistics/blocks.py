@@ -114,10 +114,14 @@ class Blocks:
         return np.diff(self.starts, append=self.num)
 
     @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the scatter of the blocks, by their number and sizes."""
+        return self.num**2 / float((self.sizes**2).sum()) - 1
+
+    @property
     def factor(self) -> float:
         """Factor on the scatter of the blocks with which ±1 error covers 68 %."""
-        effective = self.num**2 / float((self.sizes**2).sum())
-        return self.understatement * student_factor(effective - 1)
+        return self.understatement * student_factor(self.freedom)
 
     def _understatement_of(self, rows: NDArray[np.integer], rho: float) -> float:
         """Return how far the scatter of blocks understates the error of a mean with correlations ρⁿ."""

@@ -12,14 +12,17 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
+from lightdan.images import doubts
 from lightdan.images.division import Division
 from lightdan.images.formats import Choice
 from lightdan.images.independence import Independence
+from lightdan.images.local_means import LocalMeans
 from lightdan.images.patches import cut
 from lightdan.images.processing import BACKGROUNDS, Steps
 from lightdan.images.scale import site_scale
 from lightdan.images.stack import ImageStack
 from lightdan.images.survey import survey
+from lightdan.images.uniformity import anisotropy
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
@@ -30,8 +33,6 @@ SURVEYED = 50
 """Largest number of images from which the numbers of the film are measured."""
 ENOUGH_TEXTURES = 10
 """Number of independent images from which on the split assigns whole images."""
-FEW_PATCHES = 50
-"""Number of independent patches below which a warning says that they are few."""
 
 
 class KerrImages(System):
@@ -43,7 +44,8 @@ class KerrImages(System):
     Training, validation and test are apart by as much as the film correlates, if it is large enough.
     Whole images are assigned to them, copies and consecutive correlated images together. With fewer than
     ten independent images, tiles of the film are assigned instead, with guard bands between them.
-    A summary of the images is printed when training begins.
+    A summary of the images is printed when training begins. Warnings, which the report repeats, say if
+    the film is not the same everywhere or in all directions, or holds few independent patches.
 
     Args:
         path: Folder, pattern like ``images/*.tif``, or file. The format is .tif (with any number of
@@ -175,7 +177,9 @@ class KerrImages(System):
         bright = max(self.levels)
         self.survey = survey(self.textures, self.stack.sites, self.independence, bright, SURVEYED)
         self.summary = self._summarise()
-        self._report([len(part) for part in parts])
+        self.local = LocalMeans.of(self.textures, self.stack.sites, self.independence)
+        sentences = self._doubts(parts)
+        self._report([len(part) for part in parts], sentences)
         ends = np.cumsum([len(part) for part in parts])
         return Samples(
             torch.from_numpy(patches),
@@ -186,6 +190,7 @@ class KerrImages(System):
             },
             self.temperatures,
             [0.5],
+            doubts=sentences,
             sources=[self.stack.names],
         )
 
@@ -271,8 +276,21 @@ class KerrImages(System):
             self._blocks[split] = self.division.blocks(SPLITS.index(split))
         return self._blocks[split]
 
+    def _doubts(self, parts: Sequence[np.ndarray]) -> list[str]:
+        """Return what the film cannot tell, and withdraw the symmetries that it refuses."""
+        rows, columns = self.lattice_shape
+        reach = self.independence.reach
+        refused, sentences = doubts.refused_symmetries(self.local, (rows, columns))
+        self.symmetries = tuple(name for name in self.symmetries if name not in refused)
+        return [
+            *doubts.few_patches(self.independent_patches, reach),
+            *doubts.not_uniform(self.local, self.stack.steps),
+            *doubts.split_differs(self.division, parts, reach),
+            *sentences,
+        ]
+
     @rank_zero_only
-    def _report(self, sizes: Sequence[int]) -> None:
+    def _report(self, sizes: Sequence[int], sentences: Sequence[str]) -> None:
         summary, unit = self.summary, self.unit
         number, different = len(self.textures), len(np.unique(self.groups))
         lengths = "; ".join(
@@ -291,16 +309,12 @@ class KerrImages(System):
             f"  area fraction of the bright phase: {summary['area_fraction']}\n"
             f"  {lengths}\n"
             f"  drift between images: {self._drift()}\n"
+            f"  directions: {'; '.join(map(str, anisotropy(self.local)))}\n"
             f"  patches of {self.lattice_shape[0]} × {self.lattice_shape[1]} sites: {patches}, "
             f"{self._split()}, equivalent to about {self.independent_patches:.0f} independent ones"
         )
-        if self.independent_patches < FEW_PATCHES:
-            warnings.warn(
-                f"The images in {self.path} are worth about {self.independent_patches:.0f} independent "
-                f"patches only, because the film correlates over {self.independence.reach} sites: a "
-                "network may learn them by heart, so use more or larger images.",
-                stacklevel=4,
-            )
+        for sentence in sentences:
+            warnings.warn(f"{self.path}: {sentence}", stacklevel=4)
         if different < number:
             warnings.warn(
                 f"{number - different} of the {number} images in {self.path} are copies of others, or "

@@ -1,11 +1,16 @@
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
+from gaussian_films import films, spectrum
 
 from lightdan import KerrImages, SyntheticKerrImages
 from lightdan.images.microscope import film
 
 RNG = np.random.default_rng(0)
+# Textures of 2 × 2 sites are a lattice, and not the same everywhere.
+pytestmark = pytest.mark.filterwarnings("ignore:.*not the same", "ignore:.*not show the same film")
 
 
 def texture(rows=24, columns=32):
@@ -237,3 +242,22 @@ def test_drift_of_the_same_film_is_measured(tmp_path, capsys):
     with pytest.warns(UserWarning, match="copies of others"):
         KerrImages(write(tmp_path / "moved", moved), patch=8).setup()
     assert "drift between images: 2 px from one to the next" in capsys.readouterr().out
+
+
+def test_a_film_of_one_direction_refuses_rotations(tmp_path, capsys):
+    """Waves of a period of 8 sites, more of them across the rows than along."""
+    shape = (96, 128)
+    angle = np.arctan2(*np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij"))
+    power = spectrum(shape, 8, 0.15)
+    rng = np.random.default_rng(0)
+    for name, weight, refused in (("even", 0.0, set()), ("uneven", 0.6, {"rotation"})):
+        textures = films(power * (1 + weight * np.cos(2 * angle)), 12, rng) > 0
+        system = KerrImages(write(tmp_path / name, textures), patch=8)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            system.setup()
+        assert {"z2", "rotation", "reflection"} - set(system.symmetries) == refused
+        told = [text for text in map(str, system.data.doubts) if "in all directions" in text]
+        assert bool(told) == bool(refused)
+        assert all(any(text in str(warning.message) for warning in warned) for text in told)
+        assert "directions: C(" in capsys.readouterr().out
