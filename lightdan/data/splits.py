@@ -48,9 +48,11 @@ def split_rows(
     bounds = [0, *(round(edge * num_blocks) for edge in np.cumsum(fractions))]
     parts = [order[start:end].sort().values for start, end in itertools.pairwise(bounds)]
     if not all(map(len, parts)):
+        blocks = f" in {num_blocks} uncorrelated blocks" if block > 1 else ""
+        listed = ", ".join(f"{each:g}" for each in fractions)
         raise ValueError(
-            f"{num} configurations{where} in {num_blocks} uncorrelated blocks cannot be split into "
-            f"{fractions}: use more configurations or other fractions."
+            f"{num} configurations{where}{blocks} are too few for the splits {listed}, because one "
+            "would be empty: use more configurations or larger fractions for validation and test."
         )
     rows = [(block * part[:, None] + torch.arange(block)).flatten() for part in parts]
     train, validation, test = (part[part < num] for part in rows)

@@ -214,7 +214,7 @@ def test_consecutive_parts(tmp_path):
 
 def test_a_temperature_with_too_few_rows_is_named(tmp_path):
     rows, labels = mixed([random(num=300), random(num=4)])
-    with pytest.raises(ValueError, match="4 configurations at T = 3 in 4 uncorrelated blocks"):
+    with pytest.raises(ValueError, match="4 configurations at T = 3 are too few for the splits"):
         recorded(tmp_path, rows, labels).setup()
 
 

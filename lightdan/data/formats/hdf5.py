@@ -1,19 +1,20 @@
 """Datasets in HDF5 files, and in the files of MATLAB from version 7.3 on, which are HDF5 too."""
 
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from lightdan.data.formats.common import choose, chosen, read_safely
-from lightdan.data.rows import Hdf5Rows, Rows
+from lightdan.data.rows import VALUES_READ, Hdf5Rows, Rows
 
 
 def hdf5(path: Path, dataset: str | None) -> Rows:
     """Open a dataset of an HDF5 file; it stays on disk unless it holds words.
 
     Raises:
-        ValueError: The dataset holds records, or numbers that attributes scale.
+        ValueError: The dataset holds records, numbers that attributes scale, or missing values.
     """
     datasets, others = _datasets(path)
     shapes = {name: rows.shape for name, rows in datasets.items()}
@@ -27,13 +28,14 @@ def hdf5(path: Path, dataset: str | None) -> Rows:
             f"The file {path} holds records in {name!r}, not numbers: save the configurations as "
             "integers or floats."
         )
-    scaled = read_safely(path, lambda: _attributes(path, name))
+    scaled = read_safely(path, lambda: _attributes(path, name, ("scale_factor", "add_offset")))
     if scaled.get("scale_factor", 1) != 1 or scaled.get("add_offset", 0) != 0:
         listed = " and ".join(f"{key} {value:g}" for key, value in scaled.items())
         raise ValueError(
             f"The file {path} holds numbers in {name!r} that its attributes scale ({listed}): save "
             "array * scale_factor + add_offset."
         )
+    _refuse_missing(path, name, datasets[name])
     return chosen(datasets[name], name, shapes)
 
 
@@ -44,15 +46,34 @@ def _words(path: Path, name: str) -> np.ndarray | None:
         return np.asarray(item.asstr()[...]).astype(str) if h5py.check_string_dtype(item.dtype) else None
 
 
-def _attributes(path: Path, name: str) -> dict[str, float]:
-    """Return the attributes by which other programs scale the numbers of a dataset."""
+def _attributes(path: Path, name: str, keys: tuple[str, ...]) -> dict[str, float]:
+    """Return the attributes of a dataset with these names that are numbers."""
     with h5py.File(path) as file:
-        found = file[name].attrs
+        found = {key: np.asarray(file[name].attrs[key]) for key in keys if key in file[name].attrs}
         return {
-            key: float(np.asarray(found[key]).flat[0])
-            for key in ("scale_factor", "add_offset")
-            if key in found and np.asarray(found[key]).dtype.kind in "iuf"
+            key: value.flat[0].item()
+            for key, value in found.items()
+            if value.dtype.kind in "iuf" and value.size
         }
+
+
+def _refuse_missing(path: Path, name: str, rows: Hdf5Rows) -> None:
+    """Raise ValueError if a value is one that attributes of netCDF declare as missing."""
+    missing = read_safely(path, lambda: _attributes(path, name, ("_FillValue", "missing_value")))
+    # Other values than finite ones are refused in any case.
+    missing = {key: value for key, value in missing.items() if math.isfinite(value)}
+    if not missing or not rows.shape:
+        return
+    step = max(1, VALUES_READ // max(1, math.prod(rows.shape[1:])))
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        for key, value in missing.items():
+            if (bad := part == value).any():
+                row = start + int(np.argwhere(bad)[0][0])
+                raise ValueError(
+                    f"The file {path} has no value in row {row} of {name!r} (counted from 0), because "
+                    f"{value:g} is its {key}: leave out such rows, or delete that attribute."
+                )
 
 
 def matlab73(path: Path, dataset: str | None) -> Rows:

@@ -166,7 +166,7 @@ def open_beside(
         array, numbers = _open_one(source, inside, reading)
         parts.append(array)
         for option, raw in numbers.items():
-            kind = "column" if is_table(source.path) or source.suffix == ".npy" else "array"
+            kind = _kind(source, inside[option])
             places[option] = f"{kind} {inside[option]!r} of the file {source.path}"
             if len(sources) > 1:
                 if raw.size not in (1, array.shape[0]):
@@ -205,6 +205,20 @@ def open_beside(
         {option: np.concatenate(v) if len(v) > 1 else v[0] for option, v in found.items()},
         places,
     )
+
+
+def _kind(source: Source, name: int | str) -> str:
+    """Return in a word what has some numbers beside configurations."""
+    if is_table(source.path) or source.suffix == ".npy":
+        return "column"
+    in_file = any(each in arrays_in(source.path) for each in _names_beside(source, name))
+    return "array" if in_file else "attribute"
+
+
+def _names_beside(source: Source, name: int | str) -> list[str]:
+    """Return the names that an array beside the configurations can have; their group comes first."""
+    group = (source.dataset or "").strip("/").rpartition("/")[0]
+    return [f"{group}/{name}" if group else str(name), str(name).strip("/")]
 
 
 def _is_inside(sources: Sequence[Source], name: str) -> bool:
@@ -251,8 +265,7 @@ def _arrays_beside(
     numbers: dict[str, np.ndarray] = {}
     taken: list[str] = []
     for option, name in names.items():
-        group = (source.dataset or "").strip("/").rpartition("/")[0]
-        options = [f"{group}/{name}" if group else str(name), str(name).strip("/")]
+        options = _names_beside(source, name)
         own = next((each for each in options if each in known), None)
         raw: Any = None
         if own is not None:

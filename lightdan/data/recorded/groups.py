@@ -49,7 +49,7 @@ def groups_of(opened: Opened, num: int | None = None, share: float = 1.0) -> lis
     Raises:
         ValueError: A group has fewer rows, or there are too few rows at each temperature.
     """
-    parts = _parts(opened.temperature[:, None], np.arange(len(opened.temperature)))
+    parts = _parts(opened.temperature[:, None])
     groups = [Group(temperature, None, rows) for (temperature,), rows in parts]
     if len(groups) > 1 and len(opened.temperature) < FEW_ROWS * len(groups):
         raise ValueError(
@@ -161,28 +161,31 @@ def _told_apart(
     share: float,
 ) -> list[Group]:
     """Return groups of equal controls, or the same groups if the combinations are many or rare."""
-    parts = [
-        Group(group.temperature, values, rows)
-        for group in groups
-        for values, rows in _parts(controls, group.rows)
-    ]
-    if len({part.controls for part in parts}) > MOST_COMBINATIONS:
+    combinations = [*_parts(controls)]
+    if len(combinations) > MOST_COMBINATIONS:
         return list(groups)
-    counts = weights if weights is not None and weights.dtype.kind == "i" else np.ones(len(controls))
-    sizes = [counts[part.rows[:num]].sum() for part in parts]
+    parts = [
+        Group(group.temperature, values, shared)
+        for group in groups
+        for values, rows in combinations
+        if len(shared := np.intersect1d(group.rows, rows, assume_unique=True))
+    ]
+    observations = np.ones(len(controls)) if weights is None else weights
+    if observations.dtype.kind == "f":
+        observations = observations > 0
+    sizes = [observations[part.rows[:num]].sum() for part in parts]
     return parts if share * min(sizes) >= FEWEST_HELD_OUT else list(groups)
 
 
-def _parts(values: np.ndarray, rows: np.ndarray) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
+def _parts(values: np.ndarray) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
     """Yield the rows with equal values, and these, in ascending order.
 
     Args:
         values: Numbers for each row `(M, columns)`.
-        rows: Ascending numbers of the rows to take.
     """
-    chosen = values[rows].astype(np.float32) + np.float32(0)  # −0 becomes 0
-    _, first, inverse = np.unique(chosen, axis=0, return_index=True, return_inverse=True)
+    single = values.astype(np.float32) + np.float32(0)  # −0 becomes 0
+    _, first, inverse = np.unique(single, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(inverse.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(inverse.ravel()))[:-1]
     for place, part in zip(first, np.split(order, ends), strict=True):
-        yield tuple(float(value) + 0.0 for value in values[rows[place]]), rows[part]
+        yield tuple(float(value) + 0.0 for value in values[place]), part

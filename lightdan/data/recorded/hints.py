@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -47,7 +47,9 @@ class Hint(NamedTuple):
     def temperatures(self) -> list[float]:
         """The numbers, or their inverse, as temperatures."""
         inverse = self.kind == "inverse temperatures"
-        return [1 / number for number in self.numbers] if inverse else [*self.numbers]
+        if not inverse:
+            return [*self.numbers]
+        return [1 / number if number else math.inf for number in self.numbers]
 
 
 def check_hints(
@@ -81,7 +83,7 @@ def check_hints(
         if len(set(hint.numbers)) > 1:
             raise ValueError(_question(sources, hint))
         (number,), (value, *_) = set(hint.numbers), hint.temperatures
-        if hint.kind != "controls" and value != 1:
+        if hint.kind != "controls" and value != 1 and 0 < value < math.inf:
             where = hint.place or "the name"
             notes.append(
                 f"temperature: 1, because none is set; {where} says {hint.name} = {number:g}: set "
@@ -148,10 +150,9 @@ def _beside(source: Source, length: int, alone: bool) -> Iterator[Hint]:
         if kind is None or not above or each == (source.dataset or "").strip("/"):
             continue
         other = open_array(source.path, each)
-        size = math.prod(other.shape) if other.dtype.kind in "biuf" else 0
-        if size and (kind != "controls" or size in (1, length)):
-            values = np.unique(np.asarray(other[...], np.float64)).tolist()
-            yield Hint(name, f"array {each!r}", each if alone else name, tuple(values))
+        fits = kind != "controls" or math.prod(other.shape) in (1, length)
+        if fits and (numbers := _different(other[...])):
+            yield Hint(name, f"array {each!r}", each if alone else name, numbers)
     if source.suffix in HDF5:
         yield from _attributes(source)
 
@@ -163,10 +164,17 @@ def _attributes(source: Source) -> Iterator[Hint]:
         item = file[source.dataset or (known[0] if len(known) == 1 else "/")]
         while True:
             for name, value in item.attrs.items():
-                values = np.asarray(value)
-                if name.lower() in KINDS and values.dtype.kind in "biuf" and values.size:
-                    numbers = tuple(np.unique(values.astype(np.float64)).tolist())
+                if name.lower() in KINDS and (numbers := _different(value)):
                     yield Hint(name, f"attribute {name!r}", name, numbers)
             if item.name == "/":
                 return
             item = item.parent
+
+
+def _different(values: Any) -> tuple[float, ...]:
+    """Return the different finite numbers in an array or an attribute; none if it holds text."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        return ()
+    numbers = np.unique(array.astype(np.float64))
+    return tuple(numbers[np.isfinite(numbers)].tolist())

@@ -17,6 +17,8 @@ MAX_STATES = 32
 """Largest number of states of a site in one-hot form that is looked for."""
 FEW_ROWS = 50
 """Smallest ratio of columns to rows at which any dependence of the rows counts."""
+FEWEST_PLACES = 9
+"""Number of sites below which values that are listed once may look like places by chance."""
 LEAST = 0.1
 """Smallest rise of a correlation with the distance that time does not explain."""
 
@@ -308,12 +310,13 @@ def _extent(places: np.ndarray, recurs: bool) -> tuple[int, ...]:
     """
     extent = tuple(len(np.unique(column)) for column in places.T)
     sites = math.prod(extent)
-    if sites < 4 or min(extent) < 2 or len(places) < (1 + recurs) * sites:
+    fewest = 4 if recurs else FEWEST_PLACES
+    if sites < fewest or min(extent) < 2 or len(places) < (1 + recurs) * sites:
         return ()
     if not np.isfinite(places).all() or (places != np.floor(places)).any():
         return ()
-    whole = places[: len(places) // sites * sites].reshape(-1, sites, len(extent))
-    if (whole != whole[0]).any() or len(np.unique(whole[0], axis=0)) < sites:
+    once = places[:sites]
+    if (places != np.resize(once, places.shape)).any() or len(np.unique(once, axis=0)) < sites:
         return ()
     on_a_line = len(extent) == 1
-    return () if on_a_line and (extent[0] < 3 or (np.diff(whole[0, :, 0]) != 1).any()) else extent
+    return () if on_a_line and (np.diff(once[:, 0]) != 1).any() else extent

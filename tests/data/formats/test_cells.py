@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+import lightdan.data.formats.hdf5 as hdf5_files
 from lightdan.data.formats.cells import delimiter, fields
 from lightdan.data.formats.readers import open_array
 from lightdan.data.recorded.beside import find_sources, open_beside
@@ -146,6 +147,22 @@ def test_scaled_numbers_records_and_numbered_arrays(tmp_path):
     records = np.zeros(5, [("day", "M8[D]"), ("s", "i1", (4,)), ("E", float)])
     np.savez(tmp_path / "b.npz", table=records)
     assert open_array(tmp_path / "b.npz").shape == (5, 4)
+
+
+@pytest.mark.parametrize("attribute", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("kind", ["i2", "f4"])
+def test_declared_missing_values(tmp_path, monkeypatch, attribute, kind):
+    monkeypatch.setattr(hdf5_files, "VALUES_READ", 24)
+    field = np.random.default_rng(0).integers(-5, 5, (12, 3, 4)).astype(kind)
+    missing = np.array(1e20 if kind == "f4" else -99, kind)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = field
+        file["a"].attrs[attribute] = missing
+    np.testing.assert_array_equal(open_array(tmp_path / "a.h5")[:], field)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["a"][7, 2, 1] = missing
+    with pytest.raises(ValueError, match=rf"no value in row 7 of 'a' .* is its {attribute}: leave"):
+        open_array(tmp_path / "a.h5")
 
 
 def test_a_lattice_in_each_of_many_datasets(tmp_path):

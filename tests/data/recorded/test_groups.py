@@ -63,6 +63,23 @@ def test_each_combination_needs_held_out_rows():
     assert len(groups_of(opened(h, weights=counts), share=0.05)) == 2
 
 
+def test_numbers_in_both_precisions_are_one_combination():
+    h, t = RANDOM.choice([0.1, 0.3], NUM), np.repeat([1.0, 2.0], NUM // 2)
+    h[t == 2] = np.float32(h[t == 2])
+    assert {group.controls for group in groups_of(opened(h, temperature=t), share=0.5)} == {
+        (0.1,),
+        (0.3,),
+    }
+
+
+def test_rows_of_no_weight_do_not_count():
+    h = np.repeat([0.0, 1.0], NUM // 2)
+    weights = RANDOM.uniform(0.5, 2, NUM)
+    assert len(groups_of(opened(h, weights=weights), share=0.1)) == 2
+    weights[NUM // 2 + 50 :] = 0
+    assert len(groups_of(opened(h, weights=weights), share=0.1)) == 1
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_splits_are_those_of_each_combination(weighted):
     """Each group has its own blocks and shares; together they are all rows."""

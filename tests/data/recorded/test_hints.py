@@ -43,6 +43,21 @@ def arrays(folder, name):
     return {"path": str(folder / "a.npz"), "dataset": "s"}
 
 
+@pytest.mark.parametrize(("name", "value"), [("beta", 0.0), ("T", np.nan), ("T", [np.nan, np.nan])])
+def test_numbers_that_are_no_temperature_are_no_hint(tmp_path, name, value):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["s"] = ROWS
+        file["s"].attrs[name] = value
+    assert open_recorded(str(tmp_path / "a.h5")).notes == ()
+
+
+def test_an_attribute_is_called_so(tmp_path):
+    opened = open_recorded(**attributes(tmp_path, ""), temperature="T", controls={"h": "h"})
+    assert opened.origin == f"attribute 'T' of the file {tmp_path / 'a.h5'}"
+    opened = open_recorded(**arrays(tmp_path, ""), temperature="T", controls={"h": "h"})
+    assert opened.origin == f"array 'T' of the file {tmp_path / 'a.npz'}"
+
+
 @pytest.mark.parametrize(
     ("write", "name", "temperature", "control"),
     [

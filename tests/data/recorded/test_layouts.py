@@ -94,6 +94,21 @@ def test_ordinary_files_raise_no_question(name):
         assert odd_columns(rows) == []
 
 
+@pytest.mark.parametrize("num", [5, 7, 9, 12])
+def test_few_rows_are_no_places(num):
+    """No table of two values, however small, begins with all places of a square by chance."""
+    for rows in np.random.default_rng(0).integers(2, size=(300, num, 5)):
+        refuse_positions("a.npy", rows)
+
+
+def test_places_of_one_lattice():
+    places = np.indices((3, 4)).reshape(2, 12, order="F").T
+    table = np.column_stack([places, RNG.choice([-1, 1], 12)])
+    with pytest.raises(ValueError, match=r"exclude to \[0, 1\] and shape to \(3, 4\)"):
+        refuse_positions("a.npy", table)
+    refuse_positions("a.npy", np.vstack([table, table[5:8]]))
+
+
 def channels(num, times):
     """Draw noise of neighbouring channels, which is also correlated in time."""
     mixing = np.exp(-np.abs(np.subtract.outer(range(num), range(num))) / 3)
