@@ -219,6 +219,15 @@ def test_labelled_blocks_understate_errors_as_much_as_those_of_rows(length):
     assert blocks.sizes.tolist() == [length] * num
 
 
+def test_joined_blocks_are_those_of_the_parts():
+    parts = [Blocks.of_rows(np.arange(0, 2 * num, 2), tau) for num, tau in ((40, 3.0), (30, 0.5))]
+    joined = Blocks.join(parts)
+    assert joined.num == 70
+    np.testing.assert_array_equal(joined.sizes, np.concatenate([part.sizes for part in parts]))
+    assert joined.understatement == max(part.understatement for part in parts) > 1
+    assert Blocks.join(parts[:1]).sizes.tolist() == parts[0].sizes.tolist()
+
+
 def test_one_block_has_no_finite_error(rng):
     blocks = Blocks.of_rows(np.arange(10), 40.0)
     assert len(blocks.starts) == 1

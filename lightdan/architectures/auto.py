@@ -15,6 +15,7 @@ from lightdan.architectures.start import Start, choose_start
 from lightdan.architectures.walkers import Walkers
 from lightdan.data.loader import BatchLoader
 from lightdan.lattices import groups
+from lightdan.statistics import Blocks
 from lightdan.types import Batch, Conditions, Configurations
 
 RATES = {"PixelCNN": (1.0, 0.3), "MADE": (0.3, 0.03)}
@@ -265,13 +266,17 @@ class Auto(Architecture):
         phase: Literal["draws", "start", "data"] = "draws"
         if self.global_step >= self.rehearsal:
             phase = "start" if self.waits or self.global_step == self.rehearsal else "data"
-        (temperature,) = system.temperatures
-        weights = system.data.weights("validation", temperature)
+        blocks = [
+            part.blocks("validation", temperature)
+            for part in system.parts
+            for temperature in part.temperatures
+        ]
+        weights = loader.weights
         merit = self.contest.merit(
             values.cpu().numpy(),
             phase,
             None if weights is None else weights[: len(values)].cpu().numpy(),
-            system.blocks("validation", temperature).first(len(values)),
+            Blocks.join(blocks).first(len(values)),
         )
         self.log("val_loss", merit, prog_bar=True)
 

@@ -1,7 +1,7 @@
 """Blocks of correlated rows, each of which counts as one observation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,18 @@ class Blocks:
         pairs = (sums.diagonal() - taken) / np.maximum(taken * (taken - 1), 1)
         np.fill_diagonal(covariance, (1 + (sizes - 1) * pairs) / sizes)
         return cls(starts, len(labels), _understatement(covariance, sizes / len(labels)))
+
+    @classmethod
+    def join(cls, parts: Sequence["Blocks"]) -> "Blocks":
+        """Return the blocks of rows that follow each other, with the largest understatement.
+
+        Args:
+            parts: Blocks of each part of the rows.
+        """
+        first = np.cumsum([0, *(part.num for part in parts)])
+        starts = [part.starts + start for part, start in zip(parts, first[:-1], strict=True)]
+        largest = max(part.understatement for part in parts)
+        return cls(np.concatenate(starts), int(first[-1]), largest)
 
     def first(self, num: int) -> "Blocks":
         """Return the blocks of the first rows.

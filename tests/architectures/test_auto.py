@@ -147,6 +147,31 @@ def test_a_start_without_draws_waits_for_its_first_validation():
     assert model.learning_rate_factor(50) > 0
 
 
+@pytest.mark.parametrize("controls", [None, {"h": [0.0] * 200 + [1.0] * 200}])
+def test_other_weights_start_at_several_temperatures(tmp_path, correlated, controls):
+    """The contest is of the validation rows under all conditions, in the order of their batches."""
+    splits, t = (0.5, 0.25, 0.25), [1.0, 2.0] * 200
+    np.save(tmp_path / "rows.npy", correlated[500:900])
+    system = Recorded(
+        str(tmp_path / "rows.npy"), batch_size=50, splits=splits, temperature=t, controls=controls
+    )
+    assert len(system.parts) == (1 if controls is None else 2)
+    model = Auto.for_system(system, temperature_input=True)
+    model.take_choices(Auto.for_system(system, network="MADE", temperature_input=True))
+
+    def fit(steps):
+        quiet_trainer(max_steps=steps, val_check_interval=1, num_sanity_val_steps=0).fit(model, system)
+
+    fit(1)  # nothing is learned before the first validation
+    loader = system.data.loader("validation", 50)
+    loss = [-model.log_prob(batch.configurations, batch.temperature, batch.controls) for batch in loader]
+    np.testing.assert_allclose(model.contest.reference, torch.cat(loss).detach(), rtol=1e-5)
+    assert len(model.contest.reference) == 100
+    assert model.contest.gain is None
+    fit(2)  # the first step has no rate
+    assert model.contest.gain.error > 0
+
+
 @pytest.mark.slow
 def test_a_glass_leads_to_made_without_symmetries(tmp_path, few_draws):
     """Its bonds differ, so all pairs explain held-out rows better than uniform ones."""
