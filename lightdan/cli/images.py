@@ -104,7 +104,7 @@ def images(*path: str, output: str | None = None, pages: Literal["some", "all"] 
             with whole_file(folder / f"image-{k + 1:04d}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             advance(1)
-    print(f"  {len(some)} pages and images.csv: {folder}\n")
+    print(f"  {len(some)} page{'s' * (len(some) > 1)} and images.csv: {folder}\n")
     print(shlex.join(_command(names[0], options, settings)))
 
 
@@ -180,7 +180,7 @@ def _table(system: KerrImages, found: Survey) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for heading in ("", "value", "unit"):
         table.add_column(heading)
-    numbers = found.together.scaled(system.site)
+    numbers = system.numbers(found.together)
     for name, words in NAMES.items():
         if name in numbers:
             table.add_row(words, str(numbers[name]), unit_of(name, system.unit))
@@ -208,7 +208,7 @@ def _rows(system: KerrImages, frames: Sequence[Frame]) -> str:
         row: list[Any] = [frame.number, page.file, page.number + 1]
         row += [repeats.copies[frame.number - 1] + 1, *shift, frame.ratio, system.stack.thresholds[-1]]
         row += [phases.separation, phases.separation_error, frame.wall * pixel, frame.numbers.domains]
-        numbers = frame.numbers.scaled(system.site)
+        numbers = system.numbers(frame.numbers)
         for name in COLUMNS:
             row += numbers.get(name, (math.nan, math.nan))
         writer.writerow([_cell(value) for value in row])
@@ -232,7 +232,7 @@ def _page(system: KerrImages, found: Survey, frame: Frame, settings: Mapping[str
         else "not known",
         "wall, 10–90 %": f"{frame.wall * pixel:.3g} {unit}" if math.isfinite(frame.wall) else "",
     }
-    numbers = frame.numbers.scaled(system.site)
+    numbers = system.numbers(frame.numbers)
     for name, words in FACTS.items():
         if name in numbers:
             facts[words] = f"{numbers[name]} {unit_of(name, unit)}".rstrip()
@@ -243,6 +243,7 @@ def _page(system: KerrImages, found: Survey, frame: Frame, settings: Mapping[str
             facts[words] = "S(k) has no peak"
     facts["domains of the rarer phase"] = str(frame.numbers.domains)
     suggested = ", ".join(f"{name} {value}" for name, value in settings.items())
+    lines = "threshold and domain period" if "domain_period" in numbers else "threshold"
     return Page(
         stack,
         found.film,
@@ -252,6 +253,6 @@ def _page(system: KerrImages, found: Survey, frame: Frame, settings: Mapping[str
         system.site,
         unit,
         facts,
-        f"red lines: threshold and domain period; errors from {len(found.film.tiles)} tiles; "
+        f"red lines: {lines}; errors from {len(found.film.tiles)} tiles; "
         f"suggested: {suggested} (site_size in {unit})",
     )

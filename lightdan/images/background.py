@@ -10,11 +10,34 @@ ROUNDS = 50
 """Largest number of iterations between phases and background."""
 
 
-def basis(shape: tuple[int, int]) -> np.ndarray:
-    """Return 1, y, x, y², xy and x² of the pixels, with y and x from −1 to 1 `(6, rows, columns)`."""
-    y, x = ((2 * np.arange(side) + 1) / side - 1 for side in shape)
-    y, x = np.broadcast_arrays(y[:, None], x)
+def basis(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return 1, y, x, y², xy and x² `(6, ...)` of coordinates."""
     return np.stack([np.ones_like(x), y, x, y * y, y * x, x * x])
+
+
+def coordinates(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions y `(rows,)` and x `(columns,)` of pixels, from −1 to 1."""
+    y, x = ((2 * np.arange(side) + 1) / side - 1 for side in shape)
+    return y, x
+
+
+def polynomial(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the polynomial with these coefficients of `basis` at all pixels `(rows, columns)`."""
+    y, x = coordinates(shape)
+    y = y[:, None]
+    one, by_y, by_x, by_yy, by_yx, by_xx = coefficients
+    values: np.ndarray = (one + (by_y + by_yy * y) * y) + (by_x + by_xx * x) * x + by_yx * y * x
+    return values
+
+
+def chosen_pixels(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of unmasked pixels `(P,)`, and their `basis` `(6, P)`, a part of many."""
+    pixels = np.flatnonzero(valid)
+    if len(pixels) > FITTED:
+        pixels = np.random.default_rng(0).choice(pixels, FITTED, replace=False)
+    y, x = coordinates(image.shape)
+    row, column = np.divmod(pixels, image.shape[1])
+    return image.ravel()[pixels], basis(y[row], x[column])
 
 
 def two_phases(flat: np.ndarray) -> np.ndarray | None:
@@ -42,12 +65,8 @@ def illumination(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, bool
         The coefficients of `basis`, and whether there are two phases. For a single phase the polynomial
         is fitted to the image itself.
     """
-    pixels = np.flatnonzero(valid)
-    if len(pixels) > FITTED:
-        pixels = np.random.default_rng(0).choice(pixels, FITTED, replace=False)
-    terms = basis(image.shape).reshape(6, -1)[:, pixels]
+    values, terms = chosen_pixels(image, valid)
     inverse = np.linalg.inv(terms @ terms.T)
-    values = image.ravel()[pixels]
     plain = coefficients = inverse @ (terms @ values)
     for _ in range(ROUNDS):
         light = coefficients @ terms
@@ -97,7 +116,10 @@ def line_offsets(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def smooth_share(image: np.ndarray, valid: np.ndarray) -> float:
-    """Return the share of the variance of an image that a polynomial of second order explains."""
-    values, terms = image[valid], basis(image.shape)[:, valid]
+    """Return the share of the variance of an image that a polynomial of second order explains.
+
+    It takes a random part of a large image.
+    """
+    values, terms = chosen_pixels(image, valid)
     rest = values - np.linalg.lstsq(terms.T, values, rcond=None)[0] @ terms
     return float(1 - rest.var() / max(values.var(), 1e-300))

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lightdan.images import noise, processing
-from lightdan.images.background import basis, illumination, line_offsets
+from lightdan.images.background import illumination, line_offsets, polynomial
 from lightdan.images.extras import MissingExtraError, extra
 from lightdan.images.files import SKIP, Page, find_files, pages
 from lightdan.images.formats import UNCHOSEN, Choice
@@ -180,7 +180,7 @@ class ImageStack:
             return image - line_offsets(image, self.valid)[:, None]
         if self.steps.background in ("polynomial", "stack"):
             light, _ = illumination(self.steps.coarsen(image), self.sites)
-            return self.steps.flatten(image, np.tensordot(light, basis(image.shape), 1))
+            return self.steps.flatten(image, polynomial(light, image.shape))
         return self._without_background(image)
 
     def _checked(self, progress: Callable[[int], None]) -> Iterator[tuple[Page, np.ndarray]]:
@@ -257,7 +257,7 @@ class ImageStack:
         """Read an image, crop it, and remove background and noise."""
         image = self._classes(page, self.image(page)).astype(np.float64)
         if self.steps.background == "polynomial":
-            light = np.tensordot(self.backgrounds[page], basis(image.shape), 1)
+            light = polynomial(self.backgrounds[page], image.shape)
             image = self.steps.flatten(image, light)
         elif self.steps.background == "stack":
             image = self.steps.flatten(image, self.mean)

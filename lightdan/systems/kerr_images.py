@@ -14,6 +14,7 @@ from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, check_splits, derive_seed
 from lightdan.images import doubts
 from lightdan.images.division import Division
+from lightdan.images.film import FilmNumbers
 from lightdan.images.formats import Choice
 from lightdan.images.independence import Independence
 from lightdan.images.local_means import LocalMeans
@@ -176,7 +177,7 @@ class KerrImages(System):
         self.num_configurations = len(patches)
         bright = max(self.levels)
         self.survey = survey(self.textures, self.stack.sites, self.independence, bright, SURVEYED)
-        self.summary = self._summarise()
+        self.summary = self.numbers(self.survey.together)
         self.local = LocalMeans.of(self.textures, self.stack.sites, self.independence)
         sentences = self._doubts(parts)
         self._report([len(part) for part in parts], sentences)
@@ -240,14 +241,14 @@ class KerrImages(System):
 
     # Summary of the images
 
-    def _summarise(self) -> dict[str, Estimate]:
-        """Return the numbers of the film, lengths in `unit`.
+    def numbers(self, film: FilmNumbers) -> dict[str, Estimate]:
+        """Return the numbers of a film, lengths in `unit`.
 
         The error of the area fraction includes that of the threshold.
         """
-        summary = self.survey.together.scaled(self.site)
-        area, threshold = summary["area_fraction"], float(self.stack.phases.share_errors[-1])
-        return summary | {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
+        numbers = film.scaled(self.site)
+        area, threshold = numbers["area_fraction"], float(self.stack.phases.share_errors[-1])
+        return numbers | {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
 
     @property
     def independent_patches(self) -> float:
@@ -300,15 +301,16 @@ class KerrImages(System):
                 ("domain_period", "domain period"),
             )
         )
+        pixels = " × ".join(map(str, self.stack.full_shape))
         patches = ", ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
         print(
-            f"{self.path}: {number} images of {' × '.join(map(str, self.stack.full_shape))} pixels "
+            f"{self.path}: {number} image{'s' * (number > 1)} of {pixels} pixels "
             f"({self.stack.dtype}), or {self.textures.shape[1]} × {self.textures.shape[2]} sites of "
             f"{self.site:g} {unit}\n"
             f"  {self.stack.description}\n"
             f"  area fraction of the bright phase: {summary['area_fraction']}\n"
             f"  {lengths}\n"
-            f"  drift between images: {self._drift()}\n"
+            f"{self._drift()}"
             f"  directions: {'; '.join(map(str, anisotropy(self.local)))}\n"
             f"  patches of {self.lattice_shape[0]} × {self.lattice_shape[1]} sites: {patches}, "
             f"{self._split()}, equivalent to about {self.independent_patches:.0f} independent ones"
@@ -318,7 +320,7 @@ class KerrImages(System):
         if different < number:
             warnings.warn(
                 f"{number - different} of the {number} images in {self.path} are copies of others, or "
-                f"nearly so: only {different} textures differ. Copies stay in one split.",
+                f"nearly so: the number of different textures is {different}. Copies stay in one split.",
                 stacklevel=4,
             )
 
@@ -327,10 +329,14 @@ class KerrImages(System):
         if self.split_by == "image":
             words = f"split by image, about {repeats.independent:.0f} of which are independent"
             return f"{words}, with {guard} left out between splits" if guard else words
-        return f"split by tiles with guard bands of {guard} sites"
+        return f"split by tiles with guard bands of {guard} site{'s' * (guard != 1)}"
 
     def _drift(self) -> str:
+        if not len(self.drifts):
+            return ""
         moved = np.hypot(*self.drifts.T)
         if np.isnan(moved).all():
-            return "not seen, because no image shows the texture of the image before it"
-        return f"{np.nanmean(moved) * self.site:.3g} {self.unit} from one to the next on average"
+            words = "not seen, because no image shows the texture of the image before it"
+        else:
+            words = f"{np.nanmean(moved) * self.site:.3g} {self.unit} from one to the next on average"
+        return f"  drift between images: {words}\n"

@@ -5,6 +5,7 @@ import csv
 import io
 import math
 import shlex
+import warnings
 
 import numpy as np
 import pytest
@@ -92,12 +93,28 @@ def test_report_and_command(stack, shown):
     _, out = shown
     assert "whole images; errors from" in out
     assert "1/µm²" in out
+    said, tabled = (line.split() for line in out.splitlines() if "area fraction of the br" in line)
+    assert said[-1] == tabled[-1]
     command = shlex.split(out.splitlines()[-1])
     expected = ["lightdan", "fit", "--config", "configs/kerr/images.yaml", "--data.init_args.path"]
     assert command[:6] == [*expected, str(stack)]
     assert sum("site_size" in word for word in command) == 1
     assert "--data.init_args.patch=8" in command
     assert command[-2:] == ["--data.init_args.threshold", "mixture"]
+
+
+def test_one_image_is_in_the_singular_with_the_error_of_its_threshold(tmp_path, capsys):
+    np.save(tmp_path / "film.npy", camera(bubbles((100, 120)), noise=0.1))
+    system = KerrImages(str(tmp_path / "film.npy"), patch=8)
+    with warnings.catch_warnings(action="ignore"):
+        system.setup()
+    out = capsys.readouterr().out
+    assert "film.npy: 1 image of 100 × 120 pixels" in out
+    assert "drift" not in out
+    sampling = system.survey.together.estimates["area_fraction"].error
+    threshold = float(system.stack.phases.share_errors[-1])
+    assert threshold > 0.1 * sampling
+    assert system.summary["area_fraction"].error == pytest.approx(math.hypot(sampling, threshold))
 
 
 def test_new_folders_are_numbered(tmp_path, monkeypatch):
