@@ -69,10 +69,11 @@ class Measurement(Callback, ABC):
             names, rows = ensemble.system.control_names, ensemble.controls
             have = f"the control {names[0]} has" if len(names) == 1 else f"{', '.join(names)} have"
             num = len(rows.unique(dim=0))
+            few = "use" if num <= MOST_COMBINATIONS else f"round to at most {MOST_COMBINATIONS} with"
             raise NotMeasurable(
                 f"{type(self).__name__} takes rows of one Hamiltonian, but {have} {num} different "
-                f"values in {len(rows)} rows: round to at most {MOST_COMBINATIONS} with "
-                f"{FEWEST_HELD_OUT} held-out rows each, or draw rows at one with 'lightdan sample'."
+                f"values in {len(rows)} rows: {few} {FEWEST_HELD_OUT} held-out rows or more of each, or "
+                "draw rows at one with 'lightdan sample'."
             )
         return self.measure(ensemble)
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -210,6 +211,16 @@ def test_measurements_use_the_controls_of_each_row(learned):
             value = data.abs().mean() if name.startswith("abs") else data.mean()
             assert abs(found[name].value - value.item()) < 5 * math.hypot(found[name].error, 0.02)
     with pytest.raises(NotMeasurable, match=r"control h has \d+ different values in 500 rows: round"):
+        FreeEnergy().on_rows(ensemble)
+
+
+@pytest.mark.parametrize(("num", "remedy"), [(2, "use 10"), (33, "round to at most 32 with 10")])
+def test_values_of_a_control_with_few_rows_are_not_told_to_be_rounded(num, remedy):
+    controls = torch.arange(66)[:, None] % num
+    system = SimpleNamespace(control_names=("h",))
+    ensemble = Ensemble.__new__(Ensemble)
+    vars(ensemble).update(weights=None, controls=controls, system=system)
+    with pytest.raises(NotMeasurable, match=rf"{num} different values in 66 rows: {remedy} held-out"):
         FreeEnergy().on_rows(ensemble)
 
 

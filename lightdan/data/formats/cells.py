@@ -182,6 +182,8 @@ def number_in(field: str) -> float:
     Raises:
         ValueError: The field holds no number.
     """
+    if "_" in field:  # Python reads 1_0 as 10
+        raise ValueError(f"{field!r} is no number.")
     try:
         return float(field)
     except ValueError:

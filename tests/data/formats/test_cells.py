@@ -149,6 +149,12 @@ def test_scaled_numbers_records_and_numbered_arrays(tmp_path):
     assert open_array(tmp_path / "b.npz").shape == (5, 4)
 
 
+def test_joined_numbers_are_no_number(tmp_path):
+    (tmp_path / "a.txt").write_text("1_0 2 3\n1 2 3\n2 3 4\n")
+    with pytest.raises(ValueError, match="has '1_0' in line 1, which is not a number"):
+        open_array(tmp_path / "a.txt")
+
+
 @pytest.mark.parametrize("attribute", ["_FillValue", "missing_value"])
 @pytest.mark.parametrize("kind", ["i2", "f4"])
 def test_declared_missing_values(tmp_path, monkeypatch, attribute, kind):
