@@ -15,6 +15,10 @@ from lightdan.statistics import Estimate, log_mean_exp
 
 PARTS = 16
 """Number of parts of the chains, each with its own random numbers."""
+LARGEST_SCALE = 2.0
+"""Largest factor of all couplings that is tried."""
+RISE = 0.5
+"""Rise of −⟨ln p⟩ above its minimum at which no larger factor is tried, in nats."""
 
 
 def log_partition(
@@ -129,6 +133,65 @@ def log_partition_from_sites(
             progress(num_chains * (step + 1) // num_steps - num_chains * step // num_steps)
     value, error = log_mean_exp(log_weights)
     return Estimate(value + log_z, error), np.concatenate(pieces)
+
+
+def likeliest_scale(
+    interactions: Interactions,
+    energy: float,
+    num_chains: int = 500,
+    num_steps: int = 200,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda n: None,
+) -> float:
+    """Return the factor x of all couplings that makes data most likely, between 0 and `LARGEST_SCALE`.
+
+        −⟨ln p⟩ = x ⟨H⟩_data + ln Z(x)
+
+    Chains are annealed from free sites as in `log_partition`, which gives ln Z at all x on the
+    way, until −⟨ln p⟩ rises. It exceeds the smallest by up to about 1/(2 `num_chains`) nats.
+
+    Args:
+        interactions: Hamiltonian H of spins, levels or angles, with couplings in units of T.
+        energy: ⟨H⟩_data.
+        num_chains: Number of chains.
+        num_steps: Number of steps of x per unit.
+        seed: Random seed.
+        progress: Callback that receives the number of finished chains since its last call.
+
+    Raises:
+        ValueError: The sites are fields.
+    """
+    if interactions.kind == REAL:
+        raise ValueError("Free fields have no distribution: pass spins, levels or angles.")
+    rng = np.random.default_rng([seed, 5])
+    widths = np.ones(interactions.num_sites)
+    states = random_states((num_chains, interactions.num_sites), interactions, widths, rng)
+    parts = np.array_split(np.arange(num_chains), min(PARTS, num_chains))
+    generators = [np.random.default_rng([seed, 6, part]) for part in range(len(parts))]
+    pieces = [np.ascontiguousarray(states[part]) for part in parts]
+    own = np.zeros(len(interactions.factors), bool)
+    log_weights = np.zeros(num_chains)
+    costs = [0.0]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for step in range(1, round(LARGEST_SCALE * num_steps) + 1):
+            present = scaled(interactions, own, 1.0, step / num_steps)
+
+            def move(index: int, present: Interactions = present) -> None:
+                found = np.empty(len(parts[index]))
+                energies_of_states(pieces[index], interactions, found)
+                log_weights[parts[index]] -= found / num_steps
+                sweep_states(pieces[index], present, widths, generators[index])
+
+            list(pool.map(move, range(len(parts))))
+            costs.append(step / num_steps * energy + log_mean_exp(log_weights)[0])
+            if costs[-1] > min(costs) + RISE:
+                break
+    progress(num_chains)
+    best = int(np.argmin(costs))
+    if 0 < best < len(costs) - 1:
+        before, least, after = costs[best - 1 : best + 2]
+        return (best + (before - after) / (2 * (before - 2 * least + after))) / num_steps
+    return best / num_steps
 
 
 def with_sites(

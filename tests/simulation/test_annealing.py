@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
-from lightdan.simulation.annealing import log_partition, log_partition_from_sites
+from lightdan.simulation.annealing import (
+    LARGEST_SCALE,
+    likeliest_scale,
+    log_partition,
+    log_partition_from_sites,
+)
 from lightdan.simulation.tempering import temper
 from lightdan.simulation.terms import Terms, energies, gather
 from lightdan.testing import all_configurations
@@ -112,3 +118,46 @@ def test_ln_z_of_fields_by_quadrature():
     pulls = [(f.value - exact) / f.error for f in found]
     assert max(f.error for f in found) < 0.15
     assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.2
+
+
+def neighbours(size, coupling=0.8):
+    """Return the bonds of a window of 3 × 3 sites, H and all states of spins or levels."""
+    sites = np.arange(9).reshape(3, 3)
+    across, down = (
+        np.stack([a.ravel(), b.ravel()], 1)
+        for a, b in ((sites[:, :-1], sites[:, 1:]), (sites[:-1], sites[1:]))
+    )
+    bonds = np.concatenate([across, down])
+    if size == 2:
+        moves = gather("spin", 9, [Terms(bonds, (1, 1), coupling)])
+        return moves, all_configurations((3, 3), (-1, 1)).numpy().reshape(-1, 9)
+    moves = gather("level", 9, [Terms(bonds, (0, 0), coupling)], np.array([[1.0, 0.0, -1.0]]))
+    return moves, all_configurations((3, 3), (0, 1, 2)).numpy().reshape(-1, 9)
+
+
+@pytest.mark.parametrize(("size", "scale"), [(2, 0.35), (2, 1.0), (2, 1.6), (3, 0.7)])
+def test_likeliest_scale_by_enumeration(size, scale):
+    """Check data of bonds and other pairs, whose likelihood under scaled bonds has its maximum at x."""
+    moves, states = neighbours(size)
+    energy = energies(states, moves)
+    other = (states[:, [0, 2, 4]] - 1) @ [0.2, -0.1, 0.1]
+    p = np.exp(-scale * energy - other)
+    mean = p @ energy / p.sum()
+
+    def cost(x):
+        return x * mean + np.logaddexp.reduce(-x * energy)
+
+    best = minimize_scalar(cost, bounds=(0, 2), method="bounded", options={"xatol": 1e-6})
+    steps = []
+    found = likeliest_scale(moves, mean, num_chains=400, seed=1, progress=steps.append)
+    weights = np.exp(-best.x * (energy - energy.min()))
+    deviation = np.sqrt(np.cov(energy, aweights=weights / weights.sum(), ddof=0))
+    assert abs(found - best.x) < 4 / (400**0.5 * deviation)
+    assert cost(found) - best.fun < 8 / 400
+    assert sum(steps) == 400
+
+
+def test_scales_of_data_without_and_with_perfect_order():
+    moves, states = neighbours(2, 0.3)
+    assert likeliest_scale(moves, energies(states, moves).mean() + 1, 100) == 0
+    assert likeliest_scale(moves, energies(states, moves).min(), 100) == LARGEST_SCALE

@@ -30,6 +30,7 @@ from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL
 from lightdan.measurements.report import Result
+from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate
 from lightdan.systems.base import System
 
@@ -65,7 +66,7 @@ class Baselines(Measurement):
     - `nll_linear`: regression of each site on the sites before it, fitted to its minimum: logistic for
       spins, softmax for levels, von Mises for angles, linear for fields. The width of its Gaussian prior
       makes held-out training configurations most likely.
-    - `nll_pairs`, `nll_all_pairs`: fields and pairs by pseudo-likelihood.
+    - `nll_pairs`, `nll_all_pairs`: fields and pairs.
     - `gain_<baseline>`: nats per configuration by which the network is better, with the error of the
       paired difference.
 
@@ -74,6 +75,9 @@ class Baselines(Measurement):
     distance of 2. Spins also have `all_pairs`, each with its own coupling and a Gaussian prior chosen in
     the same way. Elsewhere these are the `pairs`. For fields they are the linear regression, and left
     out.
+
+    Couplings are those of pseudo-likelihood. For spins, levels and angles all are multiplied by the one
+    factor that makes the training configurations most likely.
 
     ln Z of the pairs is exact up to 20 spins, and from annealed importance sampling beyond. Where that
     takes too long or fails, a note says so. If the network is not better than every simpler model, a
@@ -152,14 +156,9 @@ class Baselines(Measurement):
                 if name == "linear":
                     found[name] = linear(train, held_out, *sites)
                 elif name in hamiltonians:
-                    hamiltonian = hamiltonians[name]()
-                    found[name] = likelihood.of_hamiltonian(hamiltonian, held_out, self.seed)
-                elif name == "pairs" and system.site_kind != "real":
-                    check_inputs(train, Sites(*sites))
-                    size = len(system.levels) or 1
-                    likelihood.num_chains(size * system.num_sites * (system.num_sites - 1))
-                    pairs = pairwise(best_regression(train, Sites(*sites), before=False))
-                    found[name] = likelihood.of_interactions(pairs, held_out, *sites, self.seed)
+                    interactions = hamiltonians[name]()
+                    likeliest = likelihood.likeliest(interactions, train, system.levels, self.seed)
+                    found[name] = likelihood.of_interactions(likeliest, held_out, *sites, self.seed)
             except Unknown as reason:
                 notes.append(f"The NLL of {TITLES[name]} is withheld, because {reason}.")
             except Undetermined as reason:
@@ -168,14 +167,16 @@ class Baselines(Measurement):
 
     def hamiltonians(
         self, ensemble: Ensemble, train: Observations
-    ) -> dict[str, Callable[[], ExplicitHamiltonian]]:
+    ) -> dict[str, Callable[[], Interactions]]:
         """Return functions that fit Hamiltonians, with couplings in units of the temperature."""
         system = ensemble.system
         shape, boundary, symmetries = system.lattice_shape, system.boundary, system.symmetries
         if system.site_kind != "spin":
-            if not is_uniform(system):
-                return {}
             sites = system.site_kind, system.levels
+            if not is_uniform(system):
+                if system.site_kind == "real":
+                    return {}
+                return {"pairs": partial(pairs_of_each_site, train, Sites(*sites))}
             low, high = (0.0, 1.0) if system.levels else field_range(train.rows)
             lattice = UniformLattice(shape, boundary, symmetries, NEAR, *sites, low, high)
             operators = lattice.operators()
@@ -250,12 +251,25 @@ def check_inputs(train: Observations, sites: Sites) -> None:
         raise Unknown(f"a regression with {inputs:,} inputs takes too long")
 
 
-def of_graph(shape: tuple[int, ...], graph: GraphFit) -> ExplicitHamiltonian:
+def of_graph(shape: tuple[int, ...], graph: GraphFit) -> Interactions:
     """Return the Hamiltonian of fitted terms of spins, with couplings in units of the temperature."""
-    return ExplicitHamiltonian.from_couplings(shape, operators_of_terms(graph.terms), graph.values[:, 0])
+    operators = operators_of_terms(graph.terms)
+    return ExplicitHamiltonian.from_couplings(shape, operators, graph.values[:, 0]).moves()
 
 
-def all_pairs(system: System, train: Observations) -> ExplicitHamiltonian:
+def pairs_of_each_site(train: Observations, sites: Sites) -> Interactions:
+    """Return the Hamiltonian of all pairs of levels or angles, from regressions on all other sites.
+
+    Raises:
+        Unknown: There are too many sites or levels.
+    """
+    check_inputs(train, sites)
+    num = train.rows[0].numel()
+    likelihood.num_chains((len(sites.levels) or 1) * num * (num - 1))
+    return pairwise(best_regression(train, sites, before=False))
+
+
+def all_pairs(system: System, train: Observations) -> Interactions:
     """Return the Hamiltonian of all fields and pairs of spins, fitted by pseudo-likelihood."""
     likelihood.num_chains(system.num_sites * (system.num_sites - 1))
     width = choose_width(*train)
@@ -263,7 +277,7 @@ def all_pairs(system: System, train: Observations) -> ExplicitHamiltonian:
     return of_graph(system.lattice_shape, graph)
 
 
-def uniform(system: System, operators: Sequence[Operator], train: Observations) -> ExplicitHamiltonian:
+def uniform(system: System, operators: Sequence[Operator], train: Observations) -> Interactions:
     """Return the Hamiltonian with uniform couplings of operators, fitted by pseudo-likelihood.
 
     Raises:
@@ -280,7 +294,7 @@ def uniform(system: System, operators: Sequence[Operator], train: Observations) 
     couplings = fit(fields, train.rows, weights=train.weights).couplings
     return ExplicitHamiltonian.from_couplings(
         system.lattice_shape, operators, couplings, site_kind=sites[0], levels=sites[1]
-    )
+    ).moves()
 
 
 def verdict(network: Likelihood, baselines: dict[str, Likelihood]) -> str:

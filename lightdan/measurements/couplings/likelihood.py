@@ -11,7 +11,8 @@ from lightdan.interactions import independent
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
 from lightdan.progress import progress_bar
-from lightdan.simulation import terms
+from lightdan.simulation import annealing, terms
+from lightdan.simulation.local import LEVEL, REAL
 from lightdan.simulation.partition import log_partition
 from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Blocks, Estimate, mean
@@ -103,12 +104,7 @@ def of_interactions(
         levels: Values of a discrete site.
         seed: Random seed of the annealing.
     """
-    size = interactions.size if site_kind == "level" else 1
-    num_terms = size * len(interactions.pair_others) + len(interactions.others)
-    chains = num_chains(num_terms)
-    flat = held_out.rows.flatten(1).cpu().numpy()
-    if site_kind == "level":
-        flat = np.searchsorted(np.array(levels), flat)
+    chains = _chains(interactions)
     fields = independent.fields(held_out, site_kind, levels)
     try:
         with progress_bar("Annealing", chains) as advance:
@@ -117,8 +113,49 @@ def of_interactions(
         raise Unknown(f"its fields have no ln Z: {str(reason).rstrip('.')}") from reason
     if not log_z.error <= LARGEST_ERROR:
         raise Unknown(f"ln Z is uncertain by {log_z.error:.2g} nats after the annealing")
-    values = terms.energies(flat, interactions) + log_z.value
+    values = _energies(interactions, held_out, levels) + log_z.value
     return Likelihood(values, log_z.error, weights_of(held_out))
+
+
+def likeliest(
+    interactions: Interactions, train: Observations, levels: tuple[int, ...], seed: int = 0
+) -> Interactions:
+    """Return a Hamiltonian with all couplings multiplied by the factor that makes data most likely.
+
+    Couplings by pseudo-likelihood explain each site by the others. If H lacks interactions of the data,
+    these are far from the likeliest. Fields keep their couplings.
+
+    Args:
+        interactions: Hamiltonian, with couplings in units of the temperature.
+        train: Configurations with weights.
+        levels: Values of a discrete site.
+        seed: Random seed of the annealing.
+
+    Raises:
+        Unknown: The annealing would take too long.
+    """
+    if interactions.kind == REAL:
+        return interactions
+    chains = _chains(interactions)
+    energy = train.sum(_energies(interactions, train, levels)) / train.effective_num
+    with progress_bar("Scaling", chains) as advance:
+        scale = annealing.likeliest_scale(interactions, energy, chains, seed=seed, progress=advance)
+    return annealing.scaled(interactions, np.zeros(len(interactions.factors), bool), 1.0, scale)
+
+
+def _energies(
+    interactions: Interactions, observations: Observations, levels: tuple[int, ...]
+) -> np.ndarray:
+    """Return H of each configuration `(M,)`."""
+    flat = observations.rows.flatten(1).cpu().numpy()
+    if interactions.kind == LEVEL:
+        flat = np.searchsorted(np.array(levels), flat)
+    return terms.energies(flat, interactions)
+
+
+def _chains(interactions: Interactions) -> int:
+    size = interactions.size if interactions.kind == LEVEL else 1
+    return num_chains(size * len(interactions.pair_others) + len(interactions.others))
 
 
 def num_chains(num_terms: int) -> int:
