@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
@@ -14,15 +15,17 @@ from lightdan.interactions.observations import Observations
 from lightdan.types import Configurations
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Widths of the prior of the weights among which held-out configurations choose."""
-STEPS = 40
-"""Largest number of steps of a fit; about fifteen are needed."""
+"""Widths of the prior of the weights that held-out configurations try first."""
+STEPS = 200
+"""Largest number of steps of a fit; spins need about fifteen, twenty levels about a hundred."""
 TOLERANCE = 1e-7
 """Change of ln p per configuration at which a fit ends, in nats."""
-PASSES = 12
-"""Number of passes of a typical fit."""
+ROUGH = 1e-5
+"""Change of ln p per configuration at which a fit that compares widths ends, in nats."""
+PASSES = 40
+"""Number of passes of a long fit that compares widths."""
 OPERATIONS = 1e12
-"""Multiplications of all fits, which limit the number of configurations."""
+"""Multiplications of one fit, which limit the number of configurations."""
 CLEARLY = 0.01
 """Loss of held-out ln p, in nats per site, at which no wider prior is tried."""
 LEAST = 1e-3
@@ -110,6 +113,7 @@ def regress(
     before: bool,
     width: float,
     start: Regression | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Regression:
     """Fit the regressions of all sites by one minimisation with L-BFGS.
 
@@ -124,13 +128,19 @@ def regress(
         before: Whether a site sees only the sites before it, or all others.
         width: Width of the Gaussian prior of W.
         start: Regression from which the fit begins.
+        tolerance: Change of ln p per configuration at which the fit ends, in nats.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        return _fit(observations, sites, before, width, start)
+        return _fit(observations, sites, before, width, start, tolerance)
 
 
 def _fit(
-    observations: Observations, sites: Sites, before: bool, width: float, start: Regression | None
+    observations: Observations,
+    sites: Sites,
+    before: bool,
+    width: float,
+    start: Regression | None,
+    tolerance: float,
 ) -> Regression:
     x = sites.features(observations.rows).clone()
     factors, num = observations.factors, observations.effective_num
@@ -164,7 +174,7 @@ def _fit(
         [v, b],
         max_iter=STEPS,
         tolerance_grad=1e-7,
-        tolerance_change=TOLERANCE,
+        tolerance_change=tolerance,
         history_size=8,
         line_search_fn="strong_wolfe",
     )
@@ -195,29 +205,45 @@ def independent_bias(mean: Tensor, sites: Sites) -> Tensor:
     return (p.clamp(min=1e-4) / first).log().flatten()
 
 
-def best_regression(
-    observations: Observations, sites: Sites, before: bool, widths: Sequence[float] = WIDTHS
-) -> Regression:
+def best_regression(observations: Observations, sites: Sites, before: bool) -> Regression:
     """Fit regressions with the prior under which held-out observations are most likely.
+
+    The best of `WIDTHS` is compared with its geometric means with both neighbours.
 
     Args:
         observations: Configurations with weights; of too many, one of several is used.
         sites: Kind of site.
         before: Whether a site sees only the sites before it, or all others.
-        widths: Widths among which held-out observations choose, ascending.
     """
     size = sites.num_features * observations.rows[0].numel()
-    most = max(1_000, int(OPERATIONS / (6 * size**2 * PASSES * len(widths))))
+    most = max(1_000, int(OPERATIONS / (6 * size**2 * PASSES)))
     observations = observations.every(math.ceil(len(observations.rows) / most))
+    # All parts are held out in turn if the fits to them cost no more than one to the most rows.
+    num_parts = max(1, most // len(observations.rows))
+    folds = list(islice(observations.folds(), num_parts))
+    likelihoods = _held_out(folds, sites, before, WIDTHS)
+    best = int(likelihoods.argmax())
+    neighbours = [math.sqrt(a * b) for a, b in pairwise(WIDTHS[max(best - 1, 0) : best + 2])]
+    likelihoods = np.append(likelihoods, _held_out(folds, sites, before, neighbours))
+    return regress(observations, sites, before, [*WIDTHS, *neighbours][int(likelihoods.argmax())])
+
+
+def _held_out(
+    folds: Sequence[tuple[Observations, Observations]],
+    sites: Sites,
+    before: bool,
+    widths: Sequence[float],
+) -> NDArray[np.float64]:
+    """Return the sum of ln p of held-out observations for each width, ascending; −∞ if not tried."""
     likelihoods = np.zeros(len(widths))
-    for held_out, train in observations.folds():
+    for held_out, train in folds:
         found, best = None, -math.inf
         for index, width in enumerate(widths):
-            found = regress(train, sites, before, width, found)
+            found = regress(train, sites, before, width, found, ROUGH)
             value = held_out.sum(found.log_prob(held_out.rows))
             likelihoods[index] += value
-            if value < best - CLEARLY * held_out.effective_num * observations.rows[0].numel():
+            if value < best - CLEARLY * held_out.effective_num * held_out.rows[0].numel():
                 likelihoods[index + 1 :] = -math.inf
                 break
             best = max(best, value)
-    return regress(observations, sites, before, widths[int(likelihoods.argmax())])
+    return likelihoods

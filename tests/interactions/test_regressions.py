@@ -10,7 +10,7 @@ from lightdan.interactions import independent
 from lightdan.interactions.gaussian import Normal, best_normal
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.pairwise import pairwise
-from lightdan.interactions.regressions import Sites, best_regression, regress
+from lightdan.interactions.regressions import WIDTHS, Sites, best_regression, regress
 from lightdan.simulation.terms import energies
 
 KINDS = {"spin": (-1, 1), "level": (0, 1, 2), "angle": ()}
@@ -69,6 +69,20 @@ def test_regressions_on_the_sites_before_are_normalised_and_nearly_exact(kind):
     assert (np.exp(found) * volume).sum() == pytest.approx(1, abs=2e-3)
     divergence = volume * (np.exp(log_p) * (log_p - found)).sum()
     assert abs(divergence) < 4 * fit.weight.numel() / 8_000 + (0.02 if kind == "angle" else 0)
+
+
+def test_the_width_is_the_best_between_the_coarse_ones():
+    observations, sites = Observations(pair_model("spin", 4, 150, seed=3)[0]), Sites("spin")
+    fit = best_regression(observations, sites, before=True)
+    assert fit.width not in WIDTHS
+
+    def held_out(width):
+        pairs = observations.folds()
+        return sum(regress(b, sites, True, width).log_prob(a.rows).sum() for a, b in pairs)
+
+    assert held_out(fit.width) > max(held_out(fit.width * step) for step in (3**-0.5, 3**0.5))
+    same = regress(observations, sites, before=True, width=fit.width)
+    torch.testing.assert_close(fit.weight, same.weight)
 
 
 @pytest.mark.parametrize("kind", ["level", "angle"])
