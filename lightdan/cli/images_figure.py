@@ -31,6 +31,8 @@ SHOWN = 4
 """Range of k that is shown, relative to the peak of S(k)."""
 FAINT, EDGE = 0.1, 8
 """Part of the largest S(k), and the range of k relative to where S(k) falls to it, without a peak."""
+SEEN = 1_200
+"""Largest side of the part of an image with the contour, in pixels."""
 LENGTHS = (1, 2, 5)
 """First digits of the length of a scale bar."""
 
@@ -128,9 +130,17 @@ def scale_bar(axes: Axes, pixels: int, pixel: float, unit: str) -> None:
 
 
 def _contour(axes: Axes, page: Page, flat: NDArray[np.float64], filtered: NDArray[np.float64]) -> None:
-    """Draw the flat image with the contour of the threshold at full resolution."""
-    _picture(axes, flat, "(b) without background, and the threshold", page.stack.valid)
-    above = np.where(page.stack.valid, above_threshold(page.stack, filtered), np.nan)
+    """Draw the flat image with the contour of the threshold at full resolution.
+
+    A large image is reduced to its middle part, because contours finer than a dot cannot be seen.
+    """
+    middle = tuple(slice(max(0, (n - SEEN) // 2), max(0, (n - SEEN) // 2) + SEEN) for n in flat.shape)
+    valid = page.stack.valid[middle]
+    if not valid.any():
+        middle, valid = (slice(None), slice(None)), page.stack.valid
+    part = "" if valid.shape == flat.shape else ", middle"
+    _picture(axes, flat[middle], f"(b) without background, and the threshold{part}", valid)
+    above = np.where(valid, above_threshold(page.stack, filtered)[middle], np.nan)
     axes.contour(above, [0.0], colors=[MODEL], linewidths=0.55)
 
 
