@@ -20,8 +20,8 @@ STEPS = 200
 """Largest number of steps of a fit; spins need about fifteen, twenty levels about a hundred."""
 TOLERANCE = 1e-7
 """Change of ln p per configuration at which a fit ends, in nats."""
-ROUGH = 1e-5
-"""Change of ln p per configuration at which a fit that compares widths ends, in nats."""
+ROUGH, FINE = 1e-4, 1e-5
+"""The same for fits that compare widths, and for the one with the best of them."""
 PASSES = 40
 """Number of passes of a long fit that compares widths."""
 OPERATIONS = 1e12
@@ -225,7 +225,8 @@ def best_regression(observations: Observations, sites: Sites, before: bool) -> R
     best = int(likelihoods.argmax())
     neighbours = [math.sqrt(a * b) for a, b in pairwise(WIDTHS[max(best - 1, 0) : best + 2])]
     likelihoods = np.append(likelihoods, _held_out(folds, sites, before, neighbours))
-    return regress(observations, sites, before, [*WIDTHS, *neighbours][int(likelihoods.argmax())])
+    width = [*WIDTHS, *neighbours][int(likelihoods.argmax())]
+    return regress(observations, sites, before, width, tolerance=FINE)
 
 
 def _held_out(
