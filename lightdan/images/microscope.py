@@ -49,7 +49,7 @@ def film(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.int8]:
-    """Simulate independent configurations of a periodic film `(num, *shape)`.
+    """Simulate nearly independent configurations of a periodic film `(num, *shape)`.
 
     Without dipoles they are Ising configurations in equilibrium, by a cluster algorithm. With dipoles
     each is cooled from 2.5 T to T in 30 steps of 20 heat-bath sweeps and then held at T for 400 sweeps.

@@ -15,6 +15,8 @@ COPIES = 0.8
 """Correlation from which on two images show the same texture."""
 SAMPLED = 20_000
 """Number of sites from which the correlations of all pairs of images are computed."""
+LEAST = 0.2
+"""Correlation below which the best shift is no drift, because few sites moved together."""
 CHANCE = 1e-3
 """Probability that the best of all shifts of two independent images is taken for a drift."""
 
@@ -78,7 +80,7 @@ def drifts(textures: np.ndarray, valid: NDArray[np.bool_]) -> NDArray[np.float64
 
     The shift maximises the circular cross-correlation c. Let σ² be the mean of c² over all shifts. At
     about 1/σ² different shifts independent textures have c = ± σ. The shift is NaN if the maximum of c
-    may be the largest of those.
+    is below 0.2, or may be the largest of those.
 
     Args:
         textures: Textures `(M, rows, columns)`.
@@ -93,7 +95,8 @@ def drifts(textures: np.ndarray, valid: NDArray[np.bool_]) -> NDArray[np.float64
         if before is not None and now[1] * before[1] > 0:
             correlation = fft.irfft2(before[0].conj() * now[0], shape) / (now[1] * before[1])
             noise = float(np.mean(correlation**2))
-            if correlation.max() > math.sqrt(2 * noise * math.log(1 / (noise * CHANCE))):
+            chance = math.sqrt(2 * noise * math.log(1 / (noise * CHANCE)))
+            if correlation.max() > max(LEAST, chance):
                 place = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
                 shifts[index - 1] = (place + shape // 2) % shape - shape // 2
         before = now

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from gaussian_films import fields, films, spectrum
 
 from lightdan.images.repeats import Repeats, correlations, drifts, leaders, positions, runs
@@ -60,3 +61,13 @@ def test_leaders_cut_a_chain_and_runs_join_copies():
     assert leaders(near).tolist() == [0, 0, 0, 1, 1, 1, 2]
     assert runs(7, 3, np.arange(7)).tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert runs(6, 2, np.array([0, 1, 2, 3, 4, 0])).tolist() == [0, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("common", "seen"), [(0.1, False), (0.4, True)])
+def test_a_drift_moves_a_good_part_of_the_sites(common, seen):
+    rng = np.random.default_rng(0)
+    first, second = rng.choice([-1, 1], (2, 96, 96))
+    same = rng.random((96, 96)) < common
+    moved = np.where(same, np.roll(first, (3, -2), (0, 1)), second)
+    (shift,) = drifts(np.stack([first, moved]), np.ones((96, 96), bool))
+    np.testing.assert_array_equal(shift, (3, -2) if seen else (np.nan, np.nan))
