@@ -21,7 +21,7 @@ STEPS = 200
 TOLERANCE = 1e-7
 """Change of ln p per configuration at which a fit ends, in nats."""
 ROUGH, FINE = 1e-4, 1e-5
-"""The same for fits that compare widths, and for the one with the best of them."""
+"""Changes at which fits that compare widths, and the one with the best of them, end instead."""
 PASSES = 40
 """Number of passes of a long fit that compares widths."""
 OPERATIONS = 1e12

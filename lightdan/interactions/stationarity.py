@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightdan.data.recorded.equilibrium import PARTS, Drift, drift_of_ends
+from lightdan.data.recorded.drifts import PARTS, Drift, drift_of_ends
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.fit import Undetermined, fit
 from lightdan.interactions.local_fields import LocalFields

@@ -14,7 +14,7 @@ from lightdan.data.formats.readers import MAPPED
 from lightdan.data.inspection.conditions import inspect_samples
 from lightdan.data.inspection.inspection import BRIEF_VALUES, Finding, Sites, brief
 from lightdan.data.recorded.consecutive import check_consecutive
-from lightdan.data.recorded.equilibrium import Drift
+from lightdan.data.recorded.drifts import Drift
 from lightdan.data.recorded.groups import Group, groups_of, in_words, series_at, split_groups
 from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.recorded.temperatures import open_recorded

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.recorded.equilibrium import Drift, Equilibrium, Examination
+from lightdan.data.recorded.drifts import Drift
+from lightdan.data.recorded.equilibrium import Equilibrium, Examination
 from lightdan.data.rows import Rows
 from lightdan.data.values.forms import RECOGNISE, Form
 from lightdan.data.values.summary import ValueSummary

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lightdan import Recorded
-from lightdan.data.recorded.equilibrium import Examination, examine, truncation
+from lightdan.data.recorded.drifts import truncation
+from lightdan.data.recorded.equilibrium import Examination, examine
 from lightdan.data.recorded.recording import Correlation
 
 SHAPE = (4, 4)
