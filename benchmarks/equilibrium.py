@@ -287,7 +287,7 @@ def main(names: Sequence[str]) -> None:
     for number, (title, (kind, make)) in enumerate((DRIFTING | STATIONARY).items()):
         if names and not any(name in title for name in names):
             continue
-        files = make(np.random.default_rng(number))
+        files = make(np.random.default_rng([number, 7]))
         start = time.process_time()
         counts = np.sum([told(kind, rows) for rows in files], axis=0)
         sites = " × ".join(map(str, files.shape[2:]))
