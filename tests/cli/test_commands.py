@@ -306,9 +306,9 @@ DRAW = ["--ckpt_path", "x", "--output", "y.h5"]
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (
             ["tset"],
-            "There is no command 'tset'; did you mean 'test'? known: fit, inspect, ",
+            "There is no command 'tset'; did you mean 'test'? known: fit, images, inspect, ",
         ),
-        (["--bogus", "fit"], "There is no command '--bogus'; known: fit, inspect"),
+        (["--bogus", "fit"], "There is no command '--bogus'; known: fit, images, inspect"),
         (["fit"], "pass --data and --model, here or in a --config file"),
         (["fit", "--modl=MADE"], "There is no option '--modl'; did you mean '--model'?"),
         (["list", "all"], "The argument 'all' belongs to no option"),

@@ -89,8 +89,8 @@ def drift_of(name: str, series: NDArray[np.float64], step: int = 1) -> Drift | N
     later = series[third:]
     if not (size := unlike_first(series[:third], later)):
         return None
-    where = ("first row" if size * step == 1 else f"first {size * step} rows", "last two thirds")
-    first = mean(series[:size]) if size > 1 else Estimate(float(series[0]), 0.0)
+    where = (f"first {size * step} rows", "last two thirds")
+    first = mean(series[:size])
     last = mean(later)
     changes = num_changes(series, first.value, last.value)
     return Drift(name, where, first, last, step * max(size, truncation(series)), changes)
@@ -109,30 +109,34 @@ def drift_of_ends(name: str, series: NDArray[np.float64]) -> Drift | None:
 
 
 def _detrended_mean(series: NDArray[np.float64]) -> Estimate:
-    """Return the mean of a series with the error of what remains without its linear trend."""
+    """Return the mean of a series with the error of what remains without its linear trend.
+
+    It is at least that of independent rows, because few rows may look less correlated than these.
+    """
     place = np.arange(len(series)) - (len(series) - 1) / 2
-    error = mean(series - place * (place @ series / (place @ place))).error
+    rest = series - place * (place @ series / (place @ place))
+    error = max(mean(rest).error, float(rest.std(ddof=2)) / math.sqrt(len(rest)))
     return Estimate(float(series.mean()), max(error, 1e-9 * float(np.abs(series).max())))
 
 
 def unlike_first(first: NDArray[np.float64], later: NDArray[np.float64]) -> int:
     """Return the number of first rows whose mean is least like later ones; 0 if all are alike.
 
-    The mean of the first 1, 2, 4, … rows is compared with the means of all windows of as many later
-    rows. It must be outside their range, and further from their mean than Student's distribution allows.
-    Its degrees of freedom are the number of independent windows.
+    The mean of the first 2, 4, 8, … rows is compared with the means of all windows of as many later
+    rows. It must be further from their mean than they are from each other, and than Student's
+    distribution allows. Its degrees of freedom are the number of independent windows.
 
     Args:
         first: Series of the first rows.
         later: Series of the later rows.
     """
     independent = len(later) / (2 * max(0.5, autocorrelation_time(later).value))
-    found, least, size = 0, UNLIKELY, 1
+    found, least, size = 0, UNLIKELY, 2
     while size <= len(first) // 2:
         means = averages(later, size)
         change, freedom = abs(first[:size].mean() - later.mean()), min(len(means), independent) - 1
         spread = max(float(means.std(ddof=1)), 1e-9 * float(np.abs(later).max()), np.finfo(float).tiny)
-        if freedom > 0 and change > np.abs(means - later.mean()).max():
+        if freedom > 0 and change > np.ptp(means):
             chance = 2 * float(stdtr(freedom, -change / spread / math.sqrt(1 + 1 / (freedom + 1))))
             if chance < least:
                 found, least = size, chance

@@ -144,7 +144,7 @@ class Examination:
 
         A quantity that a symmetry turns into others may differ between the parts because the state
         changed few times. It counts as a drift if the state changes often. Series are those of the mean
-        over interleaved chains.
+        over interleaved chains, unless these are too many.
         """
         if self.num < 2 * PARTS:
             return Equilibrium()
@@ -152,7 +152,7 @@ class Examination:
         period, overlap = period_of(sample)
         step = period or 1
         if self.num < 2 * PARTS * step:
-            return Equilibrium((), (), period, overlap)
+            step = 1
         observables = {name: averages(series, step) for name, series in self.observables.items()}
         sites, bonds = self.sums
         even = {name: series for name, series in observables.items() if name not in ODD}
