@@ -246,6 +246,7 @@ def test_simulations(tmp_path, first, second, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*not the same")  # squares of 8 × 8 pixels are a lattice
 def test_images(tmp_path, monkeypatch, capsys):
     """Patches of the same images are seen, however they are cut."""
     tifffile = pytest.importorskip("tifffile")
