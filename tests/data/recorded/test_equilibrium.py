@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lightdan import Recorded
-from lightdan.data.recorded.drifts import truncation
+from lightdan.data.recorded.drifts import truncation, unlike_first
 from lightdan.data.recorded.equilibrium import Examination, examine
 from lightdan.data.recorded.recording import Correlation
 
@@ -194,3 +194,12 @@ def test_chains_that_stay_apart_are_named(period):
     rows = np.tile(centres, (120, 1, 1)) + rng.normal(size=(120 * period, *SHAPE))
     assert examine(rows, "real").period == period
     assert examine(rng.permutation(rows), "real").period is None
+
+
+def test_first_rows_differ_by_more_than_later_ones_do():
+    """Eight first values at 4.4 standard errors are unlike the others, unless these differ as much."""
+    later = np.random.default_rng(0).normal(size=2000)
+    first = np.concatenate([np.full(8, 2.5), np.zeros(600)])
+    assert unlike_first(first, later) == 8
+    later[800:808] += 2.5
+    assert unlike_first(first, later) == 0
