@@ -66,6 +66,7 @@ def test_correlated_images_between_splits_are_left_out():
         near = ndimage.binary_dilation(images == split, np.ones(2 * division.guard + 1))
         assert np.isin(images[near], [split, -1]).all()
     assert [set(images[places[:, 0]]) for places in division.places] == [{0}, {1}, {2}]
+    assert [set(division.role_of_sites(k).ravel()) for k in range(120)] == [{k} for k in images]
 
 
 def test_blocks_are_consecutive_and_in_random_order():
