@@ -4,7 +4,9 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import sys
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -68,7 +70,9 @@ def known(base: type[T]) -> dict[str, type[T]]:
 
 
 def find(base: type[T], name: str) -> type[T]:
-    """Return the subclass of ``base`` with a short class name or a dotted path.
+    """Return the imported subclass of ``base`` with a short class name or a dotted path.
+
+    Nothing is imported, because the name may come from a file that somebody else wrote.
 
     Raises:
         ValueError: There is no class of that name; the message lists the known ones.
@@ -76,14 +80,39 @@ def find(base: type[T], name: str) -> type[T]:
     classes = known(base)
     if name in classes:
         return classes[name]
+    module, _, attribute = name.rpartition(".")
+    cls = getattr(sys.modules.get(module), attribute, None)
+    if inspect.isclass(cls) and issubclass(cls, base):
+        return cls
+    trusted = ""
     if "." in name:
+        remedy = f"if you trust it, pass --classes {name} or import it first"
+        trusted = f" among the imported classes ({remedy})"
+    nearest = suggestion(name, list(classes))
+    raise ValueError(f"There is no {base.__name__.lower()} {name!r}{trusted}; {nearest}")
+
+
+def import_classes(paths: Sequence[str]) -> None:
+    """Import classes, so that checkpoints may name them.
+
+    Args:
+        paths: Dotted paths like ``coins.Window``.
+
+    Raises:
+        ValueError: A path cannot be imported, or is no subclass of the base classes of `FAMILIES`.
+    """
+    bases = tuple(map(import_object, FAMILIES.values()))
+    for path in paths:
         try:
-            cls = import_object(name)
-        except (ImportError, AttributeError):
+            cls = import_object(path)
+        except (ImportError, AttributeError, ValueError):
             cls = None
-        if inspect.isclass(cls) and issubclass(cls, base):
-            return cls
-    raise ValueError(f"There is no {base.__name__.lower()} {name!r}; {suggestion(name, list(classes))}")
+        if not (inspect.isclass(cls) and issubclass(cls, bases)):
+            families = ", ".join(FAMILIES)
+            raise ValueError(
+                f"--classes {path} is no {families} that can be imported: pass the module of each class "
+                "and its name, as in coins.Window."
+            )
 
 
 def suggestion(name: str, names: list[str]) -> str:

@@ -1,4 +1,6 @@
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from trainers import quiet_trainer
 
 import lightdan
 from lightdan import MADE, Categorical, Ising
+from lightdan.cli.main import main
 
 
 @pytest.fixture
@@ -74,6 +77,41 @@ def test_bad_files_are_refused_in_one_sentence(checkpoint, damage, said, tmp_pat
     assert str(error.value).endswith((".", "?"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "EXPLODED").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["lightdan"].update(architecture="evil_module.Model"),
+        lambda c: c["lightdan"].update(architecture="this.Zen"),
+        lambda c: c["hyper_parameters"].update(conditional={"class_path": "evil_module.Model"}),
+    ],
+)
+def test_no_module_that_a_checkpoint_names_is_imported(checkpoint, change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil_module.py").write_text("open('EXPLODED', 'w')")
+    edit(checkpoint, change)
+    with pytest.raises(ValueError, match=r"among the imported classes .*--classes"):
+        lightdan.load(checkpoint)
+    assert "this" not in sys.modules
+    assert not Path("EXPLODED").exists()
+
+
+def test_own_classes_are_named_by_the_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "own_module.py").write_text(
+        "from lightdan import MADE\n\n\nclass Own(MADE):\n    pass\n"
+    )
+    trainer = quiet_trainer()
+    trainer.strategy.connect(MADE(lattice_shape=(3, 3)))
+    trainer.save_checkpoint("own.ckpt")
+    edit("own.ckpt", lambda c: c["lightdan"].update(architecture="own_module.Own"))
+    sample = ["sample", "--ckpt_path=own.ckpt", "--num=3"]
+    assert main([*sample, "--output=a.h5"]) == 2
+    assert main([*sample, "--output=a.h5", "--classes", "pathlib.Path"]) == 2
+    assert main([*sample, "--output=a.h5", "--classes", "own_module.Own"]) == 0
 
 
 def test_load_gives_a_model_that_answers(checkpoint):

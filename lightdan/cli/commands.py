@@ -42,6 +42,7 @@ def sample(
     temperature: float | None = None,
     control: list[str] | None = None,
     seed: int = 0,
+    classes: list[str] | None = None,
 ) -> None:
     """Draw configurations from a trained model into an HDF5 file.
 
@@ -55,6 +56,7 @@ def sample(
         temperature: Temperature T, required if the network takes it as an input.
         control: Values of the controls that the network sees, as in field=0.3 rate=2.
         seed: Random seed.
+        classes: Classes in files of your own that the checkpoint names, as in coins.Window.
 
     Raises:
         ValueError: An argument is wrong, or the file exists already or cannot be written.
@@ -65,6 +67,7 @@ def sample(
     if temperature is not None:
         (temperature,) = check_temperatures(temperature)
     check_new(path)
+    registry.import_classes(classes or [])
     model = checkpoints.load(ckpt_path)
     if model.temperature_input and temperature is None:
         raise ValueError("The network takes the temperature as an input: pass --temperature.")

@@ -1,6 +1,5 @@
 """The commands of LightningCLI: ``lightdan fit``, ``validate``, ``test`` and ``predict``."""
 
-import itertools
 import os
 import re
 import sys
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lightdan import checkpoints, registry
+from lightdan import checkpoints
 from lightdan.architectures.base import LINKED, Architecture
 from lightdan.cli.catalogue import COMMANDS
+from lightdan.cli.configurations import check_class_paths
 from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
 from lightdan.measurements.base import measurements_of
@@ -60,9 +59,11 @@ class CLI(LightningCLI):
         """Add the callbacks of every run, and put the loggers' files under `default_root_dir`.
 
         Raises:
-            ValueError: A command other than ``fit`` has no checkpoint, or a path is empty.
+            ValueError: A command other than ``fit`` has no checkpoint, a path is empty, or a class path
+                names no class.
         """
         config = self.config[self.subcommand]
+        check_class_paths(config)
         for option in ("ckpt_path", "start_from"):
             if self.subcommand == "fit" and config[option] == "":
                 raise ValueError(f"The option --{option} is empty: pass a path after it.")
@@ -184,39 +185,6 @@ class CLI(LightningCLI):
     def _say(self, sentence: str) -> None:
         if self.trainer.is_global_zero:
             print(sentence)
-
-
-def import_classes(args: Sequence[str]) -> None:
-    """Import the plugins, and let classes in files beside the configuration be found.
-
-    Raises:
-        ValueError: A configuration is not valid YAML or has no options.
-    """
-    paths = config_paths(args)
-    for path in filter(os.path.isfile, paths):
-        check_config(Path(path))
-    folders = [str(Path(path).resolve().parent) for path in paths]
-    sys.path[:0] = [folder for folder in (*folders, str(Path.cwd())) if folder not in sys.path]
-    registry.load_plugins()
-
-
-def check_config(path: Path) -> None:
-    """Raise ValueError unless a configuration is YAML with options; the parser would omit its path."""
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ValueError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
-        raise ValueError(f"The configuration {path} is not valid YAML: {text}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"The configuration {path} has no options: write lines like 'name: value'.")
-
-
-def config_paths(args: Sequence[str]) -> list[str]:
-    """Return the values of ``--config`` or ``-c``."""
-    after = [value for flag, value in itertools.pairwise(args) if flag in ("--config", "-c")]
-    return after + [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
 
 
 def run(args: Sequence[str]) -> None:

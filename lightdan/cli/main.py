@@ -33,12 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_program = argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_program:
         signal.signal(signal.SIGINT, leave)
-    from lightdan.cli import errors, functions, lightning  # late, because they import torch
+    # late, because they import torch
+    from lightdan.cli import configurations, errors, functions, lightning
 
     if is_program:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        lightning.import_classes(args)
+        configurations.import_plugins(args)
         if COMMANDS[name].function:
             functions.run(name, args[1:])
         else:

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.data.files import check_writable
 from lightdan.measurements.fields.correlator import correlations, gap, two_levels_from
@@ -34,6 +35,7 @@ def predict_action(
     trajectories: int = 400,
     seed: int = 0,
     output: str = "runs/predict-action",
+    classes: list[str] | None = None,
 ) -> None:
     """Predict the action of paths at a third β from models of two others.
 
@@ -47,6 +49,7 @@ def predict_action(
         trajectories: Number of recorded trajectories of hybrid Monte Carlo in each of the 256 chains.
         seed: Random seed.
         output: Directory of the results.
+        classes: Classes in files of your own that the checkpoints name, as in coins.Window.
 
     Raises:
         ValueError: An argument is wrong, or the models do not fit together.
@@ -54,6 +57,7 @@ def predict_action(
     if trajectories < 2:
         raise ValueError(f"--trajectories must be at least 2, not {trajectories}.")
     check_seed("--seed", seed)
+    registry.import_classes(classes or [])
     trained = [Trained.load(path) for path in ckpt_paths]
     predicted = predicted_action(trained, beta)
     network = None
