@@ -13,7 +13,9 @@ from lightdan.statistics import (
     bennett,
     effective_number,
     effective_sample_size,
+    freedom_left,
     is_correlated,
+    is_too_short,
     jackknife,
     log_mean_exp,
     mean,
@@ -165,6 +167,32 @@ def test_student_factor(freedom, factor):
     assert student_factor(freedom) == pytest.approx(factor, abs=1e-3)
 
 
+def test_freedom_left_is_that_of_edgeworth():
+    """The squares of normal numbers have the excess kurtosis 12; uniform ones have none to widen by."""
+    x = np.random.default_rng(0).normal(size=400_000) ** 2
+    assert freedom_left(50.0, x, 100.0) == pytest.approx(1 / (1 / 50 + 12 / 300), rel=0.1)
+    assert freedom_left(50.0, np.arange(10.0), 100.0) == 50.0
+    assert freedom_left(50.0, np.ones(10), 100.0) == 50.0
+
+
+def test_variance_of_few_independent_observations_covers(rng):
+    """A series of 50 τ, whose blocks follow from its own time; independent rows would cover 53 %."""
+    series = autoregressive(7 / 9, (200, 200), rng)  # τ = 4
+    found = [jackknife(lambda a, b: b - a**2, x, x**2) for x in series]
+    assert 0.6 < np.mean([abs(one.value - 1) < one.error for one in found]) < 0.76
+    assert np.mean([one.value for one in found]) == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_series_of_a_few_times_has_no_error(rng):
+    for x in autoregressive(0.95, (20, 60), rng):  # τ = 19.5
+        infinite = is_too_short(60, autocorrelation_time(x).value)
+        assert (mean(x).error == math.inf) is infinite
+        assert jackknife(lambda a: a**2, x).error == math.inf or not infinite
+    assert is_too_short(47, 3.0)
+    assert not is_too_short(48, 3.0)
+    assert not is_too_short(3, 0.9)
+
+
 def rows_in_runs(length, num_runs, gap):
     """Return the numbers of rows in runs that begin a gap apart."""
     return (np.arange(num_runs)[:, None] * gap + np.arange(length)).ravel()
@@ -258,17 +286,19 @@ def test_jackknife_of_a_variance_covers(phi, rng):
 
 
 def test_jackknife_removes_the_bias_of_a_square(rng):
-    squares = [jackknife(lambda m: m**2, x).value for x in rng.normal(size=(5000, 20))]
-    error = np.std(squares) / math.sqrt(5000)
+    blocks = Blocks(np.arange(20), 20)
+    squares = [jackknife(lambda m: m**2, x, blocks=blocks).value for x in rng.normal(size=(2000, 20))]
+    error = np.std(squares) / math.sqrt(2000)
     assert abs(np.mean(squares)) < 4.0 * error
     assert error < (1 / 20) / 10  # a tenth of the bias of the plain square
 
 
 def test_jackknife_of_a_mean_is_the_usual_error(rng):
     x = rng.normal(size=30)
-    estimate = jackknife(lambda m: m, x, blocks=64)
+    estimate = jackknife(lambda m: m, x, blocks=Blocks(np.arange(30), 30))
     assert estimate.value == pytest.approx(x.mean())
-    assert estimate.error == pytest.approx(student_factor(29) * np.std(x, ddof=1) / math.sqrt(30))
+    factor = student_factor(freedom_left(29.0, x, 30.0))
+    assert estimate.error == pytest.approx(factor * np.std(x, ddof=1) / math.sqrt(30))
 
 
 def test_jackknife_takes_means_of_arrays(rng):
@@ -365,7 +395,8 @@ def test_counts_are_repeated_samples():
     found = mean(x, counts)
     assert found.value == pytest.approx(many.mean())
     naive = many.std(ddof=1) / math.sqrt(len(many))
-    assert found.error == pytest.approx(student_factor(len(many) - 1) * naive)
+    freedom = freedom_left(len(many) - 1.0, many, float(len(many)))
+    assert found.error == pytest.approx(student_factor(freedom) * naive)
     assert effective_number(counts) == len(many)
 
     def function(a, aa, b):
@@ -373,7 +404,8 @@ def test_counts_are_repeated_samples():
 
     arrays = (x, x**2, y)
     weighted = jackknife(function, *arrays, weights=counts)
-    one_by_one = jackknife(function, *(np.repeat(a, counts) for a in arrays), blocks=len(many))
+    rows = Blocks(np.arange(len(many)), len(many))
+    one_by_one = jackknife(function, *(np.repeat(a, counts) for a in arrays), blocks=rows)
     assert weighted == pytest.approx(one_by_one, rel=1e-9)
     u = random.normal(size=50)
     separate, together = bennett(random.permutation(many), u), bennett(x, u, counts)

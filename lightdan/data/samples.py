@@ -12,7 +12,13 @@ from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import Rows
 from lightdan.data.splits import SPLITS, derive_seed, split_rows
 from lightdan.data.weights import split_counts
-from lightdan.statistics import TIMES_PER_BLOCK, Blocks, block_length, effective_number
+from lightdan.statistics import (
+    TIMES_PER_BLOCK,
+    Blocks,
+    block_length,
+    effective_number,
+    is_too_short,
+)
 
 LEAST_BLOCKS = 50
 """Blocks of the split at each temperature, even if they then last less than 20 τ."""
@@ -227,11 +233,17 @@ class Samples:
         return 1 if tau < 1 else block_length(num, tau)
 
     def blocks(self, split: str, temperature: float) -> Blocks:
-        """Return the blocks of `rows` that count as one observation in standard errors."""
+        """Return the blocks of `rows` that count as one observation in standard errors.
+
+        If all rows together last less than 16 τ there is one block, and errors are infinite.
+        """
+        tau, num = self._tau_at(temperature)
+        if is_too_short(num, tau):
+            return Blocks.single(len(self.rows_of(split, temperature)))
         numbers = self.rows_of(split, temperature).unique()
         every = torch.cat([self.rows_of(name, temperature) for name in SPLITS if name in self.indices])
         places = torch.searchsorted(every.sort().values, numbers)
-        return Blocks.of_rows(places.numpy(), self._tau_at(temperature)[0])
+        return Blocks.of_rows(places.numpy(), tau)
 
     def _tau_at(self, temperature: float) -> tuple[float, int]:
         """Return the autocorrelation time and the number of rows at one temperature."""

@@ -1,8 +1,14 @@
 """Estimates with errors: correlated series, functions of means, importance weights."""
 
 from lightdan.statistics.blocks import TIMES_PER_BLOCK, Blocks, block_length
-from lightdan.statistics.correlation import LEAST_TIMES, autocorrelation_time, is_correlated
-from lightdan.statistics.estimates import Bound, Estimate, student_factor
+from lightdan.statistics.correlation import (
+    FEWEST_TIMES,
+    LEAST_TIMES,
+    autocorrelation_time,
+    is_correlated,
+    is_too_short,
+)
+from lightdan.statistics.estimates import Bound, Estimate, freedom_left, student_factor
 from lightdan.statistics.importance import (
     bennett,
     effective_sample_size,
@@ -12,6 +18,7 @@ from lightdan.statistics.importance import (
 from lightdan.statistics.means import effective_number, jackknife, jackknife_each, mean
 
 __all__ = [
+    "FEWEST_TIMES",
     "LEAST_TIMES",
     "TIMES_PER_BLOCK",
     "Blocks",
@@ -22,7 +29,9 @@ __all__ = [
     "block_length",
     "effective_number",
     "effective_sample_size",
+    "freedom_left",
     "is_correlated",
+    "is_too_short",
     "jackknife",
     "jackknife_each",
     "log_mean_exp",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.statistics.estimates import student_factor
+from lightdan.statistics.estimates import freedom_left, student_factor
 
 TIMES_PER_BLOCK = 20
 """Largest number of autocorrelation times that a block lasts."""
@@ -41,11 +41,13 @@ class Blocks:
         num: Number of rows M.
         understatement: Standard deviation of a mean over M rows, divided by the one that the scatter of
             the blocks suggests on average.
+        observations: Number of independent rows that the rows are worth; by default that of the blocks.
     """
 
     starts: NDArray[np.intp]
     num: int
     understatement: float = 1.0
+    observations: float = math.nan
 
     @classmethod
     def of_rows(cls, rows: NDArray[np.integer], tau: float) -> "Blocks":
@@ -66,8 +68,19 @@ class Blocks:
         starts = np.array(
             [piece[0] for run in runs for piece in np.array_split(run, max(1, round(len(run) / length)))]
         )
-        blocks = cls(starts, num)
-        return cls(starts, num, blocks._understatement_of(rows, (2 * tau - 1) / (2 * tau + 1)))
+        rho = (2 * tau - 1) / (2 * tau + 1)
+        if rho <= 0 or len(starts) < 2:
+            return cls(starts, num, observations=num / (2 * tau))
+        return cls(starts, num, *_compared(cls(starts, num)._covariance(rows, rho), starts, num))
+
+    @classmethod
+    def single(cls, num: int) -> "Blocks":
+        """Return one block of all rows, which tells no error.
+
+        Args:
+            num: Number of rows.
+        """
+        return cls(np.zeros(1, dtype=np.intp), num)
 
     @classmethod
     def of_labels(
@@ -96,7 +109,7 @@ class Blocks:
         covariance = sums / taken[:, None] / taken
         pairs = (sums.diagonal() - taken) / np.maximum(taken * (taken - 1), 1)
         np.fill_diagonal(covariance, (1 + (sizes - 1) * pairs) / sizes)
-        return cls(starts, len(labels), _understatement(covariance, sizes / len(labels)))
+        return cls(starts, len(labels), *_compared(covariance, starts, len(labels)))
 
     @classmethod
     def join(cls, parts: Sequence["Blocks"]) -> "Blocks":
@@ -108,7 +121,8 @@ class Blocks:
         first = np.cumsum([0, *(part.num for part in parts)])
         starts = [part.starts + start for part, start in zip(parts, first[:-1], strict=True)]
         largest = max(part.understatement for part in parts)
-        return cls(np.concatenate(starts), int(first[-1]), largest)
+        observations = sum(part.worth for part in parts)
+        return cls(np.concatenate(starts), int(first[-1]), largest, observations)
 
     def first(self, num: int) -> "Blocks":
         """Return the blocks of the first rows.
@@ -118,7 +132,10 @@ class Blocks:
         """
         if num >= self.num:
             return self
-        return Blocks(self.starts[self.starts < num], num, self.understatement)
+        share = num / self.num
+        return Blocks(
+            self.starts[self.starts < num], num, self.understatement, share * self.observations
+        )
 
     @property
     def sizes(self) -> NDArray[np.intp]:
@@ -131,14 +148,21 @@ class Blocks:
         return self.num**2 / float((self.sizes**2).sum()) - 1
 
     @property
-    def factor(self) -> float:
-        """Factor on the scatter of the blocks with which ±1 error covers 68 %."""
-        return self.understatement * student_factor(self.freedom)
+    def worth(self) -> float:
+        """Number of independent rows that the rows are worth."""
+        return float(len(self.starts)) if math.isnan(self.observations) else self.observations
 
-    def _understatement_of(self, rows: NDArray[np.integer], rho: float) -> float:
-        """Return how far the scatter of blocks understates the error of a mean with correlations ρⁿ."""
-        if rho <= 0 or len(self.starts) < 2:
-            return 1.0
+    def factor(self, deviations: NDArray[np.float64]) -> float:
+        """Return the factor on the scatter of the blocks with which ±1 error covers 68 %.
+
+        Args:
+            deviations: Deviation of each row, or of each block, from the mean.
+        """
+        freedom = freedom_left(self.freedom, deviations, self.worth)
+        return self.understatement * student_factor(freedom)
+
+    def _covariance(self, rows: NDArray[np.integer], rho: float) -> NDArray[np.float64]:
+        """Return the covariance of the means of the blocks, of rows with correlations ρⁿ."""
         sizes, decay = self.sizes, -math.log(rho)
         first, last = rows[self.starts], rows[self.starts + sizes - 1]
         block = np.repeat(np.arange(len(sizes)), sizes)
@@ -147,19 +171,25 @@ class Blocks:
         between = np.triu(np.exp(-decay * np.maximum(first - last[:, None], 0)), 1)
         covariance = to_end[:, None] * between * from_start
         within = sizes * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**sizes) / (1 - rho) ** 2
-        covariance = (covariance + covariance.T + np.diag(within)) / sizes[:, None] / sizes
-        return _understatement(covariance, sizes / self.num)
+        covariance = covariance + covariance.T + np.diag(within)
+        normalised: NDArray[np.float64] = covariance / sizes[:, None] / sizes
+        return normalised
 
 
-def _understatement(covariance: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
-    """Return the standard deviation of a mean over that from the scatter of its blocks, at least 1.
+def _compared(
+    covariance: NDArray[np.float64], starts: NDArray[np.intp], num: int
+) -> tuple[float, float]:
+    """Return the understatement of blocks, at least 1, and the number of independent rows.
 
     Args:
-        covariance: Covariance of the means of the blocks.
-        shares: Shares of the rows in each block, of sum 1.
+        covariance: Covariance of the means of the blocks, of rows with variance 1.
+        starts: First row of each block.
+        num: Number of rows.
     """
+    shares = np.diff(starts, append=num) / num
+    variance = float(shares @ covariance @ shares)
     if len(shares) < 2:
-        return 1.0
-    variance = shares @ covariance @ shares
+        return 1.0, 1 / variance
     scatter = covariance.diagonal() - 2 * covariance @ shares + variance
-    return math.sqrt(max(1.0, float(variance / np.mean(shares / (1 - shares) * scatter))))
+    ratio = variance / float(np.mean(shares / (1 - shares) * scatter))
+    return math.sqrt(max(1.0, ratio)), 1 / variance

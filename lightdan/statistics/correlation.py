@@ -11,6 +11,11 @@ from lightdan.statistics.estimates import Estimate
 LEAST_TIMES = 50
 """Autocorrelation times that a series must last to tell its autocorrelation time."""
 
+CORRELATED = 1.5
+"""Autocorrelation time of unknown error above which rows are correlated."""
+FEWEST_TIMES = 16
+"""Autocorrelation times that a correlated series must last to tell an error."""
+
 
 def autocorrelation_time(x: ArrayLike) -> Estimate:
     """Return the integrated autocorrelation time of a stationary series, in steps.
@@ -51,7 +56,17 @@ def is_correlated(tau: Estimate) -> bool:
     It must exceed one row by its error. Where the error is not known, a few independent rows show
     up to 1.5 rows.
     """
-    return tau.value - tau.error >= 1.0 if math.isfinite(tau.error) else tau.value >= 1.5
+    return tau.value - tau.error >= 1.0 if math.isfinite(tau.error) else tau.value >= CORRELATED
+
+
+def is_too_short(num: int, tau: float) -> bool:
+    """Return whether correlated rows are too few to tell an error, because τ is then far too small.
+
+    Args:
+        num: Number of rows.
+        tau: Measured autocorrelation time in rows.
+    """
+    return tau >= CORRELATED and num < FEWEST_TIMES * tau
 
 
 class Gamma(NamedTuple):

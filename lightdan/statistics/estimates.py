@@ -3,6 +3,8 @@
 import math
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 ONE_SIGMA = float(ndtr(1.0))
@@ -68,3 +70,27 @@ def student_factor(freedom: int | float) -> float:
         freedom: Degrees of freedom ν of the estimated variance; infinity is a known one.
     """
     return math.inf if freedom <= 0 else float(stdtrit(freedom, ONE_SIGMA))
+
+
+def freedom_left(freedom: float, x: NDArray[np.float64], observations: float) -> float:
+    """Return the degrees of freedom of an estimated variance of values that are not normal.
+
+        1/ν = 1/ν_0 + κ/3n
+
+    Here κ = ⟨x⁴⟩/⟨x²⟩² − 3 is the excess kurtosis, if it is positive. With this ν, intervals of ±1 error
+    cover 68 % to the order 1/n; a skewness does not matter at one standard error.
+
+    Args:
+        freedom: Degrees of freedom ν_0 for normal values.
+        x: Values, or deviations of a linearised function `(M,)`.
+        observations: Number n of independent values that these are worth.
+
+    References:
+        P. Hall, The Bootstrap and Edgeworth Expansion, section 2.3 (1992).
+    """
+    deviations = x - x.mean()
+    square = float((deviations**2).mean())
+    if not (math.isfinite(square) and square > 0) or freedom <= 0:
+        return freedom
+    excess = float((deviations**4).mean()) / square**2 - 3.0
+    return 1.0 / (1.0 / freedom + max(excess, 0.0) / (3.0 * observations))

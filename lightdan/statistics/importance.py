@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from lightdan.statistics.blocks import Blocks
-from lightdan.statistics.estimates import Estimate
+from lightdan.statistics.estimates import Estimate, freedom_left, student_factor
 from lightdan.statistics.means import effective_number, mean
 
 
@@ -142,5 +142,8 @@ def _relative_weights(log_weights: ArrayLike) -> tuple[NDArray[np.float64], floa
 
 
 def _standard_error(x: NDArray[np.float64]) -> float:
-    """Return s/√M of independent samples, or infinity for a single one."""
-    return math.inf if x.size < 2 else float(np.std(x, ddof=1) / math.sqrt(x.size))
+    """Return the error of a mean of independent samples, or infinity for a single one."""
+    if x.size < 2:
+        return math.inf
+    freedom = freedom_left(x.size - 1.0, x, float(x.size))
+    return student_factor(freedom) * float(np.std(x, ddof=1) / math.sqrt(x.size))

@@ -8,11 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightdan.statistics.blocks import Blocks
-from lightdan.statistics.correlation import chains_of, gamma_method
-from lightdan.statistics.estimates import Estimate, student_factor
+from lightdan.statistics.correlation import (
+    autocorrelation_time,
+    chains_of,
+    gamma_method,
+    is_too_short,
+)
+from lightdan.statistics.estimates import Estimate, freedom_left, student_factor
 
-NUM_BLOCKS = 32
-"""Number of blocks of independent samples in a jackknife."""
+STEP = 0.1
+"""Step of derivatives by a mean, in standard errors of independent rows."""
 
 
 def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None = None) -> Estimate:
@@ -20,7 +25,8 @@ def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None =
 
     The standard error is √(2τ Γ(0)/N), for independent samples s/√N. Γ is corrected for the bias of the
     subtracted mean. The standard error is multiplied by `student_factor`, because it is itself an
-    estimate. Its degrees of freedom are N/(2W + 1), where W is the last step in the sum of τ.
+    estimate. Its degrees of freedom are N/(2W + 1), where W is the last step in the sum of τ; values
+    with wide tails have fewer, see `freedom_left`.
 
     With weights the value is Σ w x/Σ w. Integers are counts: a sample with a count of n is n independent
     ones. For real weights Γ is that of w (x − x̄)/⟨w⟩; the error of independent samples is then
@@ -34,7 +40,8 @@ def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None =
         blocks: Blocks of the rows of ``x``; by default the rows are one series.
 
     Returns:
-        The mean in the units of ``x``; the error of a single number is infinite.
+        The mean in the units of ``x``. The error is infinite for a single number, and for a correlated
+        series shorter than 16 τ.
 
     Raises:
         ValueError: x and weights differ in shape.
@@ -53,8 +60,12 @@ def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None =
     if np.ptp(series) == 0.0:
         return Estimate(value, 0.0)
     gamma = gamma_method(series)
+    if is_too_short(series.size, gamma.tau):
+        return Estimate(value, math.inf)
     error = math.sqrt(2.0 * gamma.tau * gamma.variance / series.size)
-    return Estimate(value, error * student_factor(series.size / (2 * gamma.window + 1)))
+    observations = series.size / (2.0 * gamma.tau)
+    freedom = freedom_left(series.size / (2 * gamma.window + 1), series.ravel(), observations)
+    return Estimate(value, error * student_factor(freedom))
 
 
 def _mean_with_weights(x: NDArray[np.float64], weights: NDArray[Any], blocks: Blocks | None) -> Estimate:
@@ -67,7 +78,8 @@ def _mean_with_weights(x: NDArray[np.float64], weights: NDArray[Any], blocks: Bl
     if num < 2:
         return Estimate(value, math.inf)
     variance = float(weights @ (x - value) ** 2) / (num - 1)
-    return Estimate(value, math.sqrt(variance / num) * student_factor(num - 1))
+    freedom = freedom_left(num - 1.0, np.repeat(x, weights), float(num))
+    return Estimate(value, math.sqrt(variance / num) * student_factor(freedom))
 
 
 def effective_number(weights: ArrayLike) -> float:
@@ -89,7 +101,7 @@ def _are_counts(weights: NDArray[Any]) -> bool:
 def jackknife(
     function: Callable[..., float],
     *arrays: ArrayLike,
-    blocks: int | Blocks | None = None,
+    blocks: Blocks | None = None,
     weights: ArrayLike | None = None,
 ) -> Estimate:
     """Estimate a function of means, f(⟨a⟩, ⟨b⟩, …), by the blocked jackknife.
@@ -100,24 +112,31 @@ def jackknife(
         v = Σ_k [f − (1 − 1/h) f_k],
         σ² = 1/n Σ_k (h f − (h−1) f_k − v)²/(h−1).
 
-    The value has no bias of order 1/M. For equal blocks these are the usual n f − (n−1) f̄_k and
-    (n−1)/n Σ_k (f_k − f̄_k)². The error is σ times `Blocks.factor`, so that ±1 error covers 68 %.
+    For equal blocks these are the usual n f − (n−1) f̄_k and (n−1)/n Σ_k (f_k − f̄_k)². The correction
+    v − f is multiplied by the square of `Blocks.understatement`, so the value has no bias of order 1/M.
+    The error is σ times `Blocks.factor`, so that ±1 error covers 68 %. The correction is added in
+    quadrature, because a function with a large one is not linear within its error.
+
+    Without blocks the samples are one series. Its blocks follow from the autocorrelation time of the
+    linearised function Σ_a ∂f/∂⟨a⟩ (a − ⟨a⟩).
 
     Args:
         function: Function from one mean per array to a number.
         *arrays: Samples along the first axis, equally many in all; shape ``(samples, ...)``.
-        blocks: Blocks, or the number n of consecutive ones that do not correlate; by default 32.
+        blocks: Blocks of the samples; by default the samples are one series.
         weights: Weights of the samples, as in `mean`, with which all means are taken. With counts each
             block is one independent sample, whatever ``blocks`` is.
 
     Returns:
-        The estimate; its error is infinite if there is only one block.
+        The estimate; its error is infinite if there is only one block, or a correlated series is shorter
+        than 16 τ.
 
     Raises:
         ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
 
     References:
-        F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999).
+        F. Busing, E. Meijer and R. van der Leeden, Stat. Comput. 9, 3 (1999);
+        U. Wolff, Comput. Phys. Commun. 156, 143 (2004), arXiv:hep-lat/0306017.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=10_000)
@@ -133,7 +152,7 @@ def jackknife(
 def jackknife_each(
     function: Callable[..., ArrayLike],
     *arrays: ArrayLike,
-    blocks: int | Blocks | None = None,
+    blocks: Blocks | None = None,
     weights: ArrayLike | None = None,
 ) -> list[Estimate]:
     """Estimate several functions of the same means by the blocked jackknife.
@@ -157,25 +176,64 @@ def jackknife_each(
         )
     samples = [np.asarray(array, dtype=np.float64) for array in arrays]
     length = len(samples[0])
-    if not isinstance(blocks, Blocks):
-        num = min(length, NUM_BLOCKS if blocks is None else blocks)
-        blocks = Blocks(np.arange(num) * length // max(num, 1), length)
-    elif len(blocks.starts) == 1:
-        values = np.array(function(*(sample.mean(axis=0) for sample in samples)))
-        return [Estimate(float(value), math.inf) for value in values]
-    if any(len(sample) != blocks.num for sample in samples) or len(blocks.starts) < 2:
-        raise ValueError("Pass arrays of equal length, with at least 2 samples in at least 2 blocks.")
+    if any(len(sample) != length for sample in samples) or length < 2:
+        raise ValueError("Pass arrays of equal length, with at least 2 samples.")
+    full = np.array(function(*(sample.mean(axis=0) for sample in samples)), dtype=np.float64)
+    deviations = None
+    if blocks is None:
+        deviations = _linearised(function, samples, full)
+        columns = [*deviations, *(sample for sample in samples if sample.ndim == 1)]
+        tau = max(autocorrelation_time(series).value for series in columns)
+        short = is_too_short(length, tau)
+        blocks = Blocks.single(length) if short else Blocks.of_rows(np.arange(length), tau)
+    if blocks.num != length:
+        raise ValueError(f"Pass blocks of {length} samples, not of {blocks.num}.")
+    if len(blocks.starts) == 1:
+        return [Estimate(float(value), math.inf) for value in full]
     starts, sizes = blocks.starts, blocks.sizes
     replicas = []
     for sample in samples:
         others = sample.sum(axis=0) - np.add.reduceat(sample, starts, axis=0)
         replicas.append((others.T / (length - sizes)).T)
     without = np.array([function(*means) for means in zip(*replicas, strict=True)])
-    full = np.array(function(*(sample.mean(axis=0) for sample in samples)))
-    estimates = [
-        _pseudo_values(*each, length / sizes) for each in zip(full, without.T.copy(), strict=True)
-    ]
-    return [Estimate(value, error * blocks.factor) for value, error in estimates]
+    if len(starts) == length:
+        deviations = np.nan_to_num((length - 1) * (full - without)).T
+    elif deviations is None:
+        deviations = _linearised(function, samples, full)
+    estimates = []
+    for f, f_k, series in zip(full, without.T.copy(), deviations, strict=True):
+        value, error = _pseudo_values(f, f_k, length / sizes)
+        bias = blocks.understatement**2 * (f - value)
+        estimates.append(Estimate(float(f - bias), math.hypot(error * blocks.factor(series), bias)))
+    return estimates
+
+
+def _linearised(
+    function: Callable[..., ArrayLike], samples: list[NDArray[np.float64]], full: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the deviations Σ_a ∂f/∂⟨a⟩ (a − ⟨a⟩) of the functions for each sample `(functions, M)`.
+
+    If the means have more components than there are samples, the samples are left out one by one.
+    """
+    means = [sample.mean(axis=0) for sample in samples]
+    num = len(samples[0])
+    if 2 * sum(mean.size for mean in means) > num:
+        others = [mean + (mean - a) / (num - 1) for mean, a in zip(means, samples, strict=True)]
+        without = np.array([function(*replica) for replica in zip(*others, strict=True)])
+        return np.nan_to_num((num - 1) * (full - without)).T
+    deviations = np.zeros((len(full), num))
+    for number, (sample, mean) in enumerate(zip(samples, means, strict=True)):
+        columns = sample.reshape(num, -1)
+        steps = STEP * columns.std(axis=0) / math.sqrt(num)
+        for place in np.flatnonzero(steps):
+            shift = np.where(np.arange(len(steps)) == place, steps, 0.0).reshape(mean.shape)
+            ends = [
+                np.asarray(function(*means[:number], mean + way * shift, *means[number + 1 :]))
+                for way in (1, -1)
+            ]
+            slope = np.nan_to_num((ends[0] - ends[1]) / (2 * steps[place]))
+            deviations += np.outer(slope, columns[:, place] - columns[:, place].mean())
+    return deviations
 
 
 def _jackknife_of_counts(
@@ -193,9 +251,14 @@ def _jackknife_of_counts(
     bias = (num - 1) * np.average(change, axis=0, weights=counts)
     spread = change - np.average(change, axis=0, weights=counts)
     variances = (num - 1) * np.average(spread**2, axis=0, weights=counts)
-    values = np.array(function(*means)) + bias
-    factor = student_factor(num - 1)
-    return [Estimate(float(v), factor * math.sqrt(s)) for v, s in zip(values, variances, strict=True)]
+    estimates = []
+    for value, shift, variance, series in zip(
+        np.array(function(*means)) + bias, bias, variances, spread.T, strict=True
+    ):
+        freedom = freedom_left(num - 1.0, np.repeat(series, counts), float(num))
+        error = student_factor(freedom) * math.sqrt(variance)
+        estimates.append(Estimate(float(value), math.hypot(error, shift)))
+    return estimates
 
 
 def _pseudo_values(full: float, without: NDArray[np.float64], h: NDArray[np.float64]) -> Estimate:

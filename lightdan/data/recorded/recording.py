@@ -17,11 +17,13 @@ from lightdan.data.values.forms import RECOGNISE, Form
 from lightdan.data.values.summary import ValueSummary
 from lightdan.progress import progress_bar
 from lightdan.statistics import (
+    FEWEST_TIMES,
     LEAST_TIMES,
     Bound,
     Estimate,
     autocorrelation_time,
     is_correlated,
+    is_too_short,
 )
 
 CHUNK = 4_000_000
@@ -196,10 +198,12 @@ class Correlation:
         """Sentences on what the rows cannot tell."""
         found = self.equilibrium.sentences
         if not self.is_told and is_correlated(self.tau):
+            none = is_too_short(self.num, self.reach)
+            times = FEWEST_TIMES if none else LEAST_TIMES
+            errors = "Held-out averages have no error" if none else "All errors are lower bounds"
             found.append(
                 f"The rows are too few to tell how far they are correlated: they last less than "
-                f"{LEAST_TIMES} autocorrelation times of the {self.slowest}. All errors are lower "
-                "bounds: use more rows."
+                f"{times} autocorrelation times of the {self.slowest}. {errors}: use more rows."
             )
         return found
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar, root
 from scipy.special import logsumexp, softmax
 
-from lightdan.statistics import Estimate, jackknife_each
+from lightdan.statistics import Blocks, Estimate, jackknife_each
 
 NEAR = 0.035
 """Relative distance from a crossing within which points determine it."""
@@ -156,7 +156,8 @@ def with_errors(
         return np.ravel(function(*(series.subset(share > 0) for series in ladders)))
 
     num_ladders = ladders[0].hamiltonian.shape[1]
-    estimates = jackknife_each(leave_out, np.eye(num_ladders))
+    blocks = Blocks(np.arange(num_ladders), num_ladders)
+    estimates = jackknife_each(leave_out, np.eye(num_ladders), blocks=blocks)
     values = [estimate.value for estimate in estimates]
     if not bias_corrected:
         values = np.ravel(function(*ladders)).tolist()
