@@ -229,14 +229,15 @@ def glass(run: Run) -> Figure:
 
 
 def kerr(run: Run) -> Figure:
-    """Draw a quarter of a microscope image, and samples of the model on the same scale."""
-    image, samples = run.arrays("image_steps")["image"], run.arrays("domains")["model"][:4]
+    """Draw a microscope image, and a film of the network on the same scale."""
+    steps = run.arrays("image_steps")
+    rows, columns = steps["texture"].shape
+    film = run.arrays("films")["network"][:rows, :columns]
     figure, (left, right) = thumbnail(ncols=2)
-    left.imshow(image[: len(image) // 2, : len(image) // 2], cmap="Greys_r")
-    left.set_axis_off()
-    left.set_title("image", fontsize=9)
-    mosaic(right, samples, -1, 2)
-    right.set_title(r"samples of $p_\theta$", fontsize=9)
+    for axes, image, title in ((left, steps["image"], "image"), (right, film, r"film of $p_\theta$")):
+        axes.imshow(image, cmap="Greys_r", interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=9)
     return figure
 
 
@@ -288,8 +289,8 @@ RECIPES = {
     "kerr": Recipe(
         kerr,
         "kerr/stripes.yaml",
-        "domains",
-        ["--data.init_args.num_images=60", "--trainer.callbacks=[ImageSteps, Domains]"],
+        "films",
+        ["--data.init_args.num_images=60", "--trainer.callbacks=[ImageSteps, Films]"],
     ),
 }
 

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from lightdan.measurements.fields.rbm_equivalence import RBMEquivalence
     from lightdan.measurements.fields.vortices import Vortices
     from lightdan.measurements.hamiltonian import Hamiltonian
-    from lightdan.measurements.images.domains import Domains
+    from lightdan.measurements.images.films import Films
     from lightdan.measurements.images.image_steps import ImageSteps
-    from lightdan.measurements.images.structure_factor import StructureFactor
     from lightdan.measurements.importance_sampling import ImportanceSampling
     from lightdan.measurements.observables import Observables
     from lightdan.measurements.phases.critical_temperature import CriticalTemperature
@@ -80,10 +79,10 @@ _PUBLIC = {
     "CouplingGraph": "lightdan.measurements.couplings.coupling_graph",
     "Couplings": "lightdan.measurements.couplings.couplings",
     "CriticalTemperature": "lightdan.measurements.phases.critical_temperature",
-    "Domains": "lightdan.measurements.images.domains",
     "DoubleWell": "lightdan.systems.path",
     "Ensemble": "lightdan.measurements.ensemble",
     "Estimate": "lightdan.statistics",
+    "Films": "lightdan.measurements.images.films",
     "FreeEnergy": "lightdan.measurements.phases.free_energy",
     "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
@@ -113,7 +112,6 @@ _PUBLIC = {
     "ScalarField": "lightdan.systems.scalar_field",
     "Simulation": "lightdan.simulation.simulation",
     "ExplicitHamiltonian": "lightdan.interactions.hamiltonian",
-    "StructureFactor": "lightdan.measurements.images.structure_factor",
     "Symmetry": "lightdan.measurements.symmetry",
     "SyntheticKerrImages": "lightdan.systems.synthetic_kerr_images",
     "System": "lightdan.systems.base",

@@ -1,6 +1,6 @@
 """Auto: a network that the data choose, started from their local Hamiltonian."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -154,6 +154,10 @@ class Auto(Architecture):
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters stage by stage; all stages together cost about one pass."""
         return self.network.incremental(num, conditions)
+
+    def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
+        """Return the function of the network for the parameters of one site."""
+        return self.network.at_place(place)
 
     def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers of the network."""

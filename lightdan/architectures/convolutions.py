@@ -1,5 +1,7 @@
 """Causal convolutions on a torus, at once or while the sites arrive in order."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,6 +78,20 @@ class CausalConv(nn.Module):
         """Extend the columns `(..., columns)` by those that the kernel sees around the ring."""
         return torch.cat([x[..., self.plane[1] - self.left :], x, x[..., : self.right]], dim=-1)
 
+    def taps(self, site: int) -> tuple[list[int], Tensor]:
+        """Return the sites j ≤ i that a site i sees, and their weights `(taps, out, in)`."""
+        rows, columns = self.plane
+        row, column = divmod(site, columns)
+        seen, weights = [], [self.weight.new_zeros(0, *self.weight.shape[:2])]
+        for down in range(-min(self.up, row), self.down + 1):
+            for right in range(-self.left, self.right + 1):
+                over = row + down >= rows or (down == 0 and column + right >= columns)
+                before = down < 0 or (down == 0 and -column <= right < self.before - self.left)
+                if over or before:
+                    seen.append((row + down) % rows * columns + (column + right) % columns)
+                    weights.append(self.weight[None, :, :, self.up + down, self.left + right])
+        return seen, torch.cat(weights)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return y `(B, out, rows, columns)` of x `(B, in, rows, columns)`."""
         rows, columns = self.plane
@@ -113,6 +129,18 @@ class Closing(nn.Module):
         rows, columns = plane
         self.across = nn.Parameter(torch.zeros(columns - 1, out_channels, in_channels))
         self.down = nn.Parameter(torch.zeros(rows - 1, out_channels, in_channels))
+
+    def taps(self, site: int) -> tuple[list[int], Tensor]:
+        """Return the sites that a site sees, and their weights `(taps, out, in)`."""
+        row, column = divmod(site, self.plane[1])
+        seen, weights = [], [self.down.new_zeros(0, *self.down.shape[1:])]
+        if column:
+            seen.append(row * self.plane[1])
+            weights.append(self.across[column - 1 : column])
+        if row:
+            seen.append(column)
+            weights.append(self.down[row - 1 : row])
+        return seen, torch.cat(weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y `(B, out, rows, columns)` of x `(B, in, rows, columns)`."""
@@ -211,3 +239,24 @@ class RunningConv:
             if image.shape[2]:
                 sums = sums + F.conv2d(image, weight[:, :, -image.shape[2] :])
         return sums.squeeze(2).permute(2, 1, 0).contiguous()
+
+
+def dense(
+    layers: Sequence[CausalConv | Closing], outputs: Sequence[int], inputs: Sequence[int]
+) -> Tensor:
+    """Return the sum of layers as a matrix `(out × outputs, in × inputs)`, without the bias.
+
+    Args:
+        layers: Layers of equal sizes.
+        outputs: Sites of y.
+        inputs: Sites of x; all that the outputs see are among them.
+    """
+    places = {site: k for k, site in enumerate(inputs)}
+    columns: list[Tensor] = []
+    for site in outputs:
+        parts = [layer.taps(site) for layer in layers]
+        weights = torch.cat([part[1] for part in parts])
+        index = torch.tensor([places[j] for part in parts for j in part[0]], dtype=torch.long)
+        column = weights.new_zeros(len(inputs), *weights.shape[1:])
+        columns.append(column.index_add(0, index.to(weights.device), weights))
+    return torch.stack(columns).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)

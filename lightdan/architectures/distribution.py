@@ -167,6 +167,17 @@ class Distribution(LightningModule, ABC):
             flat[:, stage] = yield parameters[:, stage]
             start += size
 
+    def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
+        """Return a function for the conditional parameters `(B, parameters)` of one site.
+
+        It receives configurations `(B, *lattice)`, their sites arranged in the order, and conditions.
+        Sites from the place on do not matter. This fallback computes the parameters of all sites.
+
+        Args:
+            place: Place of the site in the order.
+        """
+        return lambda configurations, conditions: self(configurations, conditions)[:, place]
+
     # Parts of networks
 
     @property
@@ -439,6 +450,11 @@ class Distribution(LightningModule, ABC):
 
     # Sampling
 
+    def sample_sites(self, parameters: Tensor, uniforms: Tensor) -> Tensor:
+        """Return site values `(...)` drawn from their conditionals with uniform numbers `(...)`."""
+        values = self.conditional.sample(parameters, uniforms)
+        return self.location + self.scale * values if self.site_kind == "real" else values
+
     @torch.no_grad()
     def draw(self, uniforms: Tensor, conditions: Conditions | None = None) -> Tensor:
         """Draw configurations of the bare network from uniform numbers `(B, sites)` in [0, 1)."""
@@ -446,11 +462,9 @@ class Distribution(LightningModule, ABC):
         parameters = next(steps)
         stages: list[Tensor] = []
         for stage in uniforms.split(self.ordering.stages, dim=1):
-            values = self.conditional.sample(parameters, stage)
+            values = self.sample_sites(parameters, stage)
             if self.reference_frame and not stages:
                 values = torch.zeros_like(stage)
-            if self.site_kind == "real":
-                values = self.location + self.scale * values
             stages.append(values)
             try:
                 parameters = steps.send(values)

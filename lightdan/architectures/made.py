@@ -1,6 +1,6 @@
 """MADE: masked dense layers whose hidden units belong to sites."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -99,6 +99,21 @@ class MADE(Architecture):
             if linear is not None:
                 linear.push(x)
             start += size
+
+    def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
+        """Return a function for the parameters of one site; with one layer it has only its own units."""
+        if len(self.layers) > 1:
+            return super().at_place(place)
+        linear = None if self.linear is None else self.linear.of_site(place)
+        units, readout = self.layers[0].of_site(place), self.readout[place].T
+
+        def parameters(configurations: Configurations, conditions: Conditions | None) -> Tensor:
+            x = self.features(configurations.flatten(1)[:, :place], conditions).flatten(1)
+            hidden = self.join(None, units(x), True)
+            constant = self.biases(len(x), conditions)[:, place] + hidden @ readout
+            return constant if linear is None else constant + linear(x)
+
+        return parameters
 
     def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers that keep the sums of every layer."""

@@ -1,10 +1,12 @@
 """PixelCNN: masked convolutions with the same weights at every site of the torus."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.convolutions import (
@@ -13,6 +15,7 @@ from lightdan.architectures.convolutions import (
     Closing,
     RunningClosing,
     RunningConv,
+    dense,
     reach,
 )
 from lightdan.types import Conditions, Configurations
@@ -104,6 +107,31 @@ class PixelCNN(Architecture):
             x = self.features(values[:, 0], conditions).T
             first.push(site, x)
             closing.push(site, x)
+
+    def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
+        """Return a function for the parameters of one site, from the units that it sees."""
+        levels = [[place]]
+        for layer in reversed(self.layers):
+            levels.insert(0, sorted({j for site in levels[0] for j in layer.taps(site)[0]}))
+        layers = [self.first, *self.layers]
+        biases = [x.bias().flatten(1)[:, at].T.flatten() for x, at in zip(layers, levels, strict=True)]
+        first = dense([self.first, self.closing], levels[0], range(place)), biases[0]
+        deeper = []
+        for layer, bias, (seen, at) in zip(self.layers, biases[1:], pairwise(levels), strict=True):
+            own = torch.tensor([seen.index(site) for site in at], device=bias.device)
+            deeper.append((dense([layer], at, seen), bias, own))
+        readout = self.readout().flatten(2)[:, :, place]
+
+        def parameters(configurations: Configurations, conditions: Conditions | None) -> Tensor:
+            x = self.features(configurations.flatten(1)[:, :place], conditions).flatten(1)
+            hidden = self.activate(F.linear(x, *first))
+            for weight, bias, own in deeper:
+                kept = hidden.unflatten(1, (-1, readout.shape[1]))[:, own].flatten(1)
+                hidden = kept + torch.tanh(F.linear(hidden, weight, bias))
+            constant = self.biases(len(x), conditions).flatten(2)[:, :, place]
+            return constant + hidden @ readout.T
+
+        return parameters
 
     def activate(self, z: Tensor) -> Tensor:
         """Return z + tanh z, which keeps a part that is linear in the sites."""

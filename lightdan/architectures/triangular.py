@@ -1,6 +1,6 @@
 """Triangular: regression of each site on the sites before it."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -74,6 +74,16 @@ class Triangular(Architecture):
             values = yield self.shift(parameters, change)
             product.push(self.features(values, conditions).flatten(1).T)
 
+    def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
+        """Return a function for the parameters of one site, from its row of W."""
+        linear = self.linear.of_site(place)
+
+        def parameters(configurations: Configurations, conditions: Conditions | None) -> Tensor:
+            x = self.features(configurations.flatten(1)[:, :place], conditions).flatten(1)
+            return self.shift(self.biases(len(x), conditions)[:, place], linear(x))
+
+        return parameters
+
     def bare_walkers(self, arranged: Configurations, conditions: Conditions | None = None) -> Walkers:
         """Return walkers that keep the parameters."""
         kind = Walkers if self.reference_frame else TriangularWalkers
@@ -123,6 +133,14 @@ class TriangularLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return y `(B, N × out_width)` of x `(B, N × in_width)`."""
         return F.linear(x, self.weight * self.mask, self.bias)
+
+    def of_site(self, site: int) -> Callable[[Tensor], Tensor]:
+        """Return the map to the units of one site `(B, out_width)` from those of x before it."""
+        rows = slice(site * self.out_width, (site + 1) * self.out_width)
+        seen = slice(site * self.in_width)
+        weight = self.weight[rows, seen] * self.mask[rows, seen]
+        bias = None if self.bias is None else self.bias[rows]
+        return lambda x: F.linear(x, weight, bias)
 
     def running(self, num: int) -> "RunningProduct":
         """Return the product for B = `num` configurations whose sites arrive one after the other."""

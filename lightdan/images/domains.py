@@ -1,4 +1,4 @@
-"""Domains: of patches, and of whole films with masks."""
+"""Domains of whole films with masks."""
 
 import math
 from typing import Any
@@ -6,28 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import ndimage
-
-
-def domains(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of domains and the length of the walls between them, per site `(M,)`.
-
-    A domain consists of connected sites of equal value. Its mean area is the inverse of the first
-    result.
-    """
-    count = np.zeros(len(patches))
-    walls = (np.diff(patches, axis=1) != 0).sum((1, 2)) + (np.diff(patches, axis=2) != 0).sum((1, 2))
-    for value in np.unique(patches):
-        # An empty row between patches, so that one call labels all of them.
-        gap = np.zeros((len(patches), patches.shape[1] + 1, patches.shape[2]), bool)
-        gap[:, :-1] = patches == value
-        labels, number = ndimage.label(gap.reshape(-1, patches.shape[2]))
-        first = ndimage.find_objects(labels, number)
-        at = np.array([box[0].start for box in first], dtype=int) // (patches.shape[1] + 1)
-        count += np.bincount(at, minlength=len(patches))
-    sites = patches.shape[1] * patches.shape[2]
-    return count / sites, walls / sites
-
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (1, -2), (2, 1), (2, -1))
 """Displacements along which walls are crossed: two axes, two diagonals and four knight's moves."""

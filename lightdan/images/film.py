@@ -156,7 +156,7 @@ class Film:
 
     def frame(self, sums: Sums) -> FilmNumbers:
         """Return the numbers of one image, about its own mean; each tile is a block."""
-        return self._numbers(self._rows(sums, 0.0))
+        return self.numbers(self.rows(sums, 0.0))
 
     def together(self, images: Iterable[Sums], blocks: NDArray[np.intp]) -> FilmNumbers:
         """Return the numbers of several images, about the mean of all.
@@ -167,15 +167,15 @@ class Film:
         """
         total: NDArray[np.float64] | None = None
         for sums, labels in zip(images, blocks, strict=True):
-            rows = self._rows(sums, sums.offset)
+            rows = self.rows(sums, sums.offset)
             if total is None:
                 total = np.zeros((int(blocks.max()) + 1, rows.shape[1]))
             np.add.at(total, labels, rows)
         if total is None:
             raise ValueError("Pass at least one image.")
-        return self._numbers(total[total[:, 0] > 0])
+        return self.numbers(total[total[:, 0] > 0])
 
-    def _rows(self, sums: Sums, offset: float) -> NDArray[np.float64]:
+    def rows(self, sums: Sums, offset: float) -> NDArray[np.float64]:
         """Join the sums of each tile `(tiles, columns)`; products are shifted to a mean at an offset."""
         sites = np.maximum(sums.sites, 1.0)
         shift = self.pairs * (offset * (2 * sums.excess / sites + offset))[:, None]
@@ -196,7 +196,7 @@ class Film:
         lags = self.pairs.shape[1]
         return np.split(row, np.cumsum([1, 1, lags, lags, lags, LOCAL]))
 
-    def _numbers(self, rows: NDArray[np.float64]) -> FilmNumbers:
+    def numbers(self, rows: NDArray[np.float64]) -> FilmNumbers:
         """Return all numbers from the sums of each block `(blocks, columns)`."""
         total = rows.sum(0)
         *_, bubbles = self._parts(total)
@@ -204,7 +204,7 @@ class Film:
         spectrum = self._curves(total)[1]
         near, _ = self.spectrum.peak(spectrum)
 
-        def numbers(row: NDArray[np.float64]) -> dict[str, float]:
+        def by_name(row: NDArray[np.float64]) -> dict[str, float]:
             sites, *_, local, bubbles = self._parts(row)
             (c, _, _), s = self._curves(row)
             k, height = self.spectrum.peak(s, near)
@@ -215,11 +215,11 @@ class Film:
             }
             return found | (bubble_numbers(bubbles, float(sites[0])) if compact else {})
 
-        names = list(numbers(total))
+        names = list(by_name(total))
 
         def everything(row: NDArray[np.float64]) -> NDArray[np.float64]:
             lines, s = self._curves(row)
-            return np.concatenate([[*numbers(row).values()], *lines, s])
+            return np.concatenate([[*by_name(row).values()], *lines, s])
 
         blocks = Blocks(np.arange(len(rows)), len(rows))
         with np.errstate(invalid="ignore"):  # without walls there is no width

@@ -19,8 +19,8 @@ SHIFT = 0.064
 """Relative shift of the peak of a wave by a `LagWindow`, times the squared number of periods."""
 
 
-def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the structure factor of each patch and its quadrupole moment in the direction of k.
+def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the structure factor of each patch.
 
         S(k) = |Σ_x w_x (s_x − ⟨s⟩) e^{ikx}|²/Σ w²
 
@@ -31,8 +31,8 @@ def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
         patches: Windows of a texture `(M, rows, columns)`.
 
     Returns:
-        k in radians per site, in bins of width π/L up to π `(bins,)`; S averaged over directions
-        `(M, bins)`; and Σ S, Σ S cos 2φ and Σ S sin 2φ over all k with direction φ `(M, 3)`.
+        k in radians per site, in bins of width π/L up to π `(bins,)`, and S averaged over directions
+        `(M, bins)`.
     """
     rows, columns = patches.shape[1:]
     window = np.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (rows, columns)))
@@ -42,9 +42,6 @@ def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     keep = (index >= 0) & (index < number)
     # Each column of a real transform stands for two, except the first and the last.
     weight = np.broadcast_to(np.where((kx == 0) | (kx == 0.5), 1.0, 2.0), k.shape)[keep]
-    angle = np.broadcast_to(np.arctan2(ky, kx), k.shape)[keep]
-    # k and −k are the same wave, so only 2φ is defined.
-    poles = weight[:, None] * np.stack([np.ones_like(angle), np.cos(2 * angle), np.sin(2 * angle)], 1)
     bins = weight[:, None] * (index[keep][:, None] == np.arange(number))
     bins /= bins.sum(axis=0)
     mean, norm = patches.mean(dtype=np.float64), (window**2).sum()
@@ -52,9 +49,8 @@ def structure_factor(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     for start in range(0, len(patches), step := max(1, SITES_PER_BATCH // (rows * columns))):
         s = (patches[start : start + step] - mean) * window
         spectrum = np.abs(np.fft.rfft2(s, (2 * rows, 2 * columns))[:, keep]) ** 2 / norm
-        parts.append(spectrum @ np.concatenate([bins, poles], axis=1))
-    factors = np.concatenate(parts)
-    return k[keep] @ bins, factors[:, :number], factors[:, number:]
+        parts.append(spectrum @ bins)
+    return k[keep] @ bins, np.concatenate(parts)
 
 
 def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
@@ -72,11 +68,6 @@ def peak(k: np.ndarray, s: np.ndarray) -> tuple[float, float]:
     if parabola[0] >= 0:
         return float(k[top]), math.nan
     return float(k[top] - parabola[1] / (2 * parabola[0])), float(math.sqrt(-math.log(2) / parabola[0]))
-
-
-def anisotropy(quadrupole: np.ndarray) -> float:
-    """Return |Σ S e^{2iφ}|/Σ S: 0 if no direction is preferred, near 1 for a single wave."""
-    return float(np.hypot(*quadrupole[1:]) / quadrupole[0])
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,14 @@ class ArchitectureTests:
         """Check that changing site j leaves the parameters of the sites ≤ j unchanged."""
         assert_sites_see_earlier_stages_only(randomize(self.make(lattice_shape=shape, **site)), site)
 
+    def test_parameters_at_a_place_are_those_of_a_full_pass(self, shape: Shape, site: Site) -> None:
+        """Check that they are the same, to rounding."""
+        model = randomize(self.make(lattice_shape=shape, **site))
+        some = random_configurations(site, shape, 3, seed=1)
+        full = model(some)
+        for place in range(model.num_sites):
+            torch.testing.assert_close(model.at_place(place)(some, None), full[:, place])
+
     def test_jacobian_is_strictly_triangular(self, shape: Shape, site: Site) -> None:
         """Check ∂a_i/∂s_j = 0 for j ≥ i."""
         model = randomize(self.make(lattice_shape=shape, **site))

@@ -1,44 +1,53 @@
-import math
-
 import numpy as np
 import pytest
+import torch
 
 from lightdan import (
     MADE,
     XY,
     CriticalTemperature,
-    Domains,
+    Films,
     ImageSteps,
     NotMeasurable,
-    StructureFactor,
     SyntheticKerrImages,
 )
+from lightdan.images.patches import TEST
 from lightdan.measurements.ensemble import Ensemble
 
-NUM = 400
 
-
-def test_structure_factor_of_the_model_is_that_of_the_data(measured):
-    result = StructureFactor(num_samples=NUM).measure(measured)
-    assert set(result.reference) <= set(result.estimates)
-    assert result.estimates["structure_factor_max_deviation"].value < 0.3
-    assert result.arrays["k"][-1] <= math.pi * 1.1
-    np.testing.assert_allclose(result.arrays["model"], result.arrays["data"], rtol=0.3)
-
-
-def test_domains_of_the_model_are_those_of_the_data(measured):
-    result = Domains(num_samples=NUM).measure(measured)
-    for name, estimate in result.estimates.items():
-        reference = result.reference[name]
-        assert abs(estimate.value - reference.value) < 4 * math.hypot(estimate.error, reference.error)
-    assert result.arrays["model"].shape == (8, 4, 4)
-
-
-def test_steps_of_an_image(tmp_path, measured):
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
     system = SyntheticKerrImages(
-        film=(32, 40), num_images=12, patch=8, temperature=3.0, cache_dir=str(tmp_path)
+        film=(32, 40),
+        num_images=12,
+        patch=8,
+        temperature=3.0,
+        cache_dir=str(tmp_path_factory.mktemp("cache")),
     )
     system.setup()
+    return system
+
+
+def test_films_beside_the_held_out_images(images):
+    """A network of free spins has C(r) = 0 between sites, and lengths are in pixels."""
+    model = MADE.for_system(images)
+    for weight in model.parameters():
+        torch.nn.init.zeros_(weight)
+    result = Films(side=64).measure(Ensemble(model, images, 3.0))
+    free = result.arrays["network_correlation"]
+    assert np.abs(free[0, 1:4]).max() < 5 * free[1, 1:4].max() < 0.1
+    textures = [images.textures[k] for k in np.flatnonzero(images.division.images == TEST)]
+    area = result.reference["network_area_fraction"].value
+    assert area == pytest.approx((np.array(textures) > 0).mean(), abs=1e-3)
+    c = result.arrays["film_correlation"]
+    assert result.estimates["network_correlation_max_deviation"].value == pytest.approx(
+        c[0, 1], abs=0.05
+    )
+    assert result.arrays["r"][1] == pytest.approx(4 * (1 + 2**0.5) / 2)  # sides and diagonals, in pixels
+
+
+def test_steps_of_an_image(images, measured):
+    system = images
     result = ImageSteps().measure(Ensemble(measured.model, system, 3.0))
     assert result.arrays["image"].shape == (128, 160)
     assert result.arrays["texture"].shape == (32, 40)
@@ -51,8 +60,7 @@ def test_steps_of_an_image(tmp_path, measured):
     ("measurement", "reason"),
     [
         (CriticalTemperature, "needs spins, but"),
-        (StructureFactor, "needs spins, levels or fields"),
-        (Domains, "need spins or levels"),
+        (Films, "XY has no images"),
         (ImageSteps, "XY has no images"),
     ],
 )
