@@ -7,38 +7,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lightdan.simulation import ising, terms
-from lightdan.simulation.heat_bath import sweep
+from lightdan.simulation import films, ising
 
-RANGE = 6.0
+RANGE = 6
 """Range of the dipolar interaction in a film, in lattice spacings."""
 
 
-def dipolar_pairs(shape: tuple[int, int], dipolar: float) -> list[tuple[NDArray[np.intp], float]]:
-    """Return the pairs of a film on a torus, with their couplings J.
+def dipolar_couplings(dipolar: float, reach: int = RANGE) -> NDArray[np.float64]:
+    """Return J by displacement, with 0 in the middle `(2R + 1, 2R + 1)`.
 
-        H = −Σ_<ij> s_i s_j + D Σ_{r ≤ 6} s_i s_j/r³
+        H = −Σ_<ij> s_i s_j + D Σ_{r ≤ R} s_i s_j/r³
 
-    Magnetic moments perpendicular to a film repel as 1/r³ at all distances. A cutoff at r = 6 is
+    Magnetic moments perpendicular to a film repel as 1/r³ at all distances. A cutoff at R = 6 is
     enough to break up the domains.
 
     Args:
-        shape: Rows and columns.
         dipolar: Dipolar coupling D, in units of the exchange.
+        reach: Largest distance R.
     """
-    sites = np.arange(shape[0] * shape[1]).reshape(shape)
-    reach = int(RANGE)
-    terms = []
-    for row in range(reach + 1):
-        for column in range(-reach, reach + 1):
-            r = np.hypot(row, column)
-            if not 0 < r <= RANGE or (row == 0 and column < 0):
-                continue
-            pairs = np.stack([sites.ravel(), np.roll(sites, (-row, -column), (0, 1)).ravel()], axis=1)
-            coupling = (1.0 if r == 1 else 0.0) - dipolar / r**3
-            if coupling:
-                terms.append((pairs, coupling))
-    return terms
+    row, column = np.indices((2 * reach + 1,) * 2) - reach
+    r = np.hypot(row, column)
+    far = np.where((r > 0) & (r <= reach), r, np.inf)
+    couplings: NDArray[np.float64] = (r == 1) - dipolar / far**3
+    return couplings
 
 
 def film(
@@ -48,6 +39,7 @@ def film(
     dipolar: float = 0.0,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    reach: int = RANGE,
 ) -> NDArray[np.int8]:
     """Simulate nearly independent configurations of a periodic film `(num, *shape)`.
 
@@ -61,21 +53,24 @@ def film(
         dipolar: Dipolar coupling D, in units of J.
         seed: Random seed.
         progress: Callback that receives the number of new configurations.
+        reach: Largest distance of the dipolar interaction.
+
+    Raises:
+        ValueError: A side is shorter than the dipoles reach around the torus.
     """
     if dipolar == 0:
         return ising.simulate(shape, temperature, num, seed=seed, progress=progress).configurations
-    groups = [terms.Terms(sites, (1, 1), j) for sites, j in dipolar_pairs(shape, dipolar)]
-    interactions = terms.gather("spin", shape[0] * shape[1], groups)
-    rng = np.random.default_rng([seed, 1])
-    spins = rng.choice(np.array([-1, 1], np.int8), (num, shape[0] * shape[1]))
-    for start in range(0, num, 8):
-        part = spins[start : start + 8]
-        for step, factor in enumerate([*np.geomspace(2.5, 1.0, 30), *[1.0] * 20]):
-            at = np.full(len(part), temperature * factor)
-            sweep(part, interactions, at, 20, seed * 1_000_003 + start * 100 + step)
+    stencil = films.Stencil.of_pairs(dipolar_couplings(dipolar, reach))
+    spins = np.empty((num, *shape), np.int8)
+    for number in range(num):
+        state = films.Film.disordered(stencil, shape, np.random.default_rng([seed, 1, number]))
+        for factor in np.geomspace(2.5, 1.0, 30):
+            state.sweep(20, temperature * factor)
+        state.sweep(400, temperature)
+        spins[number] = state.spins
         if progress is not None:
-            progress(len(part))
-    return spins.reshape(num, *shape)
+            progress(1)
+    return spins
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,12 @@ class Stencil(NamedTuple):
     ends: NDArray[np.intp]
     steps: NDArray[np.intp]
 
+    @classmethod
+    def of_pairs(cls, pairs: NDArray[np.float64]) -> "Stencil":
+        """Return a Hamiltonian of pairs only, J_d `(2R + 1, 2R + 1)`."""
+        none = np.empty((0, 2), np.intp)
+        return cls(0.0, pairs, np.empty(0), np.zeros(1, np.intp), none)
+
     @property
     def strength(self) -> float:
         """√Σ J² over the terms of a spin: the scale of its energy among free spins."""

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lightdan.images.microscope import RANGE, Microscope, dipolar_pairs, film
-from lightdan.simulation import ising, terms
+from lightdan.images.microscope import RANGE, Microscope, dipolar_couplings, film
+from lightdan.simulation import films, ising
 
 RNG = np.random.default_rng(0)
 
@@ -10,9 +10,8 @@ RNG = np.random.default_rng(0)
 def test_dipolar_energy_is_the_direct_sum():
     shape = (16, 18)
     spins = RNG.choice(np.array([-1, 1], np.int8), (3, *shape))
-    groups = [terms.Terms(sites, (1, 1), j) for sites, j in dipolar_pairs(shape, 0.3)]
-    moves = terms.gather("spin", shape[0] * shape[1], groups)
-    found = terms.energies(spins.reshape(3, -1), moves)
+    stencil = films.Stencil.of_pairs(dipolar_couplings(0.3))
+    found = [films.Film(stencil, x, RNG).energy() * x.size for x in spins]
     expected = ising.energy(spins)
     for row in range(-6, 7):
         for column in range(-6, 7):
