@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr
+from scipy.stats import rankdata
 
 from lightdan.statistics import Estimate, autocorrelation_time, mean
 
@@ -16,7 +17,7 @@ PARTS = 24
 """Number of consecutive parts whose means are compared."""
 RARE = 1.6e-4
 """Share of the ways to divide parts below which a difference between the ends is no accident."""
-UNLIKELY = 2e-4
+UNLIKELY = 3e-4
 """Probability below which first rows are unlike later ones; many numbers of rows are tried."""
 CLEAR = 4.5
 """Difference of two means, in standard errors, that is no accident."""
@@ -85,10 +86,9 @@ def drift_of(name: str, series: NDArray[np.float64], step: int = 1) -> Drift | N
     """
     if drift := drift_of_ends(name, series):
         return drift
-    third = len(series) // 3
-    later = series[third:]
-    if not (size := unlike_first(series[:third], later)):
+    if not (size := unlike_first(series)):
         return None
+    later = series[len(series) // 3 :]
     where = (f"first {size * step} rows", "last two thirds")
     first = mean(series[:size])
     last = mean(later)
@@ -119,28 +119,40 @@ def _detrended_mean(series: NDArray[np.float64]) -> Estimate:
     return Estimate(float(series.mean()), max(error, 1e-9 * float(np.abs(series).max())))
 
 
-def unlike_first(first: NDArray[np.float64], later: NDArray[np.float64]) -> int:
-    """Return the number of first rows whose mean is least like later ones; 0 if all are alike.
+def unlike_first(series: NDArray[np.float64]) -> int:
+    """Return the number of first rows that are least like later ones; 0 if all are alike.
 
-    The mean of the first 2, 4, 8, … rows is compared with the means of all windows of as many later
-    rows. It must be further from their mean than they are from each other, and than Student's
-    distribution allows. Its degrees of freedom are the number of independent windows.
+    The mean of the first n rows is compared with the means of all windows of n rows after the first
+    third, for many n up to a sixth of the rows. It must be further from their mean than each of them on
+    its side, and than Student's distribution allows. Its degrees of freedom are 3/2 times the number of
+    separate windows, because windows overlap, or the number of independent rows. Values are replaced by
+    the normal quantiles of their ranks, because rare excursions would hide changes in the bulk.
 
     Args:
-        first: Series of the first rows.
-        later: Series of the later rows.
+        series: Series `(M,)`.
+
+    References:
+        B. L. van der Waerden, Indag. Math. 14, 453 (1952).
     """
+    num = len(series)
+    scores = ndtri((rankdata(series) - 0.5) / num)
+    third = num // 3
+    later = scores[third:] - scores[third:].mean()
+    first = scores[:third] - scores[third:].mean()
     independent = len(later) / (2 * max(0.5, autocorrelation_time(later).value))
+    sums = np.concatenate([[0.0], later.cumsum()])
     found, least, size = 0, UNLIKELY, 2
-    while size <= len(first) // 2:
-        means = averages(later, size)
-        change, freedom = abs(first[:size].mean() - later.mean()), min(len(means), independent) - 1
-        spread = max(float(means.std(ddof=1)), 1e-9 * float(np.abs(later).max()), np.finfo(float).tiny)
-        if freedom > 0 and change > np.ptp(means):
-            chance = 2 * float(stdtr(freedom, -change / spread / math.sqrt(1 + 1 / (freedom + 1))))
+    while size <= third // 2:
+        means, change = (sums[size:] - sums[:-size]) / size, first[:size].mean()
+        share = size / len(later)
+        variance = max(float(np.square(means).mean()) / (1 - share), 1e-12)
+        freedom = min(1.5 / share, independent) - 1
+        if freedom > 0 and abs(change) > (np.sign(change) * means).max():
+            scale = math.sqrt(variance * (1 + share))
+            chance = 2 * float(stdtr(freedom, -abs(change) / scale))
             if chance < least:
                 found, least = size, chance
-        size *= 2
+        size = max(size + 1, int(1.4 * size))
     return found
 
 
@@ -253,7 +265,12 @@ def period_of(values: NDArray[np.float64]) -> tuple[int | None, float]:
         The smallest such distance, or None, and the correlation of the sites at that distance.
     """
     num = len(values)
-    spectrum = np.fft.rfft(values - values.mean(axis=0), n=2 * num, axis=0)
+    centred = values - values.mean(axis=0)
+    # Two of few rows far from the mean would make a peak by themselves.
+    sizes = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred = centred * np.minimum(1.0, np.median(sizes) / np.maximum(sizes, np.finfo(float).tiny))
+    centred -= centred.mean(axis=0)
+    spectrum = np.fft.rfft(centred, n=2 * num, axis=0)
     products = np.fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), n=2 * num)
     lags = np.arange(3 * num // 4)
     if products[0] <= 0:
@@ -265,6 +282,9 @@ def period_of(values: NDArray[np.float64]) -> tuple[int | None, float]:
     # Peaks at every distance, as of two chains far apart, are no noise, and cancel in differences.
     apart = [(heights[lag:] - heights[:-lag]) / math.sqrt(2) for lag in (2, 3, 4, 5)]
     noise = 1.4826 * min(np.median(np.abs(each)) for each in (heights, *apart))
+    # It is at least that of independent rows, because most products vanish if few rows ever change.
+    covariance = centred.T @ centred
+    noise = max(noise, math.sqrt(1.5 * np.square(covariance).sum() / num) / np.trace(covariance))
     found = (heights > PEAK * noise) & (peaks > max(0.05, 0.5 * peaks[1:].max(initial=0.0)))
     found[0] = False
     if not found.any():

@@ -197,9 +197,19 @@ def test_chains_that_stay_apart_are_named(period):
 
 
 def test_first_rows_differ_by_more_than_later_ones_do():
-    """Eight first values at 4.4 standard errors are unlike the others, unless these differ as much."""
-    later = np.random.default_rng(0).normal(size=2000)
-    first = np.concatenate([np.full(8, 2.5), np.zeros(600)])
-    assert unlike_first(first, later) == 8
-    later[800:808] += 2.5
-    assert unlike_first(first, later) == 0
+    """Nine first values at six standard errors are unlike the others, unless these differ as much."""
+    series = np.random.default_rng(0).normal(size=3000)
+    series[:9] = 2.0
+    assert unlike_first(series) == 9
+    series[1800:1809] = 2.1
+    assert unlike_first(series) == 0
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03])
+def test_rows_that_seldom_change_are_not_alike(share):
+    """A few sites leave a frozen state for a few rows; two such rows are no period."""
+    rng = np.random.default_rng(1)
+    rows = np.ones((1000, 16))
+    places = rng.choice(1000, round(share * 1000), replace=False)
+    rows[places, rng.integers(4, size=len(places))] = -1
+    assert examine(rows, "spin").period is None
