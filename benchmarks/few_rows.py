@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +27,7 @@ from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.measurements.couplings.baselines import Baselines
 from lightdan.measurements.couplings.likelihood import Likelihood
+from lightdan.measurements.ensemble import Ensemble
 from lightdan.statistics import bennett, effective_sample_size, mean
 from lightdan.systems.base import System
 
@@ -198,11 +198,11 @@ def log_prob(model: Any, rows: torch.Tensor) -> np.ndarray:
         return torch.cat([model.log_prob(part) for part in rows.split(250)]).double().numpy()
 
 
-def baselines(system: lightdan.Recorded, rows: torch.Tensor) -> dict[str, Likelihood]:
+def baselines(model: Any, system: lightdan.Recorded, rows: torch.Tensor) -> dict[str, Likelihood]:
     """Return likelihoods of rows under simpler models, fitted to the training rows of the network."""
-    ensemble: Any = SimpleNamespace(system=system)
     (temperature,) = system.temperatures
     train = Observations(system.data.rows("train", temperature))
+    ensemble = Ensemble(model, system, temperature)
     found, notes = Baselines().baselines(ensemble, train, Observations(rows))
     print(*notes, sep="\n")
     return found
@@ -236,7 +236,7 @@ def run(name: str, make: Callable[[], Data], config: str) -> dict[str, Any]:
         result["network"] = model.hparams.get("network", type(model).__name__)
         result["exact"] = divergence(model, data)
         print(json.dumps(result, ensure_ascii=False), flush=True)
-        for other, theirs in baselines(system, rows).items():
+        for other, theirs in baselines(model, system, rows).items():
             for kind, part in (("", new), (" on the test split", slice(len(data.new), None))):
                 network, simpler = Likelihood(-ours[part]), Likelihood(theirs.values[part], theirs.error)
                 result[f"gain over {other}{kind}"] = str(network.gain_over(simpler))

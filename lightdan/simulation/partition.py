@@ -1,5 +1,6 @@
 """Partition function of an explicit Hamiltonian, exact if it is small."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from lightdan.simulation.terms import Interactions
 from lightdan.statistics import Estimate
 
 ENUMERATED = 20
-"""Largest number of spins whose states are all summed."""
+"""Largest number of spins, or of bits of levels, whose states are all summed."""
 ROWS = 2**16
 """Number of states of levels that are summed at a time."""
 SMALLEST_ERROR = 1e-9
@@ -45,13 +46,10 @@ def log_partition(
     Raises:
         ValueError: H does not bound the fields.
     """
-    if interactions.kind == SPIN and interactions.num_sites <= ENUMERATED:
+    if is_enumerated(interactions):
         progress(num_chains)
-        return Estimate(enumerated(interactions), 0.0)
-    states = float(interactions.size) ** interactions.num_sites
-    if interactions.kind == LEVEL and states <= 2**ENUMERATED:
-        progress(num_chains)
-        return Estimate(_enumerated_levels(interactions), 0.0)
+        spins = interactions.kind == SPIN
+        return Estimate(enumerated(interactions) if spins else _enumerated_levels(interactions), 0.0)
     if fields is None:
         return annealing.log_partition(interactions, num_chains, seed=seed, progress=progress)
     if interactions.kind == REAL:
@@ -69,6 +67,12 @@ def log_partition(
     precisions = np.maximum([free.error, sites.error], SMALLEST_ERROR) ** -2.0
     value = float(precisions @ [free.value, sites.value] / precisions.sum())
     return Estimate(value, float(precisions.sum() ** -0.5))
+
+
+def is_enumerated(interactions: Interactions) -> bool:
+    """Return whether `log_partition` sums over all states."""
+    values = {SPIN: 2, LEVEL: interactions.size}.get(interactions.kind, math.inf)
+    return interactions.num_sites * math.log2(values) <= ENUMERATED + 1e-9
 
 
 def _same_phase(

@@ -79,15 +79,16 @@ class Baselines(Measurement):
     Couplings are those of pseudo-likelihood. For spins, levels and angles all are multiplied by the one
     factor that makes the training configurations most likely.
 
-    ln Z of the pairs is exact up to 20 spins, and from annealed importance sampling beyond. Where that
-    takes too long or fails, a note says so. If the network is not better than every simpler model, a
-    note recommends the simplest of the best.
+    ln Z of the pairs is exact up to 20 spins. Beyond, it is Bennett's ratio of configurations of the
+    network and of the pairs if these overlap, and from annealed importance sampling if they do not.
+    Where that takes too long or fails, a note says so. If the network is not better than every simpler
+    model, a note recommends the simplest of the best.
 
     Args:
         max_distance: Largest distance of a pair of a uniform lattice of spins in `nll_pairs`, in lattice
             constants.
         num_fitted: Largest number of training configurations used in the fits.
-        seed: Random seed of the annealing.
+        seed: Random seed of the annealing and of the simulations.
         every_n_epochs: Number of epochs between measurements on validation data; by default none.
     """
 
@@ -158,7 +159,9 @@ class Baselines(Measurement):
                 elif name in hamiltonians:
                     interactions = hamiltonians[name]()
                     likeliest = likelihood.likeliest(interactions, train, system.levels, self.seed)
-                    found[name] = likelihood.of_interactions(likeliest, held_out, *sites, self.seed)
+                    found[name] = likelihood.of_interactions(
+                        likeliest, held_out, *sites, self.seed, ensemble
+                    )
             except Unknown as reason:
                 notes.append(f"The NLL of {TITLES[name]} is withheld, because {reason}.")
             except Undetermined as reason:

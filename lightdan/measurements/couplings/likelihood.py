@@ -1,21 +1,31 @@
 """Held-out likelihoods of explicit Hamiltonians and of simpler models."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightdan.interactions import independent
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
+from lightdan.measurements.ensemble import Ensemble
 from lightdan.progress import progress_bar
-from lightdan.simulation import annealing, terms
+from lightdan.simulation import annealing, explicit, terms
 from lightdan.simulation.local import LEVEL, REAL
-from lightdan.simulation.partition import log_partition
+from lightdan.simulation.partition import is_enumerated, log_partition
 from lightdan.simulation.terms import Interactions
-from lightdan.statistics import Blocks, Estimate, mean
+from lightdan.statistics import (
+    Blocks,
+    Estimate,
+    bennett,
+    effective_sample_size,
+    log_mean_exp,
+    mean,
+)
 
 CHAINS = 500
 """Number of annealed chains."""
@@ -25,6 +35,16 @@ OPERATIONS = 5e6
 """Terms of all chains that are evaluated in a sweep, which limit the number of chains."""
 LARGEST_ERROR = 1.0
 """Error of ln Z, in nats, beyond which the annealing has failed."""
+BRIDGED = 4_000
+"""Number of configurations of the Hamiltonian, and of the network, whose overlap gives ln Z."""
+MOST_SPACING = 32
+"""Largest number of updates between two of the Hamiltonian; errors include what correlation remains."""
+ACCURATE = 0.01
+"""Error of Bennett's ratio, in nats, up to which there is no annealing."""
+LEAST_OVERLAP = 0.1
+"""Effective sample size of the network for the Hamiltonian below which ln Z is annealed instead."""
+LARGEST_DIFFERENCE = 4.0
+"""Difference of Bennett's ratio and of importance sampling, in standard errors, that is no accident."""
 
 
 class Unknown(ValueError):
@@ -94,27 +114,85 @@ def of_interactions(
     site_kind: str,
     levels: tuple[int, ...],
     seed: int = 0,
+    ensemble: Ensemble | None = None,
 ) -> Likelihood:
     """Return −ln p = H + ln Z as `of_hamiltonian` does; the measure of angles is dθ/2π.
+
+    With the ensemble of a network that resembles H, ln Z beyond 2^20 states is `bridged`, unless
+    annealing has a smaller error.
 
     Args:
         interactions: Hamiltonian H, with couplings in units of the temperature.
         held_out: Configurations with weights.
         site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
         levels: Values of a discrete site.
-        seed: Random seed of the annealing.
+        seed: Random seed of the annealing and of the simulation.
+        ensemble: Network and its system.
+
+    Raises:
+        Unknown: The annealing would take too long, or fails.
     """
-    chains = _chains(interactions)
-    fields = independent.fields(held_out, site_kind, levels)
     try:
-        with progress_bar("Annealing", chains) as advance:
-            log_z = log_partition(interactions, chains, seed, advance, fields)
+        found = None
+        if ensemble is not None and not is_enumerated(interactions):
+            found = bridged(interactions, ensemble, seed)
+        if found is None or found.error > ACCURATE:
+            fields = independent.fields(held_out, site_kind, levels)
+            annealed = _annealed(interactions, fields, seed)
+            found = min(found or annealed, annealed, key=lambda log_z: log_z.error)
+    except Unknown:
+        if found is None:
+            raise
     except ValueError as reason:
         raise Unknown(f"its fields have no ln Z: {str(reason).rstrip('.')}") from reason
-    if not log_z.error <= LARGEST_ERROR:
-        raise Unknown(f"ln Z is uncertain by {log_z.error:.2g} nats after the annealing")
-    values = _energies(interactions, held_out, levels) + log_z.value
-    return Likelihood(values, log_z.error, weights_of(held_out))
+    if not found.error <= LARGEST_ERROR:
+        raise Unknown(f"ln Z is uncertain by {found.error:.2g} nats after the annealing")
+    values = energies(interactions, held_out, levels) + found.value
+    return Likelihood(values, found.error, weights_of(held_out))
+
+
+def _annealed(interactions: Interactions, fields: np.ndarray | None, seed: int) -> Estimate:
+    """Return ln Z by annealing, or the exact one of few states."""
+    chains = _chains(interactions)
+    with progress_bar("Annealing", chains) as advance:
+        return log_partition(interactions, chains, seed, advance, fields)
+
+
+def bridged(interactions: Interactions, ensemble: Ensemble, seed: int = 0) -> Estimate | None:
+    """Return ln Z by Bennett's ratio of configurations of H and of a network, or None without overlap.
+
+    The network is normalised, so the ratio of e^{−H} to p_θ is that of Z to 1. There is none if few
+    configurations of the network have weight in H. Nor is there if it contradicts importance sampling,
+    because the simulation of H then misses a phase.
+
+    Args:
+        interactions: Hamiltonian H, with couplings in units of the temperature.
+        ensemble: Network and its system.
+        seed: Random seed of the simulation and of the network.
+
+    Raises:
+        ValueError: The Hamiltonian of fields has no lower bound.
+    """
+    if ensemble.controls is not None:
+        return None
+    system, samples = ensemble.system, ensemble.samples(BRIDGED, seed)
+    levels = tuple(system.levels)
+    theirs = energies(interactions, Observations(samples.configurations), levels)
+    log_weights = -theirs - samples.log_prob
+    if effective_sample_size(log_weights).value < LEAST_OVERLAP:
+        return None
+    with progress_bar("Simulating", BRIDGED) as advance:
+        rows = explicit.simulate(
+            interactions, 1.0, BRIDGED, seed=seed, max_spacing=MOST_SPACING, progress=advance
+        ).configurations
+    if interactions.kind == LEVEL:
+        rows = np.array(levels)[rows]
+    own = torch.as_tensor(rows.reshape(-1, *system.lattice_shape)).to(samples.configurations)
+    log_prob = ensemble.evaluate(ensemble.model.log_prob, own)
+    found = bennett(-energies(interactions, Observations(own), levels) - log_prob, log_weights)
+    drawn = log_mean_exp(log_weights)
+    far = LARGEST_DIFFERENCE * math.hypot(found.error, drawn.error)
+    return found if abs(found.value - drawn.value) <= far else None
 
 
 def likeliest(
@@ -137,16 +215,16 @@ def likeliest(
     if interactions.kind == REAL:
         return interactions
     chains = _chains(interactions)
-    energy = train.sum(_energies(interactions, train, levels)) / train.effective_num
+    energy = train.sum(energies(interactions, train, levels)) / train.effective_num
     with progress_bar("Scaling", chains) as advance:
         scale = annealing.likeliest_scale(interactions, energy, chains, seed=seed, progress=advance)
     return annealing.scaled(interactions, np.zeros(len(interactions.factors), bool), 1.0, scale)
 
 
-def _energies(
+def energies(
     interactions: Interactions, observations: Observations, levels: tuple[int, ...]
 ) -> np.ndarray:
-    """Return H of each configuration `(M,)`."""
+    """Return H of each configuration `(M,)`, for any values of levels."""
     flat = observations.rows.flatten(1).cpu().numpy()
     if interactions.kind == LEVEL:
         flat = np.searchsorted(np.array(levels), flat)
