@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into code 1
             return 130
         raise
+    except MemoryError as error:
+        if os.environ.get("LIGHTDAN_TRACEBACK"):
+            raise
+        return fail(f"There is not enough memory ({error}): use fewer configurations or sites.")
     except errors.BAD_INPUT as error:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise

@@ -57,8 +57,14 @@ class Hdf5Rows:
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         if self.offset is not None:
             return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[rows])
-        with h5py.File(self.path) as file:
-            return file[self.name][rows]
+        try:
+            with h5py.File(self.path) as file:
+                return file[self.name][rows]
+        except OSError as error:
+            raise ValueError(
+                f"The dataset {self.name!r} in {self.path} is damaged or incomplete: write it again "
+                f"({error})."
+            ) from None
 
 
 def first_rows(rows: Rows, num: int, fewest: int = 1) -> np.ndarray:

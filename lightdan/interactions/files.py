@@ -29,6 +29,10 @@ def read(path: str | Path) -> dict[str, Any]:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']}, not {FORMAT}; measure it again")
         return _arguments(content)
+    except RecursionError:
+        raise ValueError(
+            f"{path} cannot be read as a Hamiltonian, because it is nested too deeply: measure it again."
+        ) from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path} cannot be read as a Hamiltonian: {reason}.") from error

@@ -205,6 +205,8 @@ def test_odd_values_in_later_chunks(refused, monkeypatch):
         (random(range(400), dtype=int), {"values": "level"}, ["too many for levels"]),
         (np.rad2deg(angles()), {"values": "angle"}, ["degrees", "set values to 'degrees'"]),
         (1e300 * angles(), {}, ["single precision"]),
+        (1e8 + angles(), {}, ["near 1e+08", "differ by less than 6.28", "subtract a constant"]),
+        (np.uint64(2**63) + (angles() < 3).astype(np.uint64), {}, ["9.22337e+18", "subtract"]),
     ],
 )
 def test_refused(refused, array, kwargs, words):

@@ -1,6 +1,8 @@
 """Arrays of numpy, torch and zarr."""
 
-import io
+import gzip
+import json
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,23 +15,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.formats.common import choose, chosen, plain, read_safely, refuse_name
+from lightdan.data.formats.common import choose, chosen, read_safely, refuse_name
+from lightdan.data.memory import RefusedError, check_memory, check_unpacked, stored_bytes
 from lightdan.data.rows import LabelledRows, Rows
 
 STACKED = 10
 """Smallest number of arrays in a list that are taken for one configuration each."""
+RECORDED = "save only the rows that were recorded"
 
 
 def npy(path: Path, dataset: str | None) -> Rows:
     """Open a .npy file, which stays on disk unless it is compressed; its fields are arrays."""
     if path.suffix.lower() == ".gz":
-        array = read_safely(path, lambda: np.load(io.BytesIO(plain(path)), allow_pickle=False))
+        array = read_safely(path, lambda: _unpacked(path))
     else:
         array = read_safely(path, lambda: np.lib.format.open_memmap(path, mode="r"))
+        check_unpacked(f"The array in {path}", array.nbytes, stored_bytes(path), RECORDED)
     if array.dtype.names:
         return _field(path, array, dataset)
     refuse_name(path, dataset)
     return array
+
+
+def _unpacked(path: Path) -> np.ndarray:
+    """Return the array in a compressed .npy file."""
+    with gzip.open(path) as file:
+        shape, dtype = _header(file)
+        what, num_bytes = f"The array in {path}", math.prod(shape) * dtype.itemsize
+        check_unpacked(what, num_bytes, path.stat().st_size, RECORDED)
+        check_memory(what, num_bytes, "unpack it, so that it stays on disk")
+        file.seek(0)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _field(path: Path, records: np.ndarray, dataset: str | None) -> Rows:
@@ -60,6 +76,10 @@ def npz(path: Path, dataset: str | None) -> Rows:
     objects = not numbers or (dataset in every and dataset not in numbers)
     name = choose(path, every if objects else numbers, dataset)
 
+    what, num_bytes = f"The array {name!r} in {path}", math.prod(every[name]) * headers[name][1].itemsize
+    check_unpacked(what, num_bytes, path.stat().st_size, RECORDED)
+    check_memory(what, num_bytes, "save it with np.save, so that it stays on disk")
+
     def load() -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[name])
@@ -74,6 +94,8 @@ def _numbered(path: Path, headers: Mapping[str, tuple[tuple[int, ...], np.dtype]
     kinds = set(headers.values())
     if len(names) < STACKED or set(names) != headers.keys() or len(kinds) > 1 or not kinds.pop()[0]:
         return None
+    num_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values())
+    check_memory(f"The file {path}", 2 * num_bytes, "save one array with np.save")
 
     def load() -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
@@ -91,17 +113,22 @@ def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Return shape and type of each array in an .npz file, without reading the arrays."""
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     headers = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
-                shape, _, dtype = read[np.lib.format.read_magic(file)](file)
-            headers[name.removesuffix(".npy")] = (tuple(shape), dtype)
+                headers[name.removesuffix(".npy")] = _header(file)
     return headers
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Return shape and type of the array in an open .npy file."""
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, _, dtype = read[np.lib.format.read_magic(file)](file)
+    return tuple(shape), dtype
 
 
 def pt(path: Path, dataset: str | None) -> Rows:
@@ -138,6 +165,8 @@ def _array(path: Path, tensor: Tensor) -> np.ndarray:
     if tensor.layout != torch.strided:
         raise ValueError(f"The file {path} holds a sparse tensor: save its to_dense().")
     tensor = tensor.detach()
+    stored = tensor.untyped_storage().nbytes()
+    check_unpacked(f"The tensor in {path}", tensor.nbytes, stored, RECORDED)
     return read_safely(path, (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy)
 
 
@@ -170,9 +199,11 @@ class ZarrRows:
     """A zarr array, whose rows are read from disk.
 
     Args:
+        path: Directory, for messages.
         array: Open array.
     """
 
+    path: Path
     array: Any
 
     @property
@@ -186,9 +217,8 @@ class ZarrRows:
         return self.array.dtype
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
-        if isinstance(rows, np.ndarray):
-            return np.asarray(self.array.oindex[rows])
-        return np.asarray(self.array[rows])
+        indexed = self.array.oindex if isinstance(rows, np.ndarray) else self.array
+        return np.asarray(read_safely(self.path, lambda: indexed[rows]))
 
 
 def zarr(path: Path, dataset: str | None) -> Rows:
@@ -196,10 +226,25 @@ def zarr(path: Path, dataset: str | None) -> Rows:
     arrays = _zarr(path)
     if "" in arrays:
         refuse_name(path, dataset)
-        return ZarrRows(arrays[""])
+        return _zarr_rows(path, "", arrays[""])
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     name = choose(path, shapes, dataset)
-    return chosen(ZarrRows(arrays[name]), name, shapes)
+    return chosen(_zarr_rows(path, name, arrays[name]), name, shapes)
+
+
+def _zarr_rows(path: Path, name: str, array: Any) -> ZarrRows:
+    """Return the rows of an open array."""
+    what = f"The array {name!r} in {path}" if name else f"The array in {path}"
+    itemsize = np.dtype(array.dtype).itemsize
+    check_memory(
+        f"A chunk of {what.lower()[:3]}{what[3:]}",
+        math.prod(array.chunks) * itemsize,
+        "write it with smaller chunks",
+    )
+    folder = path / name
+    stored = sum(stored_bytes(file) for file in folder.rglob("*") if file.is_file())
+    check_unpacked(what, array.size * itemsize, stored, RECORDED)
+    return ZarrRows(path, array)
 
 
 def zarr_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -208,19 +253,54 @@ def zarr_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _zarr(path: Path) -> dict[str, Any]:
-    """Return the arrays of numbers by name; the only array of a directory has an empty one."""
+    """Return the arrays of numbers by name; the only array of a directory has an empty one.
+
+    Raises:
+        ValueError: It cannot be read, its files are elsewhere, or decoding it could run code.
+    """
     if find_spec("zarr") is None:
         raise ValueError(f"The package zarr is needed to read {path}: pip install 'lightdan[formats]'.")
     import zarr as library
 
-    content, reason = None, ""
-    try:
+    read_safely(path, lambda: _refuse_codecs(path))
+
+    def load() -> dict[str, Any]:
         content = library.open(str(path), mode="r")
-    except Exception as error:  # a library may raise any for damaged files
-        reason = " ".join(str(error).split())[:150].rstrip(".")
-    if content is None:
-        raise ValueError(f"The directory {path} is damaged or no zarr array: write it again ({reason}).")
-    return {"": content} if isinstance(content, library.Array) else dict(_zarr_arrays(library, content))
+        if isinstance(content, library.Array):
+            return {"": content}
+        return dict(_zarr_arrays(library, content))
+
+    return read_safely(path, load)
+
+
+def _refuse_codecs(path: Path) -> None:
+    """Raise ValueError if files of a zarr directory are elsewhere or could run code when decoded."""
+    root = path.resolve()
+    for file in path.rglob("*"):
+        if file.is_symlink() and root not in file.resolve().parents:
+            raise RefusedError(
+                f"The file {file} is a link out of {path}: copy the array with its files."
+            )
+        if file.name in (".zarray", ".zmetadata", "zarr.json"):
+            metadata = json.loads(file.read_text())
+            if any(word.rpartition(".")[2] == "pickle" for word in _words(metadata)):
+                raise RefusedError(
+                    f"The array of {file} is encoded by pickle, which could run code: write it with "
+                    "another codec."
+                )
+
+
+def _words(content: Any) -> Iterator[str]:
+    """Yield all texts in metadata, except attributes."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            if key != "attributes" and not str(key).endswith(".zattrs"):
+                yield from _words(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _words(value)
 
 
 def _zarr_arrays(library: Any, group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

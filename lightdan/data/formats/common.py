@@ -1,11 +1,11 @@
 """Help for the readers of all formats: damaged files, and files with several arrays."""
 
-import gzip
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from lightdan.data.memory import RefusedError
 from lightdan.data.rows import LabelledRows, Rows
 
 T = TypeVar("T")
@@ -25,24 +25,28 @@ def read_safely(path: Path, function: Callable[[], T]) -> T:
     try:
         return function()
     except MemoryError:
+        reason, unsafe = "it declares more values than memory holds", False
+    except RefusedError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
         unsafe = isinstance(error, pickle.UnpicklingError) or any(
             word in reason for word in ("pickle", "Python objects", "Object arrays")
         )
-    with path.open("rb") as file:
-        start = file.read(2)
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(2)
     if unsafe or (start[:1] == b"\x80" and start[1:] <= b"\x05"):
         raise ValueError(
             f"The file {path} holds pickled Python objects, which could run code when loaded, and is "
             "refused: save one plain numeric array instead, without dtype=object (np.stack of a list, "
             "or np.savez(path, **arrays) of a dict)."
         )
-    raise ValueError(
-        f"The file {path} is truncated, damaged or not a {path.suffix} file: write it again "
-        f"({reason[:150].rstrip('.')})."
-    )
+    what = f"The file {path} is truncated, damaged or not a {path.suffix} file"
+    if path.is_dir():
+        what = f"The directory {path} is damaged or no {path.suffix[1:]} array"
+    raise ValueError(f"{what}: write it again ({reason[:150].rstrip('.')}).")
 
 
 def kind_of(path: Path) -> str:
@@ -51,14 +55,6 @@ def kind_of(path: Path) -> str:
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
-
-
-def plain(path: Path) -> bytes:
-    """Return the bytes of a file, decompressed if its name ends in ``.gz``."""
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as file:
-            return file.read()
-    return path.read_bytes()
 
 
 def refuse_name(path: Path, dataset: str | None) -> None:

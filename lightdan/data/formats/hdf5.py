@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from lightdan.data.formats.common import choose, chosen, read_safely
+from lightdan.data.memory import check_memory, check_unpacked
 from lightdan.data.rows import VALUES_READ, Hdf5Rows, Rows
 
 
@@ -20,6 +21,7 @@ def hdf5(path: Path, dataset: str | None) -> Rows:
     shapes = {name: rows.shape for name, rows in datasets.items()}
     wanted = dataset and dataset.strip("/")
     name = choose(path, others if wanted in others or not shapes else shapes, wanted)
+    _refuse_unwritten(path, name)
     if name in others:
         words = read_safely(path, lambda: _words(path, name))
         if words is not None:
@@ -44,6 +46,35 @@ def _words(path: Path, name: str) -> np.ndarray | None:
     with h5py.File(path) as file:
         item = file[name]
         return np.asarray(item.asstr()[...]).astype(str) if h5py.check_string_dtype(item.dtype) else None
+
+
+def _refuse_unwritten(path: Path, name: str) -> None:
+    """Raise ValueError if the numbers of a dataset are in other files, or were never written.
+
+    External storage and virtual datasets can name any file of this machine as numbers.
+    """
+    with h5py.File(path) as file:
+        item, what = file[name], f"the dataset {name!r} in {path}"
+        if item.external or item.is_virtual:
+            raise ValueError(
+                f"The numbers of {what} are in other files, which it can name at will: save them in one "
+                "file, as by h5repack or np.save."
+            )
+        if not item.size:
+            return
+        stored = item.id.get_storage_size()
+        share = 1.0 if stored else 0.0
+        if item.chunks:
+            remedy = "write it with smaller chunks"
+            check_memory(f"A chunk of {what}", math.prod(item.chunks) * item.dtype.itemsize, remedy)
+            counts = [-(-n // side) for n, side in zip(item.shape, item.chunks, strict=True)]
+            share = item.id.get_num_chunks() / math.prod(counts)
+        remedy = "save only the rows that were recorded"
+        if share < 1:
+            raise ValueError(
+                f"Only {100 * share:.3g} % of {what}, {item.shape}, were ever written: {remedy}."
+            )
+        check_unpacked(f"The {what[4:]}", item.nbytes, stored, remedy)
 
 
 def _attributes(path: Path, name: str, keys: tuple[str, ...]) -> dict[str, float]:
@@ -81,7 +112,11 @@ def matlab73(path: Path, dataset: str | None) -> Rows:
     datasets = _numbers(path)
     shapes = matlab73_shapes(path)
     name = choose(path, shapes, dataset and dataset.replace("/", "."))
-    rows = datasets[name.replace(".", "/")]
+    inside = name.replace(".", "/")
+    rows = datasets[inside]
+    _refuse_unwritten(path, inside)
+    num_bytes = 2 * math.prod(rows.shape) * rows.dtype.itemsize  # with a copy in the order of numpy
+    check_memory(f"The array {name!r} in {path}", num_bytes, "save it as HDF5, so that it stays on disk")
     array = read_safely(path, lambda: np.asarray(rows[slice(None)]).T)
     return chosen(_complex(array), name, shapes)
 

@@ -8,7 +8,11 @@ import numpy as np
 
 from lightdan.data.formats.common import choose, chosen, read_safely
 from lightdan.data.formats.words import codes
+from lightdan.data.memory import check_memory, check_unpacked
 from lightdan.data.rows import LabelledRows, Rows
+
+FEATHER_1 = b"FEA1"
+"""First bytes of the first version of feather, which is not arrow."""
 
 
 def table(path: Path, dataset: str | None) -> Rows:
@@ -26,15 +30,27 @@ def table(path: Path, dataset: str | None) -> Rows:
 
     def load() -> Any:
         if path.suffix.lower() == ".parquet":
+            with parquet.ParquetFile(path) as file:
+                groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+                num = sum(g.column(k).num_values for g in groups for k in range(g.num_columns))
+                _check_size(path, 8 * num)
             return parquet.read_table(path)
-        if path.suffix.lower() == ".feather":
-            return feather.read_table(path)
+        with path.open("rb") as file:
+            if file.read(len(FEATHER_1)) == FEATHER_1:
+                return feather.read_table(path)
         with pyarrow.memory_map(str(path)) as source:
             try:
-                return pyarrow.ipc.open_file(source).read_all()
+                reader = pyarrow.ipc.open_file(source)
+                parts = map(reader.get_batch, range(reader.num_record_batches))
             except pyarrow.ArrowInvalid:
                 source.seek(0)
-                return pyarrow.ipc.open_stream(source).read_all()
+                reader = parts = pyarrow.ipc.open_stream(source)
+            batches, size = [], 0
+            for batch in parts:  # the file does not declare how long the unpacked ones are
+                batches.append(batch)
+                size += batch.nbytes
+                _check_size(path, size)
+            return pyarrow.Table.from_batches(batches, reader.schema)
 
     content = read_safely(path, load)
     names = [name for name in content.column_names if not name.startswith("__index_level_")]
@@ -73,6 +89,12 @@ def table(path: Path, dataset: str | None) -> Rows:
     ]
     of_words = tuple(column for column, is_word in enumerate(words) if is_word)
     return LabelledRows(np.stack(numbers, axis=1), columns=tuple(names), words=of_words)
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    """Raise ValueError if the columns and the array of all of them do not fit into memory."""
+    check_unpacked(f"The table in {path}", num_bytes, path.stat().st_size, "save it with np.save")
+    check_memory(f"The table in {path}", 2 * num_bytes, "save it with np.save, so that it stays on disk")
 
 
 def _column(column: Any) -> np.ndarray:

@@ -22,6 +22,7 @@ from lightdan.data.formats.cells import (
 )
 from lightdan.data.formats.common import read_safely, refuse_name
 from lightdan.data.formats.words import PAIRS, sequences
+from lightdan.data.memory import check_memory, check_unpacked, most_unpacked
 from lightdan.data.rows import LabelledRows, Rows
 
 COMMENTS = ("#", "%")
@@ -32,6 +33,8 @@ LEAST_BLOCKS = 3
 """Smallest number of blocks after which a shorter one is taken for incomplete."""
 SAMPLE = 65_536
 """Number of bytes that tell the encoding."""
+BYTES_PER_CHARACTER = 4
+"""Memory for the numbers that are written in short."""
 HEAD = 50
 """Number of lines that are searched for the words of the first one."""
 WORDS = {word for pair in PAIRS for word in pair}
@@ -63,6 +66,7 @@ def text(path: Path, dataset: str | None) -> Rows:
         ValueError: The file has no numbers, or lines that differ in their number of values.
     """
     refuse_name(path, dataset)
+    check_size(path)
     _refuse_binary(path)
     if read_safely(path, lambda: _starts_with_title(path)):
         return fasta(path, dataset)
@@ -99,6 +103,7 @@ def text(path: Path, dataset: str | None) -> Rows:
 def fasta(path: Path, dataset: str | None) -> Rows:
     """Read an alignment: titles that begin with ``>``, each before the lines of its sequence."""
     refuse_name(path, dataset)
+    check_size(path)
 
     def read() -> dict[int, list[str]]:
         parts: dict[int, list[str]] = {}
@@ -121,6 +126,24 @@ def fasta(path: Path, dataset: str | None) -> Rows:
         return rows
     note = "small letters are read as capitals, and dots as gaps"
     return LabelledRows(rows.array, names=rows.names, notes=(*rows.notes, note))
+
+
+def check_size(path: Path) -> None:
+    """Raise ValueError if the numbers in a text file do not fit into memory."""
+    packed = size = path.stat().st_size
+    if path.suffix.lower() == ".gz":
+        size = read_safely(path, lambda: _unpacked_size(path, most_unpacked(packed)))
+        check_unpacked(f"The text in {path}", size, packed, "unpack it with gunzip if you know it")
+    check_memory(f"The table in {path}", BYTES_PER_CHARACTER * size, "convert it to .npy")
+
+
+def _unpacked_size(path: Path, most: int) -> int:
+    """Return the size of a compressed text, or a number above `most`."""
+    size = 0
+    with gzip.open(path) as file:
+        while size <= most and (part := file.read(2**20)):
+            size += len(part)
+    return size
 
 
 def open_text(path: Path) -> Iterator[str]:

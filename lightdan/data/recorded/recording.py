@@ -28,6 +28,8 @@ from lightdan.statistics import (
 
 CHUNK = 4_000_000
 """Number of values read at a time."""
+MOST_OFFSET = 5e4
+"""Largest size of reals in units of their range; single precision rounds them by 1 % of it."""
 
 
 @dataclass(frozen=True)
@@ -254,18 +256,30 @@ def recognise(
     for start, chunk in chunks(array, num, f"Scanning {path}"):
         summary.add(start, chunk.reshape(len(chunk), -1))
     summary.merge()
+    largest = max(-summary.minimum, summary.maximum)
+    if summary.fraction is None and summary.counts is not None and largest > 2**53:
+        raise ValueError(
+            f"The file {path} holds integers up to {largest:g} in size, too large to tell neighbours "
+            "apart: subtract the smallest one."
+        )
     if summary.minimum == summary.maximum:
         raise ValueError(
             f"The file {path} holds only the value {summary.minimum:g}, from which nothing can be "
             "learned: use configurations that differ."
         )
-    largest = max(-summary.minimum, summary.maximum)
     if largest > float(np.finfo(np.float32).max):
         raise ValueError(
             f"The file {path} holds values up to {largest:g} in size, beyond single precision: "
             "rescale them."
         )
-    return RECOGNISE[values](summary)
+    form = RECOGNISE[values](summary)
+    if form.site_kind == "real" and largest > MOST_OFFSET * (summary.maximum - summary.minimum):
+        raise ValueError(
+            f"The file {path} holds reals near {largest:g} that differ by less than "
+            f"{summary.maximum - summary.minimum:.3g}, which single precision does not keep: subtract "
+            "a constant near their mean."
+        )
+    return form
 
 
 def in_chains(series: np.ndarray, period: int) -> np.ndarray:
