@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,26 +61,47 @@ class CachedSimulation:
             total: Number of configurations.
             in_memory: Whether to read all configurations now; otherwise they are `Rows` on disk.
 
+        A directory that cannot be written, or is full, is warned of, and nothing is kept.
+
         Raises:
-            ValueError: The directory cannot be written or the disk is full.
+            ValueError: Nothing can be kept, and the configurations are too many for the memory.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock"):
-                if (cached := self._read(in_memory)) is not None:
-                    return cached
+        if (cached := self._read(in_memory)) is not None:
+            return cached
+        with ExitStack() as held:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(f"{self.path}.lock"))
+            except OSError as error:
                 with progress_bar(title, total) as advance:
-                    simulation = simulate(advance)
+                    return self._unkept(simulate(advance), error, in_memory)
+            if (cached := self._read(in_memory)) is not None:  # another process has written it
+                return cached
+            with progress_bar(title, total) as advance:
+                simulation = simulate(advance)
+                try:
                     self._write(simulation)
-                with h5py.File(self.path) as file:
-                    configurations = self._rows(file["configurations"], in_memory)
-                return Simulation(configurations, simulation.tau, simulation.updates_per_configuration)
-        except OSError as error:
-            raise ValueError(_disk_message(self.directory, error)) from error
+                except OSError as error:
+                    if isinstance(simulation.configurations, Parts):
+                        simulation = simulate(advance)  # some of its parts are spent
+                    return self._unkept(simulation, error, in_memory)
+            with h5py.File(self.path) as file:
+                configurations = self._rows(file["configurations"], in_memory)
+            return Simulation(configurations, simulation.tau, simulation.updates_per_configuration)
+
+    def _unkept(self, simulation: Simulation, error: OSError, in_memory: bool) -> Simulation:
+        if not in_memory:
+            raise ValueError(
+                f"{reason(self.directory, error)}, and the data are larger than max_memory_gb: set "
+                "cache_dir to another directory."
+            ) from error
+        warn(self.directory, error)
+        configurations = simulation.configurations
+        if isinstance(configurations, Parts):
+            configurations = np.concatenate([*configurations.parts])
+        return Simulation(configurations, simulation.tau, simulation.updates_per_configuration)
 
     def _read(self, in_memory: bool) -> Simulation | None:
-        if not self.path.exists():
-            return None
         try:
             with h5py.File(self.path) as file:
                 times = zip(json.loads(file.attrs["observables"]), file["tau_int"][...], strict=True)
@@ -88,7 +111,7 @@ class CachedSimulation:
                     int(file.attrs["updates_per_configuration"]),
                 )
         except (OSError, KeyError, RuntimeError, ValueError):
-            return None  # damaged from outside: simulated again and replaced
+            return None  # missing or damaged
 
     def _rows(self, dataset: h5py.Dataset, in_memory: bool) -> Rows:
         whole: Rows = dataset[...] if in_memory else Hdf5Rows.of(self.path, dataset)
@@ -123,9 +146,16 @@ def write_hdf5(
         file.attrs.update(attributes)
 
 
-def _disk_message(directory: Path, error: OSError) -> str:
-    if error.errno == errno.ENOSPC or "No space left" in str(error):
-        return (
-            f"The disk is full, so no data can be written to {directory}: free space or set cache_dir."
-        )
-    return f"The directory {directory} cannot be written ({error}): set cache_dir to another one."
+def warn(directory: Path, error: OSError) -> None:
+    """Warn, once in a process, that nothing is kept in a cache."""
+    warnings.warn(
+        f"{reason(directory, error)}, so no simulation is kept: set cache_dir to another directory.",
+        stacklevel=1,  # one place, so that Python shows it once
+    )
+
+
+def reason(directory: Path, error: OSError) -> str:
+    """Return why nothing can be written to a cache."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return f"The disk of the cache {directory} is full"
+    return f"The cache {directory} cannot be written ({error.strerror or error})"

@@ -325,8 +325,7 @@ class System(LightningDataModule, KeepsArguments):
 
     def prepare_data(self) -> None:
         """Simulate missing configurations; Lightning calls this in one process only."""
-        for number in range(len(self.temperatures)):
-            self._cached(number)
+        _ = self.data  # not only simulated, in case that the cache cannot be written
 
     def setup(self, stage: str | None = None) -> None:
         """Load the configurations, at the first call only."""

@@ -4,10 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock
 
+from lightdan.data.cache import warn
 from lightdan.data.files import whole_file
 from lightdan.data.samples import Samples
 from lightdan.images.extras import extra
@@ -72,11 +74,22 @@ class SyntheticKerrImages(KerrImages):
         self.path = str(self.cache_dir / f"kerr-images-{name}.tif")
 
     def prepare_data(self) -> None:
-        """Simulate the films and write their images, unless they are in the cache."""
-        self.cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            if not Path(self.path).exists():
-                self._write()
+        """Simulate the films and write their images, unless they are in the cache.
+
+        They are in a temporary directory if the cache cannot be written.
+        """
+        if Path(self.path).exists():
+            return
+        try:
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock"):
+                if not Path(self.path).exists():
+                    self._write()
+        except OSError as error:
+            warn(self.cache_dir, error)
+            self._folder = TemporaryDirectory()
+            self.path = str(Path(self._folder.name, Path(self.path).name))
+            self._write()
 
     def _write(self) -> None:
         rows, columns = self.film

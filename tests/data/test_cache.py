@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightdan.data.cache import CachedSimulation, write_hdf5
-from lightdan.simulation.simulation import Simulation
+from lightdan.simulation.simulation import Parts, Simulation
 from lightdan.statistics import Estimate
 
 KEY = {"system": "x", "seed": 1}
@@ -25,10 +25,11 @@ def slow_simulation(directory, counter):
     CachedSimulation(directory, "x", KEY).get(simulate, "x", 3)
 
 
-def test_two_processes_simulate_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+def test_eight_processes_simulate_once(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     arguments = (tmp_path / "cache", tmp_path / "counter")
-    processes = [context.Process(target=slow_simulation, args=arguments) for _ in range(2)]
+    processes = [context.Process(target=slow_simulation, args=arguments) for _ in range(8)]
     for process in processes:
         process.start()
     for process in processes:
@@ -70,20 +71,47 @@ def test_a_damaged_file_is_simulated_again(tmp_path):
     assert not cached.get(constant(0), "x", 3).configurations.any()
 
 
-def test_a_full_disk_is_reported_and_leaves_no_half_file(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def parts(progress):
+    return Simulation(Parts((3, 2), np.dtype(np.int8), iter(np.ones((3, 1, 2), np.int8))))
+
+
+@pytest.mark.parametrize("simulate", [constant(1, (3, 2)), parts], ids=["array", "parts"])
+def test_a_full_disk_is_told_once_and_leaves_no_half_file(tmp_path, monkeypatch, simulate):
+    create = h5py.Group.create_dataset
+
+    def full(group, name, *args, **kwargs):
+        if name == "tau_int":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(group, name, *args, **kwargs)
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
-    with pytest.raises(ValueError, match="The disk is full"):
-        CachedSimulation(tmp_path, "x", KEY).get(constant(1), "x", 3)
+    with pytest.warns(UserWarning, match="The disk of the cache .* is full, so no simulation") as said:
+        runs = [CachedSimulation(tmp_path, name, KEY).get(simulate, "x", 3) for name in "xy"]
+    assert all((run.configurations == np.ones((3, 2))).all() for run in runs)
+    assert len({(str(one.message), one.lineno) for one in said}) == 1  # shown once by Python
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    with pytest.raises(ValueError, match=r"is full, and the data are larger than max_memory_gb: set"):
+        CachedSimulation(tmp_path, "x", KEY).get(simulate, "x", 3, in_memory=False)
 
 
-def test_unwritable_directory_is_named(tmp_path):
+def test_a_cache_that_cannot_be_written_is_read_or_done_without(tmp_path, monkeypatch):
+    kept = CachedSimulation(tmp_path, "x", KEY)
+    kept.get(constant(1), "x", 3)
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)  # of the lock
+    assert kept.get(constant(2), "x", 3).configurations.all()
+    with pytest.warns(UserWarning, match=r"cannot be written \(Read-only file system\), so no"):
+        assert (CachedSimulation(tmp_path, "y", KEY).get(constant(2), "x", 3).configurations == 2).all()
+
+
+def test_a_directory_that_cannot_be_made_is_done_without(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot be written.*set cache_dir"):
-        CachedSimulation(tmp_path / "file" / "cache", "x", KEY).get(constant(1), "x", 3)
+    cached = CachedSimulation(tmp_path / "file" / "cache", "x", KEY)
+    with pytest.warns(UserWarning, match=r"cache cannot be written .*set cache_dir to another"):
+        assert cached.get(constant(1), "x", 3).configurations.all()
 
 
 def test_hdf5_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -99,7 +127,9 @@ def killed_while_writing(directory):
 
 
 def test_a_killed_writer_leaves_nothing_behind_for_long(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=killed_while_writing, args=(tmp_path,))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=killed_while_writing, args=(tmp_path,)
+    )
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
