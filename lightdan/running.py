@@ -1,25 +1,23 @@
-"""Parts of every run: its directory, configuration, checkpoints, interruption and predictions."""
+"""Parts of every run: its directory, configuration, checkpoints and predictions."""
 
 import os
 import pickle
 import shutil
-import signal
-import sys
-import threading
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightdan.data.cache import write_hdf5
 from lightdan.data.files import check_writable, whole_file
+from lightdan.signals import Stopped
 
 MADE_BY_RUNS = (
     "config.yaml",
@@ -70,8 +68,29 @@ def next_directory(root: Path) -> Path:
         return root / f"version_{number}"
 
 
-def check_new(trainer: Trainer, resumed: str | None) -> None:
-    """Check that the run would replace no file, whose directories have a given name.
+def lock_run(directory: Path, seconds: float = 5.0) -> BaseFileLock:
+    """Return a lock of a run's directory, held until it is released or the process ends.
+
+    Args:
+        directory: Directory of the run.
+        seconds: Time to wait for another process.
+
+    Raises:
+        ValueError: Another process holds the lock.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory.with_name(f".{directory.name}.lock"))
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout as error:
+        raise ValueError(
+            f"Another process works in {directory}: wait for it, or pass another version of the logger."
+        ) from error
+    return lock
+
+
+def check_new(trainer: Trainer, resumed: str | None) -> list[BaseFileLock]:
+    """Check that the run would replace no file, whose directories have a given name, and lock these.
 
     A run that resumes from a checkpoint in its own directory may go on there.
 
@@ -79,15 +98,20 @@ def check_new(trainer: Trainer, resumed: str | None) -> None:
         trainer: Trainer of the run.
         resumed: Checkpoint from which a training resumes.
 
+    Returns:
+        Locks that the run holds until its end.
+
     Raises:
-        ValueError: A file exists.
+        ValueError: A file exists, or another process works in the directory.
     """
+    locks = []
     for logger in trainer.loggers:
         named = isinstance(logger, CSVLogger | TensorBoardLogger) and logger._version is not None
         named |= isinstance(logger, WandbLogger) and logger.version is not None
         if not named:  # it gets a new number from `claim_directory`, or a new name from its server
             continue
         directory = _directory(logger, trainer.default_root_dir)
+        locks.append(lock_run(directory))
         if resumed and directory.resolve() in Path(resumed).resolve().parents:
             keep(directory / "metrics.csv")
             for start in ("Experiment logs directory", "Checkpoint directory"):
@@ -97,6 +121,19 @@ def check_new(trainer: Trainer, resumed: str | None) -> None:
                 f"The run would replace {found[0]}: leave the version of the logger out, or pass a new "
                 "one."
             )
+    return locks
+
+
+def go_on(trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> None:
+    """Let loggers of Weights & Biases go on in the run of the checkpoint from which a training resumes.
+
+    A copy of the checkpoint outside the directory of its run begins a new one.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger) and logger.version is None:
+            identity = checkpoint.get("wandb", {}).get(logger.name)
+            if identity in Path(path).resolve().parts:
+                logger._id = logger._wandb_init["id"] = identity
 
 
 def keep(path: Path) -> None:
@@ -144,11 +181,19 @@ class SaveConfig(SaveConfigCallback):
                         logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the names of runs of Weights & Biases, by project."""
+        found = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        checkpoint["wandb"] = {logger.name: logger.version for logger in found}
+
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Remove the directory of a run that was refused before it left anything."""
-        if self.directory is not None and isinstance(exception, ValueError):
+        """Remove the directory of a run that was refused or stopped before it left anything."""
+        refused = isinstance(exception, ValueError | Stopped | KeyboardInterrupt)
+        if self.directory is not None and refused and not trainer.global_step:
             files = {path.name for path in self.directory.iterdir()}
             if files <= {self.config_filename, "hparams.yaml"}:
                 shutil.rmtree(self.directory)
@@ -240,67 +285,6 @@ def reserve_names(trainer: Trainer) -> None:
             callback.CHECKPOINT_NAME_LAST = "own-last"
             if callback.filename in ("best", "last"):
                 callback.filename = f"own-{callback.filename}"
-
-
-class Interruption(Callback):
-    """Callback that lets Ctrl-C end training after the current step, so that the checkpoint is whole.
-
-    A second Ctrl-C interrupts at once. SIGTERM ends measurements at once; Lightning heeds it in training
-    only.
-    """
-
-    def __init__(self) -> None:
-        self._interrupted = False
-        self._previous: Any = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle Ctrl-C from now on."""
-        self._interrupted = False
-        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
-            self._previous = signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Interrupt after Ctrl-C."""
-        if self._interrupted:
-            raise KeyboardInterrupt
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle SIGTERM until Lightning restores the former handler."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._terminate)
-
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        raise SIGTERMException
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the former handler."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Restore the former handler and say how to resume."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-        checkpoints = run_directory(trainer) / "checkpoints"
-        kept = any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks)
-        if not kept or not trainer.is_global_zero or not trainer.global_step:
-            return
-        what = type(exception).__name__
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            what = "interrupted"
-        if trainer.state.fn == "fit":
-            when = f"at step {trainer.global_step}, before any measurement"
-            remedy = f"resume by adding --ckpt_path {checkpoints / 'last.ckpt'}"
-        else:
-            when = "before all measurements have ended"
-            remedy = f"measure with 'lightdan test' and --ckpt_path {checkpoints / 'best.ckpt'}"
-        print(f"lightdan: {what} {when}; {remedy}", file=sys.stderr)
 
 
 class PredictionWriter(Callback):

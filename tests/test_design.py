@@ -18,11 +18,11 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "version", "registry", "statistics", "progress", "lattices"],
+    ["types", "version", "registry", "signals", "statistics", "progress", "lattices"],
     ["provenance", "simulation", "data", "images"],
     ["interactions", "conditionals", "objectives"],
     ["systems", "architectures"],
-    ["checkpoints", "convergence", "running"],
+    ["checkpoints", "convergence", "interruption", "running"],
     ["measurements"],
     ["testing"],
     ["cli", "__main__"],

@@ -1,12 +1,8 @@
-import re
 import shutil
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningModule
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from trainers import quiet_trainer
@@ -14,29 +10,14 @@ from trainers import quiet_trainer
 from lightdan import MADE, Ising
 from lightdan.running import (
     BestCheckpoint,
-    Interruption,
     LastCheckpoint,
     check_new,
     claim_directory,
+    lock_run,
     next_directory,
     reserve_names,
     run_directory,
 )
-
-
-def test_interruption_handles_ctrl_c_in_the_main_thread_only():
-    callback, before = Interruption(), signal.getsignal(signal.SIGINT)
-    trainer, model = quiet_trainer(), LightningModule()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(callback.on_train_start, trainer, model).result()
-        pool.submit(callback.on_train_end, trainer, model).result()
-    assert signal.getsignal(signal.SIGINT) is before
-    callback.on_train_start(trainer, model)
-    signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        callback.on_train_batch_end(trainer)
-    callback.on_train_end(trainer, model)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_run_directory_is_where_lightning_puts_checkpoints(tmp_path):
@@ -94,27 +75,6 @@ def train(system, folder, resume=None, epochs=6, killed=9, callbacks=()):
     path = folder / "checkpoints" / "best.ckpt"
     assert best.best_model_path in ("", str(path))
     return epoch_of(path) if best.best_model_path else None
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_measurements(system, tmp_path, number, capsys):
-    class Slow(Callback):
-        def on_test_end(self, trainer, pl_module):
-            signal.raise_signal(number)
-            raise AssertionError("it goes on")
-
-    before = signal.getsignal(number)
-    callbacks = [Interruption(), LastCheckpoint(), Slow()]
-    options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_epochs": 1}
-    trainer = quiet_trainer(callbacks=callbacks, **options)
-    model = MADE.for_system(system, width=1)
-    trainer.fit(model, datamodule=system)
-    with pytest.raises(SystemExit):
-        trainer.test(model, datamodule=system, verbose=False)
-    said = capsys.readouterr().err
-    assert re.search("interrupted before all measurements have ended; measure with .*best.ckpt", said)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores further ones
-    assert signal.getsignal(number) is before
 
 
 def epoch_of(path):
@@ -225,7 +185,11 @@ def test_nothing_is_replaced_in_a_named_directory(tmp_path, name):
         check_new(trainer, None)
     with pytest.raises(ValueError, match="would replace"):
         check_new(trainer, str(tmp_path / "other" / "last.ckpt"))
-    check_new(trainer, str(path.parents[name.count("/")] / "checkpoints" / "last.ckpt"))
+    last = str(path.parents[name.count("/")] / "checkpoints" / "last.ckpt")
+    locks = check_new(trainer, last)
+    with pytest.raises(ValueError, match=r"Another process works in .*mine: wait for it, or pass"):
+        lock_run(path.parents[name.count("/")], 0.0)
+    locks[0].release()
     assert "mine" in [p.read_text() for p in Path(tmp_path).rglob("*") if p.is_file()]
     path.unlink(missing_ok=True)
     for moved in path.parent.glob("metrics-*"):

@@ -1,5 +1,6 @@
 """The commands ``lightdan list``, ``sample`` and ``simulate``."""
 
+import hashlib
 import inspect
 import math
 import os
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from rich.console import Console
@@ -123,7 +125,8 @@ def simulate(
     """Draw configurations of an explicit Hamiltonian into HDF5 files.
 
     A file contains the datasets configurations (num, *lattice) and energy (num,), and the
-    autocorrelation time tau_int, in rows, as an attribute.
+    autocorrelation time tau_int, in rows, as an attribute. With several temperatures, the same command
+    after an interruption keeps the files that are complete.
 
     Args:
         hamiltonian: JSON file of the Hamiltonian, as the measurement Couplings writes it.
@@ -143,19 +146,34 @@ def simulate(
     paths = [path]
     if len(temperatures) > 1:
         paths = [path.with_name(f"{path.stem}-T={t:g}{path.suffix}") for t in temperatures]
-    for path in paths:
+    digest = hashlib.sha256(Path(hamiltonian).read_bytes()).hexdigest()
+    origins = [{"sha256": digest, "temperature": t, "seed": seed} for t in temperatures]
+    left = [path for path, origin in zip(paths, origins, strict=True) if not is_of(path, origin, num)]
+    for path in left or paths:
         check_new(path)
-    for t, path in zip(temperatures, paths, strict=True):
+    for t, path, origin in zip(temperatures, paths, origins, strict=True):
+        if path not in left:
+            print(f"{path} is complete and was kept.")
+            continue
         with progress_bar(f"Simulating at T={t:g}", num) as advance:
             run = model.simulate(t, num, seed, advance)
         tau = max(run.tau.values())
         arrays = {"configurations": run.configurations, "energy": model.energy(run.configurations)}
-        provenance = {"hamiltonian": hamiltonian, "temperature": t, "seed": seed, "tau_int": tau.value}
-        write(path, arrays, provenance)
+        write(path, arrays, {"hamiltonian": hamiltonian, **origin, "tau_int": tau.value})
         print(
             f"{num} configurations of {model.lattice_shape} at T = {t:g}, "
             f"autocorrelation time {tau} rows: {path}"
         )
+
+
+def is_of(path: Path, origin: Mapping[str, Any], num: int) -> bool:
+    """Return whether a file has this number of configurations of this origin."""
+    try:
+        with h5py.File(path) as file:
+            same = all(file.attrs.get(name) == value for name, value in origin.items())
+            return bool(same and len(file["configurations"]) == num)
+    except (OSError, KeyError, TypeError):
+        return False
 
 
 def check_new(path: Path) -> None:

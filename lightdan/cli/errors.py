@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -16,9 +16,6 @@ from lightdan.systems.base import System
 
 BAD_INPUT = (ValueError, ArgumentError, MisconfigurationException)
 """Exceptions that bad input raises; any other is a fault of the program and keeps its traceback."""
-
-Terminated = SIGTERMException
-"""Exception that ends training after the signal SIGTERM."""
 
 OPTIONS = ("config", "seed_everything", "trainer", "model", "data", "start_from", "ckpt_path", "help")
 """Options of the commands of LightningCLI, before the first dot."""

@@ -13,6 +13,8 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lightdan import checkpoints
 from lightdan.architectures.base import LINKED, Architecture
@@ -20,14 +22,15 @@ from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.configurations import check_class_paths
 from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
+from lightdan.interruption import Interruption
 from lightdan.measurements.base import measurements_of
 from lightdan.running import (
     BestCheckpoint,
-    Interruption,
     LastCheckpoint,
     PredictionWriter,
     SaveConfig,
     check_new,
+    go_on,
     next_directory,
     reserve_names,
 )
@@ -92,12 +95,16 @@ class CLI(LightningCLI):
             # In a dry run save_dir is a method, and it may be the address of a server.
             if isinstance(logger.save_dir, str | os.PathLike) and "://" not in str(logger.save_dir):
                 check_writable(Path(logger.save_dir), "--trainer.default_root_dir")
+        if any(isinstance(logger, WandbLogger) for logger in self.trainer.loggers):
+            self.trainer.enable_autolog_hparams = False  # SaveConfig logs them among all settings
         path = self.config[self.subcommand].ckpt_path
+        checkpoint = checkpoints.read(path) if path else {}
         if self.trainer.is_global_zero:
-            check_new(self.trainer, path if self.subcommand == "fit" else None)
+            if path and self.subcommand == "fit":
+                go_on(self.trainer, checkpoint, path)
+            self._locks = check_new(self.trainer, path if self.subcommand == "fit" else None)
         reserve_names(self.trainer)
         if path:
-            checkpoint = checkpoints.read(path)
             self.model.on_load_checkpoint(checkpoint)
             if self.subcommand == "fit" and "optimizer_states" not in checkpoint:
                 raise ValueError(
@@ -117,7 +124,7 @@ class CLI(LightningCLI):
         if config.logger is False and not config.fast_dev_run:
             options["default_root_dir"] = str(next_directory(Path(config.default_root_dir or ROOT)))
         try:
-            return super().instantiate_trainer(**options)
+            trainer = super().instantiate_trainer(**options)
         except TypeError as error:
             raise ValueError(f"The trainer refuses an option: {error}") from error
         except RuntimeError as error:
@@ -127,6 +134,12 @@ class CLI(LightningCLI):
                     "let them differ, or remove one."
                 ) from error
             raise
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            # Lightning's requeueing would keep one checkpoint for all runs in `default_root_dir`, and
+            # requeue a job whose exit code says "not finished" once more.
+            environment.auto_requeue = False
+        return trainer
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration: Lightning would silently replace it by the checkpoint's settings.

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from lightdan import signals
 from lightdan.cli.catalogue import COMMANDS, usage
 from lightdan.registry import suggestion
 from lightdan.version import __version__
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0, 2 after bad input, 130 after an interrupt, 143 after a termination.
+        Exit code: 0, 2 after bad input, 128 + number after a signal, which means not finished.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("--help", "-h"):
@@ -29,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = args[0]
     if name not in COMMANDS:
         return fail(f"There is no command {name!r}; {suggestion(name, list(COMMANDS))}")
+    is_worker = int(os.environ.get("LOCAL_RANK", 0)) > 0
+    if parent := os.environ.pop(signals.PARENT, None) or (is_worker and os.getppid()):
+        signals.end_with(int(parent))
     # A library that is interrupted while it is imported may raise anything.
     is_program = argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_program:
@@ -39,17 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_program:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        configurations.import_plugins(args)
-        if COMMANDS[name].function:
-            functions.run(name, args[1:])
-        else:
-            lightning.run(args)
+        with signals.heeded():
+            configurations.import_plugins(args)
+            if COMMANDS[name].function:
+                functions.run(name, args[1:])
+            else:
+                lightning.run(args)
     except KeyboardInterrupt:
         print("lightdan: interrupted.", file=sys.stderr)
         return 130
-    except errors.Terminated:  # Lightning's exception would end the process with code 0
-        print("lightdan: terminated.", file=sys.stderr)
-        return 143
+    except signals.Stopped as stop:
+        if not stop.said and not is_worker:
+            print(f"lightdan: stopped by {stop.name}; run the same command again.", file=sys.stderr)
+        return 0 if is_worker else int(stop.code or 0)  # Lightning kills a run if a worker fails
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into code 1
             return 130

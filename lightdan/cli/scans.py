@@ -7,16 +7,13 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -31,6 +28,8 @@ from lightdan.measurements.base import Measurement
 from lightdan.measurements.figures import EXACT, MODEL
 from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
+from lightdan.running import lock_run
+from lightdan.signals import GRACE, PARENT, Stopped
 from lightdan.statistics import Estimate
 from lightdan.systems.checks import check_positive
 
@@ -79,7 +78,7 @@ class Run:
         resume = [f"--ckpt_path={last}"] if last.exists() else []
         if not resume:  # an interrupted run of these settings, which begins again
             shutil.rmtree(self.directory / "run", ignore_errors=True)
-        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, PARENT: str(os.getpid())}
         with (self.directory / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 [*self.command, *resume],
@@ -149,6 +148,9 @@ def scan(
                 raise ValueError(
                     f"Another scan works in {run.directory}: wait for it or pass another --output."
                 ) from error
+            lock_run(
+                run.directory / "run", 2 * GRACE
+            ).release()  # of a killed scan's process, which ends
         failed = work_off(waiting, processes)
     if failed:
         words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()
@@ -162,10 +164,11 @@ def scan(
 def work_off(waiting: list[Run], processes: int) -> list[Run]:
     """Run all, at most ``processes`` at a time, and return the runs that failed.
 
-    SIGTERM ends the processes too, as Ctrl-C does.
+    The processes end with this one: by SIGTERM if it can, and else because they notice.
+
+    Raises:
+        Stopped: A signal has ended a run, which the same command resumes.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()  # others set no handlers
-    previous = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
     total, failed = len(waiting), []
     threads = max(1, (os.cpu_count() or 1) // processes)
     active: dict[Run, subprocess.Popen[bytes]] = {}
@@ -177,7 +180,10 @@ def work_off(waiting: list[Run], processes: int) -> list[Run]:
                     active[run] = run.start(threads)
                 time.sleep(0.2)
                 for run in [run for run, process in active.items() if process.poll() is not None]:
-                    if active.pop(run).returncode:
+                    code = active.pop(run).returncode
+                    if code < 0 or code > 128:
+                        raise Stopped(-code if code < 0 else code - 128)
+                    if code:
                         failed.append(run)
                     else:
                         (run.directory / "finished").touch()
@@ -187,13 +193,7 @@ def work_off(waiting: list[Run], processes: int) -> list[Run]:
                 process.terminate()
             for process in active.values():
                 process.wait()
-            if in_main_thread:
-                signal.signal(signal.SIGTERM, previous)
     return failed
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _run(config: str, parameter: str, value: str, options: Sequence[str], output: Path) -> Run:

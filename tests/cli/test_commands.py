@@ -13,7 +13,6 @@ import pytest
 import tifffile
 import torch
 import yaml
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from scipy.ndimage import gaussian_filter
 
 import lightdan
@@ -22,6 +21,7 @@ from lightdan.architectures.base import Architecture
 from lightdan.cli import lightning
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.main import main
+from lightdan.signals import Stopped
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MADE_CONFIG = str(CONFIGS / "ising" / "made.yaml")
@@ -193,6 +193,7 @@ def test_interrupted_while_torch_is_imported():
     code = """
 import signal, sys
 from lightdan.cli.main import main
+from lightdan.signals import Stopped
 class Interrupting:
     def find_spec(self, name, *_):
         if name == "torch":
@@ -364,7 +365,9 @@ def test_a_bad_configuration_is_named(command, content, said, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("exception", "code"), [(SIGTERMException, 143), (KeyboardInterrupt, 130)], ids=["SIGTERM", "SIGINT"]
+    ("exception", "code"),
+    [(Stopped(signal.SIGTERM), 143), (Stopped(signal.SIGUSR1), 138), (KeyboardInterrupt(), 130)],
+    ids=["SIGTERM", "SIGUSR1", "SIGINT"],
 )
 def test_a_stopped_fit_has_the_code_of_its_signal(exception, code, monkeypatch):
     def stop(args):

@@ -128,11 +128,21 @@ def test_sigterm_ends_the_processes_too(here, monkeypatch):
 
     started, before = [], signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(scans.subprocess, "Popen", Endless)
-    with pytest.raises(SystemExit) as stop:
-        main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"])
-    assert stop.value.code == 143
+    assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 143
     assert started[0].ended == ["terminate", "wait"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("code", "number"), [(-9, 9), (143, 15)])
+def test_a_killed_run_is_not_finished(here, monkeypatch, capsys, code, number):
+    class Killed(InProcess):
+        def __init__(self, *args, **options):
+            self.returncode = code
+
+    monkeypatch.setattr(scans.subprocess, "Popen", Killed)
+    assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 128 + number
+    assert "run the same command again" in capsys.readouterr().err
+    assert not (here / "o" / "temperature=2" / "finished").exists()
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(here, monkeypatch):
