@@ -1,5 +1,6 @@
 """Exact expectation values from samples of the model by reweighting."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,25 @@ from lightdan.measurements.figures import EXACT, MODEL, bin_edges, legends, pane
 from lightdan.measurements.observables import series, summary
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
-from lightdan.statistics import Bound, Estimate, effective_sample_size, log_mean_exp, mean
+from lightdan.statistics import (
+    Bound,
+    Estimate,
+    autocorrelation_time,
+    effective_sample_size,
+    log_mean_exp,
+    mean,
+    weakness,
+    weakness_of_size,
+)
 
-FEW = 100
-"""Effective sample size below which a note warns of the reweighted estimates."""
+CHAINS = 10
+"""Number of Markov chains."""
+LEAST_STEPS = 50
+"""Number of steps of a chain at least, if there are several."""
+LARGEST_REDUCTION = 1.05
+"""R̂ above which the chains disagree."""
+LARGEST_UNSEEN = 0.05
+"""Fraction of the data that may have larger weights than any sample."""
 
 
 class ImportanceSampling(SampledMeasurement):
@@ -31,15 +47,25 @@ class ImportanceSampling(SampledMeasurement):
     - `free_energy`: −T ln⟨w⟩/N per site, and `variational_free_energy`: F_q = ⟨H + T ln p_θ⟩/N, an upper
       bound on F; both only for a system with an energy.
     - The reweighted observables and fluctuations of `Observables`.
-    - `metropolis_<name>` and `acceptance`: observables of the Markov chain that proposes the same
-      samples and accepts them with min(1, w'/w), which is exact too.
+    - `metropolis_<name>` and `acceptance`: observables of ten Markov chains that propose the same
+      samples and accept them with min(1, w'/w), which is exact too. `metropolis_tau` is the longest
+      autocorrelation time of an observable, in steps.
+
+    Rare samples of large weight make errors too small. Estimates then have no error, and the table says
+    why:
+
+    - there are fewer than 100 effective samples (500 for `ess`);
+    - the tail of the weights is heavy;
+    - 5 % of the held-out configurations have larger weights than any sample;
+    - the Markov chains disagree.
 
     References:
-        K. A. Nicoli et al., Phys. Rev. E 101, 023304 (2020).
+        K. A. Nicoli et al., Phys. Rev. E 101, 023304 (2020);
+        A. Vehtari et al., J. Mach. Learn. Res. 25, 72 (2024), arXiv:1507.02646.
     """
 
     name = "importance_sampling"
-    takes_weights = True  # because it uses samples of the model only
+    takes_weights = True
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the effective sample size, free energies and reweighted observables."""
@@ -56,9 +82,12 @@ class ImportanceSampling(SampledMeasurement):
                 "variational_free_energy": mean(-scale * log_weights),
             }
         estimates |= summary(ensemble, values, log_weights)
-        visited, acceptance = independence_chain(log_weights, self.seed)
-        estimates["acceptance"] = acceptance
-        estimates |= {f"metropolis_{name}": mean(column[visited]) for name, column in values.items()}
+        reweighted = [*estimates]
+        visited, estimates["acceptance"] = independence_chains(log_weights, self.seed)
+        chains = {name: column[visited] for name, column in values.items()}
+        estimates |= {f"metropolis_{name}": mean(series) for name, series in chains.items()}
+        times = map(autocorrelation_time, chains.values())
+        estimates["metropolis_tau"] = max(times, key=lambda tau: tau.value)
         exact = ensemble.exact
         reference: dict[str, Reference] = dict.fromkeys(("ess", "acceptance"), Bound(1.0, "≤"))
         reference |= {name: exact[name] for name in estimates if name in exact}
@@ -67,14 +96,27 @@ class ImportanceSampling(SampledMeasurement):
             reference["variational_free_energy"] = Bound(exact["free_energy"], "≥")
         name = next(iter(values))
         arrays = {"log_weights": log_weights, name: values[name]}
-        size = estimates["ess"].value * self.num_samples
-        notes = []
-        if size < FEW:
-            notes.append(
-                f"{self.num_samples:,} samples have an effective size of {size:.3g}, so neither the "
-                "reweighted estimates nor their errors are reliable."
-            )
-        return Result(estimates, arrays, self.figure(arrays, estimates), reference, notes=notes)
+        result = Result(estimates, arrays, self.figure(arrays, estimates), reference)
+        unseen = self.unseen(ensemble, log_weights)
+        weak = weakness(log_weights) or unseen
+        result.withhold(["ess"], unseen or weakness_of_size(log_weights))
+        result.withhold({*reweighted} - {"ess", "variational_free_energy"}, weak)
+        disagreement = max(map(reduction, chains.values()))
+        sticking = (
+            f"chains disagree, R̂ = {disagreement:.2f}" if disagreement > LARGEST_REDUCTION else None
+        )
+        moving = ["acceptance", *(name for name in estimates if name.startswith("metropolis_"))]
+        result.withhold(moving, weak or sticking)
+        return result
+
+    @staticmethod
+    def unseen(ensemble: Ensemble, log_weights: np.ndarray) -> str | None:
+        """Return in words that samples miss a part of the true ensemble, or None."""
+        above = -ensemble.action - ensemble.log_prob > log_weights.max()
+        share = float(np.average(above, weights=ensemble.weights))
+        if share > LARGEST_UNSEEN and above.sum() >= 3:
+            return f"{100 * share:.0f} % of the data have larger weights than any sample"
+        return None
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
@@ -96,17 +138,42 @@ class ImportanceSampling(SampledMeasurement):
         return figure
 
 
-def independence_chain(log_weights: np.ndarray, seed: int) -> tuple[np.ndarray, Estimate]:
-    """Run the Markov chain that proposes sample t at step t.
+def independence_chains(log_weights: np.ndarray, seed: int) -> tuple[np.ndarray, Estimate]:
+    """Run Markov chains that propose the samples one after the other.
+
+    Args:
+        log_weights: Logarithm of the weights of the samples `(M,)`.
+        seed: Random seed of the acceptances.
 
     Returns:
-        Number of the sample after each step `(M,)`, and the acceptance.
+        Number of the sample after each step, without the first tenth `(chains, steps)`, and the
+        acceptance.
     """
-    thresholds = np.log(np.random.default_rng(seed).random(len(log_weights)))
-    visited = np.zeros(len(log_weights), dtype=int)
-    current = 0
-    for step in range(1, len(log_weights)):
-        if thresholds[step] < log_weights[step] - log_weights[current]:
-            current = step
-        visited[step] = current
-    return visited, mean((np.diff(visited) > 0).astype(float))
+    num_chains = max(1, min(CHAINS, len(log_weights) // LEAST_STEPS))
+    proposed = np.arange(len(log_weights) // num_chains * num_chains).reshape(num_chains, -1)
+    thresholds = np.log(np.random.default_rng(seed).random(proposed.shape))
+    visited = proposed.copy()
+    for step in range(1, proposed.shape[1]):
+        current, candidate = visited[:, step - 1], proposed[:, step]
+        accepted = thresholds[:, step] < log_weights[candidate] - log_weights[current]
+        visited[:, step] = np.where(accepted, candidate, current)
+    start = proposed.shape[1] // 10
+    return visited[:, start:], mean((np.diff(visited[:, start:]) > 0).astype(float))
+
+
+def reduction(series: np.ndarray) -> float:
+    """Return R̂, by which longer chains could reduce a standard deviation; 1 for equal chains.
+
+        R̂² = 1 − 1/n + (variance of the means of the chains)/(mean variance within chains)
+
+    Args:
+        series: Chains of n steps `(chains, n)`.
+
+    References:
+        A. Gelman and D. Rubin, Stat. Sci. 7, 457 (1992).
+    """
+    within = float(series.var(axis=1, ddof=1).mean())
+    if len(series) < 2 or np.ptp(series) == 0.0:
+        return 1.0
+    between = float(series.mean(axis=1).var(ddof=1))
+    return math.inf if within == 0.0 else math.sqrt(1 - 1 / series.shape[1] + between / within)

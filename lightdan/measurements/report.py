@@ -5,7 +5,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Result:
         unlisted: Names of estimates that are in the file but not in tables and figures.
         notes: Sentences that a reader of the numbers must know.
         attachments: File name → text of more files, in the folder ``<name>/``.
+        remarks: Name → why an estimate has no error, in a few words that stand beside it in the table.
     """
 
     estimates: dict[str, Estimate]
@@ -49,6 +50,18 @@ class Result:
     unlisted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     attachments: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+    def withhold(self, names: Iterable[str], reason: str | None) -> None:
+        """Withhold the errors of estimates that would not cover, which become infinite.
+
+        Args:
+            names: Names of the estimates.
+            reason: A few words, or None if nothing is wrong.
+        """
+        for name in names if reason else ():
+            self.estimates[name] = Estimate(self.estimates[name].value, math.inf)
+            self.remarks[name] = str(reason)
 
 
 class Summary:
@@ -67,7 +80,7 @@ class Summary:
             label: Conditions, if there are several.
         """
         self.rows += [
-            Row(name, label, key, estimate, result.reference.get(key))
+            Row(name, label, key, estimate, result.reference.get(key), result.remarks.get(key, ""))
             for key, estimate in result.estimates.items()
             if key not in result.unlisted
         ]
@@ -243,8 +256,12 @@ def seconds(duration: float) -> str:
 
 
 def write_result(directory: Path, stem: str, result: Result, context: Mapping[str, Any]) -> None:
-    """Write ``<stem>.json`` with the numbers and their context, ``<stem>.npz`` and ``<stem>.png``."""
+    """Write ``<stem>.json`` with the numbers and their context, ``<stem>.npz`` and ``<stem>.png``.
+
+    ``intervals`` has the 68 % intervals that end at a bound, and ``remarks`` why errors are null.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    rows = [Row("", "", *pair, result.reference.get(pair[0])) for pair in result.estimates.items()]
     content = {
         "estimates": {
             name: {"value": _finite(estimate.value), "error": _finite(estimate.error)}
@@ -255,6 +272,8 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
             for name, value in result.reference.items()
         },
         "reference_kind": {name: _kind(value) for name, value in result.reference.items()},
+        "intervals": {row.name: row.interval for row in rows if row.interval},
+        "remarks": result.remarks,
         **context,
         "unlisted": sorted(result.unlisted),
         "notes": result.notes,

@@ -18,13 +18,17 @@ HEADLINES = {"kl": "KL (nats)", "nll": "NLL (nats)", "ess": "ESS", "slope": "slo
 
 
 class Row(NamedTuple):
-    """One estimate and its reference; the label names the temperature if there are several."""
+    """One estimate and its reference; the label names the temperature if there are several.
+
+    The remark says why the estimate has no error.
+    """
 
     measurement: str
     label: str
     name: str
     estimate: Estimate
     reference: Reference | None
+    remark: str = ""
 
     @property
     def deviation(self) -> float | None:
@@ -45,13 +49,36 @@ class Row(NamedTuple):
             return abs(self.estimate.value - self.reference.value)
         return abs(self.deviation or 0.0)
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 68 % interval if it is cut by the bound, which the true value cannot pass; else None.
+
+        An estimate further than one error beyond its bound keeps its error.
+        """
+        if not isinstance(self.reference, Bound):
+            return None
+        value, error, bound = *self.estimate, self.reference.value
+        low, high = value - error, value + error
+        if not (math.isfinite(error) and low < bound < high):
+            return None
+        return (bound, high) if self.reference.side == "≥" else (low, bound)
+
     def cells(self) -> tuple[str, str, str]:
         """Return value, reference and deviation as text."""
         reference = self.reference
         shown = f"{reference:.6g}" if isinstance(reference, int | float) else str(reference or "")
         # Adding zero turns −0.0 into 0.0.
         deviation = "" if self.deviation is None else f"{round(self.deviation, 1) + 0.0:+.1f} σ"
-        return str(self.estimate), shown, deviation
+        return self._shown_value(), shown, deviation
+
+    def _shown_value(self) -> str:
+        if self.remark:
+            return f"{self.estimate.value:.4g}"
+        if self.interval is None:
+            return str(self.estimate)
+        digits = max(2 - math.ceil(math.log10(self.estimate.error)), 0)
+        low, high = (f"{end:.{min(digits, 9)}f}" for end in self.interval)
+        return f"{low} to {high}"
 
 
 def headlines(rows: Iterable[Row]) -> Table | None:
@@ -80,7 +107,7 @@ def _value_and_deviation(row: Row | None) -> str:
     if row is None:
         return ""
     value, _, deviation = row.cells()
-    return f"{value}, {deviation}" if deviation else value
+    return ", ".join(filter(None, (value, deviation, "no error" if row.remark else "")))
 
 
 def worst(rows: Iterable[Row]) -> list[Row]:
@@ -111,12 +138,17 @@ def estimates(rows: Sequence[Row], heading: str) -> Table:
         table.add_column("worst at", no_wrap=True)
     for column in ("value", "reference", "deviation"):
         table.add_column(column, justify="right", no_wrap=True)
-    last = ""
+    remarked = any(row.remark for row in rows)
+    if remarked:
+        table.add_column("no error because of", overflow="fold")
+    last = above = ""
     for row in rows:
         if last and row.measurement != last:
             table.add_section()
         title = row.measurement if row.measurement != last else ""
-        table.add_row(title, row.name, *([row.label] if labelled else []), *row.cells())
+        words = "as above" if row.remark and row.remark == above else row.remark
+        remark, above = [words] if remarked else [], row.remark
+        table.add_row(title, row.name, *([row.label] if labelled else []), *row.cells(), *remark)
         last = row.measurement
     return table
 

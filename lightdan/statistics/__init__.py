@@ -16,6 +16,7 @@ from lightdan.statistics.importance import (
     weighted_mean,
 )
 from lightdan.statistics.means import effective_number, jackknife, jackknife_each, mean
+from lightdan.statistics.pareto import pareto_shape, weakness, weakness_of_size
 
 __all__ = [
     "FEWEST_TIMES",
@@ -36,6 +37,9 @@ __all__ = [
     "jackknife_each",
     "log_mean_exp",
     "mean",
+    "pareto_shape",
     "student_factor",
+    "weakness",
+    "weakness_of_size",
     "weighted_mean",
 ]

@@ -114,13 +114,18 @@ class MeasurementTests:
         temperature = system.temperatures[0]
         return self.make().measure(Ensemble(self.make_model(system).eval(), system, temperature))
 
-    def _check(self, estimates: Mapping[str, Mapping[str, float | None]]) -> None:
+    def _check(
+        self, estimates: Mapping[str, Mapping[str, float | None]], remarks: Mapping[str, str]
+    ) -> None:
         assert estimates
         for name in estimates.keys() - {*self.undefined}:
             value, error = estimates[name]["value"], estimates[name]["error"]
             assert value is not None, name
-            assert error is not None, name
             assert math.isfinite(value), name
+            if remarks.get(name, ""):
+                assert error in (None, math.inf), name
+                continue
+            assert error is not None, name
             assert 0 < error < math.inf, name
 
     def test_name_is_unique(self) -> None:
@@ -133,10 +138,11 @@ class MeasurementTests:
             assert related or getattr(other, "name", None) != ours.name, other
 
     def test_every_estimate_has_an_error(self, system: System) -> None:
-        """Require finite values and positive errors, bounds that hold, and names of estimates only."""
+        """Require finite values and positive errors, or remarks, and bounds that hold."""
         result = self._measure(system)
-        self._check({name: estimate._asdict() for name, estimate in result.estimates.items()})
-        assert {*result.reference, *result.unlisted} <= {*result.estimates}
+        asked = {name: estimate._asdict() for name, estimate in result.estimates.items()}
+        self._check(asked, result.remarks)
+        assert {*result.reference, *result.unlisted, *result.remarks} <= {*result.estimates}
         for name, reference in result.reference.items():
             if isinstance(reference, Bound):
                 excess = result.estimates[name].value - reference.value
@@ -159,7 +165,7 @@ class MeasurementTests:
         result, name = self._measure(system), self.make().name
         folder = self._test(tmp_path, system, self.make_model(system))
         written = json.loads((folder / f"{name}.json").read_text())
-        self._check(written["estimates"])
+        self._check(written["estimates"], written["remarks"])
         assert list(written["estimates"]) == list(result.estimates)
         assert (folder / f"{name}.npz").exists() == bool(result.arrays)
         assert (folder / f"{name}.png").exists() == (result.figure is not None)

@@ -11,7 +11,7 @@ from trainers import quiet_trainer
 from lightdan import MADE, Ising, Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable, Samples
 from lightdan.measurements.hamiltonian import Hamiltonian
-from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chain
+from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chains, reduction
 from lightdan.measurements.observables import Observables, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.symmetry import Symmetry
@@ -140,13 +140,42 @@ def test_intervals_cover_what_they_promise(system):
     assert all(0.61 <= hit / 200 <= 0.75 for hit in hits.values()), hits
 
 
-def test_independence_chain_visits_by_weight():
+def test_independence_chains_visit_by_weight():
     log_weights = np.log(np.random.default_rng(0).choice([1.0, 3.0], 100_000))
-    visited, acceptance = independence_chain(log_weights, seed=1)
+    visited, acceptance = independence_chains(log_weights, seed=1)
+    assert visited.shape == (10, 9000)
     heavy = (log_weights[visited] > 1).mean()
     assert heavy == pytest.approx(0.75, abs=0.01)
     # Half of the chain's proposals are heavy; a light one is accepted from a heavy with 1/3.
     assert acceptance.value == pytest.approx(0.25 * 1 + 0.75 * (0.5 + 0.5 / 3), abs=0.01)
+    assert reduction(log_weights[visited]) == pytest.approx(1.0, abs=0.002)
+
+
+def test_chains_that_stick_apart_disagree():
+    series = np.random.default_rng(0).normal(size=(10, 400)) + np.arange(10)[:, None]
+    # The variance of the means is that of 0 … 9, besides 1/400 of noise.
+    assert reduction(series) == pytest.approx(math.sqrt(1 + 55 / 6), rel=0.05)
+    assert reduction(np.repeat(np.arange(2.0)[:, None], 5, axis=1)) == math.inf
+    assert reduction(np.ones((3, 5))) == 1.0
+
+
+def test_few_effective_samples_have_no_error(system):
+    measured = ensemble(system, distortion=0.3)
+    result = ImportanceSampling(num_samples=60).measure(measured)
+    assert "effective samples" in result.remarks["energy"]
+    assert {"ess", "ln_z", "specific_heat", "metropolis_energy"} <= {*result.remarks}
+    assert all(result.estimates[name].error == math.inf for name in result.remarks)
+    assert "variational_free_energy" not in result.remarks
+
+
+def test_samples_that_miss_a_part_of_the_data_have_no_error(system):
+    measured = ensemble(system)
+    measured.keep(("samples", 800, 0), lambda: Samples(measured, measured.configurations[:800]))
+    samples = measured.samples(800, 0)
+    samples.log_prob = samples.log_prob.copy()
+    assert ImportanceSampling.unseen(measured, samples.log_weights + 1e-6) is None
+    words = ImportanceSampling.unseen(measured, samples.log_weights - 1.0)
+    assert words == "100 % of the data have larger weights than any sample"
 
 
 def test_observables_of_the_oracle_agree_with_data(system):

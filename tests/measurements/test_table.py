@@ -34,10 +34,27 @@ def text(table, width=110):
         (1.0, math.inf, ("1.3 ± inf", "1", "")),
         (1.0, 0.0, ("1.3 ± 0", "1", "")),
         (1.301, 0.1, ("1.30(10)", "1.301", "+0.0 σ")),
+        (Bound(1.35, "≤"), 0.1, ("1.200 to 1.350", "≤ 1.35", "")),
+        (Bound(1.25, "≥"), 0.1, ("1.250 to 1.400", "≥ 1.25", "")),
+        (Bound(1.35, "≥"), 0.1, ("1.350 to 1.400", "≥ 1.35", "")),
+        (Bound(1.45, "≥"), 0.1, ("1.30(10)", "≥ 1.45", "")),
+        (Bound(1.35, "≤"), math.inf, ("1.3 ± inf", "≤ 1.35", "")),
     ],
 )
 def test_a_bound_has_no_deviation(reference, error, cells):
     assert row(1.3, reference, error).cells() == cells
+
+
+def test_the_reason_for_no_error_stands_beside_the_number():
+    rows = [row(1.25, 1.0, math.inf, "ess")._replace(remark="heavy weights, k = 0.92"), row(2.0)]
+    for width in (80, 110):
+        shown = text(estimates(rows, "Estimates"), width)
+        assert "1.25" in shown
+        assert "inf" not in shown
+        assert all(word in shown for word in ("heavy", "0.92"))
+    assert "no error" not in text(estimates(rows[1:], "Estimates"))
+    assert "as above" in text(estimates([rows[0], rows[0]], "Estimates"))
+    assert "1.25, no error" in text(headlines(rows))
 
 
 def test_worst_temperature_is_furthest_from_the_reference():

@@ -14,7 +14,7 @@ from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.simulation.transfer_matrix import TransferMatrix
-from lightdan.statistics import Blocks, Estimate, jackknife
+from lightdan.statistics import Blocks, Estimate, jackknife, weakness
 from lightdan.systems.path import Path
 
 
@@ -81,7 +81,9 @@ class Correlator(SampledMeasurement):
         arrays["exact"] = solved.correlator()[: len(curve)]
         reference = dict.fromkeys(sets, exact_gap) | {"gap_continuum": ratio * exact_gap}
         figure = self.figure(arrays, spacing)
-        return Result(estimates, arrays, figure, reference, {"gap_data"}, notes)
+        result = Result(estimates, arrays, figure, reference, {"gap_data"}, notes)
+        result.withhold(["gap_reweighted"], weakness(samples.log_weights))
+        return result
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], spacing: float) -> Figure:

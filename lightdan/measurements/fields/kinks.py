@@ -11,7 +11,7 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, bin_edges, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, mean, weighted_mean
+from lightdan.statistics import Estimate, mean, weakness, weighted_mean
 from lightdan.systems.path import DoubleWell, count_kinks
 
 HALF_WIDTH = 3.0
@@ -85,7 +85,9 @@ class Kinks(SampledMeasurement):
         else:
             notes.append("Too few held-out paths are without kinks to measure kink_action.")
         figure = self.figure(arrays)
-        return Result(estimates, arrays, figure, reference, {"kinks_data"}, notes)
+        result = Result(estimates, arrays, figure, reference, {"kinks_data"}, notes)
+        result.withhold(["kinks_reweighted"], weakness(samples.log_weights))
+        return result
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray]) -> Figure:

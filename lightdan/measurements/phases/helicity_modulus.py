@@ -11,7 +11,7 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, mean, weighted_mean
+from lightdan.statistics import Estimate, mean, weakness, weighted_mean
 
 NEIGHBOURS = 6
 """Number of temperatures about the crossing to which the parabola is fitted."""
@@ -51,7 +51,9 @@ class HelicityModulus(SampledMeasurement):
         }
         data = estimates["helicity_modulus_data"]
         reference = {name: data for name in estimates if name != "helicity_modulus_data"}
-        return Result(estimates, reference=reference, unlisted={"helicity_modulus_data"})
+        result = Result(estimates, reference=reference, unlisted={"helicity_modulus_data"})
+        result.withhold(["helicity_modulus_reweighted"], weakness(samples.log_weights))
+        return result
 
     def compare(
         self, temperatures: Sequence[float], estimates: Sequence[Mapping[str, Estimate]]
@@ -110,8 +112,10 @@ def crossing(temperatures: np.ndarray, values: np.ndarray, seed: int = 0) -> Est
         seed: Random seed of the noise.
 
     Raises:
-        ValueError: The sign does not change.
+        ValueError: The sign does not change, or an error is infinite.
     """
+    if not np.isfinite(values).all():
+        raise ValueError("Υ has no error at some of the temperatures.")
     excess, errors = values[:, 0] - 2 * temperatures / np.pi, values[:, 1]
     above = np.flatnonzero(excess > 0)
     if not len(above) or above[-1] + 1 == len(excess):

@@ -24,7 +24,13 @@ from lightdan.measurements.phases.ladders import Ladders, with_errors
 from lightdan.measurements.phases.learned_hamiltonian import SAMPLES, LearnedHamiltonian, nll_gain
 from lightdan.measurements.report import Result
 from lightdan.simulation.heat_bath import slice_widths
-from lightdan.statistics import Estimate, effective_sample_size, jackknife_each
+from lightdan.statistics import (
+    Blocks,
+    Estimate,
+    effective_sample_size,
+    jackknife_each,
+    weakness_of_size,
+)
 from lightdan.systems.checks import check_temperatures
 
 SEEN = 0.5
@@ -70,7 +76,8 @@ class PhaseStructure(Measurement):
     - `acceptance`: fraction of accepted proposals, for H_θ;
     - `seen`: fraction of the configurations with H in the range of 99.8 % of the held-out data. Below
       one half the model is extrapolating, and a note says so;
-    - `ess`: effective sample size of reweighting samples from T to T'.
+    - `ess`: effective sample size of reweighting samples from T to T', without an error where few
+      samples decide.
 
     `specific_heat_peak` and `susceptibility_peak` are the T' of the largest C and χ,
     `specific_heat_maximum` and `susceptibility_maximum` their values. `helicity_crossing` is the T' of
@@ -156,7 +163,7 @@ class PhaseStructure(Measurement):
         chains, acceptance = learned.simulate(temperatures, self.num_ladders, self.num_steps, self.seed)
         columns = self.moments(ensemble, chains)
         if acceptance is not None:
-            columns["acceptance"] = jackknife_each(lambda a: a, acceptance.mean(axis=2).T)
+            columns["acceptance"] = _over_ladders(acceptance)
         columns |= self.coverage(learned, chains)
         back = np.argsort(order).tolist()
         columns = {name: [column[k] for k in back] for name, column in columns.items()}
@@ -221,8 +228,8 @@ class PhaseStructure(Measurement):
         sampled = learned.sampled(self.seed)
         betas = 1 / chains.temperatures - 1 / learned.ensemble.temperature
         return {
-            "seen": jackknife_each(lambda a: a, seen.mean(axis=2).T),
-            "ess": [effective_sample_size(-beta * sampled) for beta in betas],
+            "seen": _over_ladders(seen),
+            "ess": [_effective_size(-beta * sampled) for beta in betas],
         }
 
     @staticmethod
@@ -311,6 +318,18 @@ class PhaseStructure(Measurement):
             axes.set(xlabel=title, ylabel=LABELS[name])
         legends(axes for axes in row if axes.get_legend_handles_labels()[0])
         return figure
+
+
+def _over_ladders(values: np.ndarray) -> list[Estimate]:
+    """Return the mean at each value of the control, of values `(K, ladders, steps)`."""
+    rows = values.mean(axis=2).T
+    return jackknife_each(lambda a: a, rows, blocks=Blocks(np.arange(len(rows)), len(rows)))
+
+
+def _effective_size(log_weights: np.ndarray) -> Estimate:
+    """Return the effective sample size, with an infinite error if it is not known."""
+    size = effective_sample_size(log_weights)
+    return Estimate(size.value, math.inf) if weakness_of_size(log_weights) else size
 
 
 def check_bounded(hamiltonian: ExplicitHamiltonian) -> None:
