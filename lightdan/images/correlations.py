@@ -1,4 +1,4 @@
-"""Correlations C(r) of whole films with masks."""
+"""Correlations C(r): of patches, and of whole films with masks."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,24 @@ Box = tuple[int, int, int, int]
 
 FINE, COARSE = 8, 4
 """Distance from which on distances are grouped, and number of groups per site."""
+
+
+def correlation(patches: np.ndarray) -> np.ndarray:
+    """Return C(r) = ⟨s_x s_{x+r}⟩ − ⟨s⟩² of each patch along both axes `(M, R)`.
+
+    r runs from 0 to half the side. ⟨s⟩ is the mean over all patches, because the mean of each patch
+    would remove the long waves.
+
+    Args:
+        patches: Windows of a texture `(M, rows, columns)`.
+    """
+    s = patches.astype(np.float64) - patches.mean(dtype=np.float64)
+    columns = []
+    for r in range(min(s.shape[1:]) // 2 + 1):
+        down = (s[:, r:] * s[:, : s.shape[1] - r]).mean((1, 2))
+        right = (s[:, :, r:] * s[:, :, : s.shape[2] - r]).mean((1, 2))
+        columns.append((down + right) / 2)
+    return np.stack(columns, axis=1)
 
 
 def correlation_length(correlation: np.ndarray, distances: np.ndarray | None = None) -> float:

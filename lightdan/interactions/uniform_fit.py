@@ -29,6 +29,8 @@ WIDTHS = (0.02, 0.05, 0.1, 0.3)
 """Widths of the prior of all pairs with which a uniform interaction is compared."""
 MOST_PAIRED = 1_000
 """Largest number of spins for that comparison."""
+MOST_PAIRED_IN_WINDOW = 400
+"""Largest number of spins for it in a window, anywhere in a larger system that should be uniform."""
 MOST_SITES = 400
 """Largest number of sites whose conditionals are fitted; the couplings are the same everywhere."""
 FEW_LEVELS = 4
@@ -184,7 +186,8 @@ def choose_uniform(model: UniformModel, configurations: Configurations) -> Unifo
                     model, best = candidate, values
                 break
     gain = None
-    if model.site_kind == "spin" and math.prod(model.shape) <= MOST_PAIRED:
+    most = MOST_PAIRED_IN_WINDOW if model.boundary == "window" else MOST_PAIRED
+    if model.site_kind == "spin" and math.prod(model.shape) <= most:
         sites = model.fields().sites
         pairs = [pairs_log_likelihood(train, held_out, width, sites) for width in WIDTHS]
         gain = mean(best - max(pairs, key=np.mean))

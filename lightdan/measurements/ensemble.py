@@ -116,6 +116,10 @@ class Ensemble:
         value: T = self._cache[key]
         return value
 
+    def kept(self, key: Hashable) -> Any:
+        """Return the cached value of a key, or None if there is none yet."""
+        return self._cache.get(key)
+
     def samples(self, num: int, seed: int) -> "Samples":
         """Return independent configurations of the model, the same ones for the same arguments."""
 

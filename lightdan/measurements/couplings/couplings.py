@@ -31,6 +31,8 @@ from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate
 
+MEASURED = "measured Hamiltonian"
+"""Key by which an ensemble keeps the Hamiltonian."""
 SIMULATED = 2_000
 """Number of configurations by which a Hamiltonian is judged."""
 
@@ -157,6 +159,7 @@ class Couplings(SampledMeasurement):
         own = OwnSimulation(ensemble, hamiltonian, SIMULATED, self.seed)
         if own.is_bounded(result):
             own.add_to(result)
+        ensemble.keep(MEASURED, lambda: hamiltonian)
         result.attachments["hamiltonian.json"] = hamiltonian.to_json()
         return result
 

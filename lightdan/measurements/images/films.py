@@ -1,4 +1,4 @@
-"""Large films of the network, beside the held-out film."""
+"""Large films of the network and of the explicit Hamiltonian, beside the held-out film."""
 
 import math
 
@@ -10,7 +10,10 @@ from lightdan.architectures.films import draw_films, num_steps
 from lightdan.images.comparison import compared
 from lightdan.images.film import FilmNumbers
 from lightdan.images.patches import TEST
+from lightdan.interactions.films import simulate_film
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.measurements.base import Measurement
+from lightdan.measurements.couplings.couplings import MEASURED
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, dress, legends
 from lightdan.measurements.report import Result
@@ -29,15 +32,17 @@ COLOURS = {"film": DATA, "network": MODEL, "hamiltonian": EXACT}
 
 
 class Films(Measurement):
-    """Numbers of a large film drawn from the network.
+    """Numbers of large films of the network and of the explicit Hamiltonian.
 
     The network's film grows site by site, each drawn from the network's conditional given the patch
-    before it (`draw_films`). It is measured like the held-out part of the images: area fraction, walls,
-    widths, chords, Euler number, correlation length, domain period and bubbles. Errors come from tiles,
-    and lengths are in the unit of the images.
+    before it (`draw_films`). If `Couplings` has been measured before, a film of its Hamiltonian is
+    cooled from disorder (`simulate_film`).
 
-    Estimates begin with ``network_``; the references are the numbers of the held-out film.
-    ``network_correlation_max_deviation`` is the largest difference of C(r)/C(0) up to two periods.
+    Both are measured like the held-out part of the images: area fraction, walls, widths, chords, Euler
+    number, correlation length, domain period and bubbles. Errors come from tiles, and lengths are in
+    the unit of the images. Estimates begin with ``network_`` and ``hamiltonian_``; the references are
+    the numbers of the held-out film. ``…_correlation_max_deviation`` is the largest difference of
+    C(r)/C(0) up to two periods.
 
     Args:
         side: Rows and columns of the films in sites.
@@ -52,12 +57,18 @@ class Films(Measurement):
         self.side, self.seed = side, seed
 
     def measure(self, ensemble: Ensemble) -> Result:
-        """Draw a film and measure it."""
+        """Draw the films and measure them."""
         system = ensemble.system
         if not isinstance(system, KerrImages):
             raise NotMeasurable(f"{type(system).__name__} has no images of films.")
         textures, seen = held_out(system)
         films = {"network": self.drawn(ensemble)}
+        notes = [f"Lengths are in {system.unit}, a site being {system.site:.4g} {system.unit}."]
+        if (hamiltonian := ensemble.kept(MEASURED)) is not None:
+            try:
+                films["hamiltonian"] = self.simulated(hamiltonian, notes)
+            except ValueError as reason:
+                notes.append(f"The Hamiltonian has no film. {reason}")
         whole = {name: ([film], [np.ones(film.shape, bool)]) for name, film in films.items()}
         geometry = system.survey.film
         numbers = {
@@ -83,8 +94,7 @@ class Films(Measurement):
             reference[deviation] = Bound(0.0, "≥")
         arrays = arrays_of(numbers, system.site)
         figure = self.figure({"film": textures[0], **films}, arrays, system)
-        note = f"Lengths are in {system.unit}, a site being {system.site:.4g} {system.unit}."
-        return Result(estimates, arrays | films, figure, reference, notes=[note])
+        return Result(estimates, arrays | films, figure, reference, notes=notes)
 
     def drawn(self, ensemble: Ensemble) -> NDArray[np.int16]:
         """Return a film of the network `(side, side)`."""
@@ -94,6 +104,17 @@ class Films(Measurement):
         with progress_bar("Drawing a film", num_steps((rows, columns), shape)) as advance:
             film = draw_films(model, shape, 1, self.seed, temperature, advance)
         return film[0].cpu().numpy().astype(np.int16)
+
+    def simulated(self, hamiltonian: ExplicitHamiltonian, notes: list[str]) -> NDArray[np.int16]:
+        """Return a film of the Hamiltonian `(side, side)`, and note if it was not in equilibrium."""
+        with progress_bar("Simulating a film", None):
+            cooled = simulate_film(hamiltonian, (self.side, self.side), self.seed)
+        if not cooled.settled:
+            notes.append(
+                f"The energy of the Hamiltonian's film still changed, by {cooled.drift} per site, after "
+                f"{cooled.sweeps} sweeps."
+            )
+        return cooled.spins.astype(np.int16)
 
     @staticmethod
     def figure(

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,12 @@ from lightdan import (
     SyntheticKerrImages,
 )
 from lightdan.images.patches import TEST
+from lightdan.interactions.catalogue import uniform_operators
+from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.measurements.couplings.couplings import MEASURED
 from lightdan.measurements.ensemble import Ensemble
+
+SPATIAL = ("translation", "rotation", "reflection")
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +36,18 @@ def images(tmp_path_factory):
 
 
 def test_films_beside_the_held_out_images(images):
-    """A network of free spins has C(r) = 0 between sites, and lengths are in pixels."""
+    """A network of free spins has C(r) = 0, the true Hamiltonian that of the images, in pixels."""
     model = MADE.for_system(images)
     for weight in model.parameters():
         torch.nn.init.zeros_(weight)
-    result = Films(side=64).measure(Ensemble(model, images, 3.0))
+    ensemble, shape = Ensemble(model, images, 3.0), (8, 8)
+    pairs = [o for o in uniform_operators(shape, "window", SPATIAL, 1.0) if o.order == 2]
+    hamiltonian = ExplicitHamiltonian.from_couplings(shape, pairs, np.array([1 / 3]))
+    ensemble.keep(MEASURED, lambda: hamiltonian)
+    result = Films(side=64).measure(ensemble)
+    ising = result.estimates["hamiltonian_correlation_length"]
+    of_data = result.reference["hamiltonian_correlation_length"]
+    assert abs(ising.value - of_data.value) < 4 * math.hypot(ising.error, of_data.error)
     free = result.arrays["network_correlation"]
     assert np.abs(free[0, 1:4]).max() < 5 * free[1, 1:4].max() < 0.1
     textures = [images.textures[k] for k in np.flatnonzero(images.division.images == TEST)]
