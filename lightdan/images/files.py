@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lightdan.data.memory import RefusedError
 from lightdan.images.extras import MissingExtraError
 from lightdan.images.formats import FORMATS, UNCHOSEN, AmbiguousError, Choice, to_grey
 
@@ -83,7 +84,7 @@ class Page:
         """
         try:
             image = FORMATS[self.file.suffix.lower()].read(self.file, self.number, self.choice)
-        except (MemoryError, MissingExtraError, AmbiguousError):
+        except (MemoryError, MissingExtraError, AmbiguousError, RefusedError):
             raise
         except Exception as error:  # decoders raise all kinds of exceptions on damaged files
             raise ValueError(f"{unreadable(self, error)}: {SKIP}.") from None

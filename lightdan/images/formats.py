@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lightdan.data.memory import check_memory, check_unpacked
 from lightdan.images.extras import extra
 
 GREY = np.array([0.2125, 0.7154, 0.0721])
 """Luminance of red, green and blue (ITU-R BT.709)."""
+PER_PIXEL = 16
+"""Bytes that the analysis of an image takes per pixel, at least."""
 
 
 class Choice(NamedTuple):
@@ -150,6 +153,9 @@ def read_tiff(file: Path, number: int, choice: Choice) -> np.ndarray:
             images = tiff.series[0].asarray(out="memmap")
             return np.array(images.reshape(-1, *images.shape[-2:])[plane])
         page = tiff.pages[plane]
+        remedy = "crop it, or save it with fewer pixels"
+        check_unpacked(f"The image {file}", page.nbytes, file.stat().st_size, remedy)
+        check_memory(f"The image {file}", PER_PIXEL * page.size, remedy)
         image: np.ndarray = page.asarray()
         if planes is not None and tiff.series[0].axes == "SYX" and tiff.is_shaped:
             return image[plane]

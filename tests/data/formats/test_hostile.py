@@ -11,10 +11,12 @@ from io import BytesIO
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from lightdan.data import memory
 from lightdan.data.formats.readers import open_array
+from lightdan.images.files import Page
 
 SPINS = np.random.default_rng(0).choice([-1, 1], (40, 8)).astype(np.int8)
 DENSE = 2_000_000
@@ -205,6 +207,17 @@ def test_memory_that_is_left_is_refused_beyond(monkeypatch, tmp_path):
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(100, size=(1000, 1000)))
     with pytest.raises(ValueError, match="needs 8 MB of memory, but 5 MB are left"):
         open_array(tmp_path / "a.npz")
+
+
+def test_an_image_is_refused_by_its_size(monkeypatch, tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.zeros((1000, 2000), np.uint8), compression="zlib")
+    monkeypatch.setattr(memory, "_left", lambda: iter([10**7]))
+    with pytest.raises(ValueError, match=r"needs 32 MB of memory"):
+        Page(file, 0).read()
+    monkeypatch.setattr(memory, "LONG", 10**6)
+    with pytest.raises(ValueError, match=r"is 2 MB long but takes"):
+        Page(file, 0).read()
 
 
 def test_control_groups_of_both_versions(monkeypatch, tmp_path):
