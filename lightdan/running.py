@@ -125,10 +125,18 @@ def check_new(trainer: Trainer, resumed: str | None) -> list[BaseFileLock]:
 
 
 def go_on(trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> None:
-    """Let loggers of Weights & Biases go on in the run of the checkpoint from which a training resumes.
+    """Prepare a training that resumes from a checkpoint.
 
-    A copy of the checkpoint outside the directory of its run begins a new one.
+    Loggers of Weights & Biases go on in its run, unless the checkpoint has left the directory of it.
+    A `UserWarning` says if the number of processes has changed.
     """
+    before, now = checkpoint.get("processes", trainer.world_size), trainer.world_size
+    if before != now:
+        warnings.warn(
+            f"The checkpoint {path} is of a run of {before} processes, and this one has {now}: the "
+            "results will agree within their errors, but not bit for bit.",
+            stacklevel=2,
+        )
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger) and logger.version is None:
             identity = checkpoint.get("wandb", {}).get(logger.name)
@@ -184,7 +192,8 @@ class SaveConfig(SaveConfigCallback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the names of runs of Weights & Biases, by project."""
+        """Keep the number of processes, and the names of runs of Weights & Biases by project."""
+        checkpoint["processes"] = trainer.world_size
         found = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
         checkpoint["wandb"] = {logger.name: logger.version for logger in found}
 
@@ -267,10 +276,31 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Callback that keeps the last checkpoint, ``last.ckpt``, also when the training fails."""
+    """Callback that keeps the last checkpoint, ``last.ckpt``, also when the training fails.
+
+    Nothing is written before all states are restored, after a Ctrl-C in the middle of a step, and in
+    measurements, which have other weights.
+    """
 
     def __init__(self) -> None:
         super().__init__(filename="last", save_on_exception=True, enable_version_counter=False)
+        self._training = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write from now on."""
+        super().on_train_start(trainer, pl_module)
+        self._training = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write nothing from now on."""
+        self._training = False
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Write the checkpoint if the states belong to the last step."""
+        if self._training and not isinstance(exception, KeyboardInterrupt):
+            super().on_exception(trainer, pl_module, exception)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Do nothing, because a resumed run has a directory of its own."""

@@ -103,6 +103,23 @@ def test_resumed_twice_and_moved(system, tmp_path):
     assert train(system, tmp_path / "d", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=6) == 4
 
 
+def test_only_training_writes_the_last_checkpoint(system, tmp_path):
+    """A run without a step to make that is killed while it measures has no last weights."""
+
+    class Fails(Callback):
+        def on_test_end(self, trainer, pl_module):
+            raise SystemExit
+
+    train(system, tmp_path / "a", epochs=2)
+    options = {"enable_checkpointing": True, "default_root_dir": tmp_path / "b", "max_epochs": 2}
+    trainer = quiet_trainer(callbacks=[Fails(), BestCheckpoint(), LastCheckpoint()], **options)
+    model, last = Script.for_system(system), tmp_path / "a" / "checkpoints" / "last.ckpt"
+    trainer.fit(model, datamodule=system, ckpt_path=last, weights_only=True)
+    with pytest.raises(SystemExit):
+        trainer.test(model, datamodule=system, verbose=False)
+    assert [path.name for path in (tmp_path / "b" / "checkpoints").iterdir()] == ["best.ckpt"]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_resumed_from_the_best_or_an_own_checkpoint(system, tmp_path):
