@@ -14,6 +14,7 @@ from lightdan.architectures.made import MADE
 from lightdan.architectures.rehearsal import Draws
 from lightdan.data.splits import derive_seed
 from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
+from lightdan.interactions.choice import choose
 from lightdan.interactions.gaussian import best_normal
 from lightdan.interactions.graph_fit import GraphFit
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
@@ -22,6 +23,7 @@ from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.pairwise import pairwise
 from lightdan.interactions.regressions import Regression, Sites, best_regression, regress
+from lightdan.interactions.search import TermSearch
 from lightdan.interactions.uniform_fit import UniformFit, UniformModel, choose_uniform, split
 from lightdan.progress import progress_bar
 from lightdan.simulation import explicit, terms
@@ -99,7 +101,7 @@ def choose_start(system: LightningDataModule, made: Callable[[], MADE]) -> Start
 
 
 def linear_start(rows: Configurations, network: MADE, system: LightningDataModule) -> Start:
-    """Return MADE as the linear regression that follows from all pairs, or as one to the data.
+    """Return MADE as the linear regression that follows from pairs, or as one to the data.
 
     Args:
         rows: Training configurations `(M, *lattice)` in random order.
@@ -130,46 +132,75 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
     if gain.value < (0 if drawn is None else -2 * gain.error):
         width = set_linear_part(network, best_regression(Observations(arranged), sites, before=True))
         size = Estimate(-gain.value, gain.error)
-        reason = f"a linear regression to the data is better than the one of all pairs by {size} nats"
+        reason = f"a linear regression to the data is better than the one of {pairs} by {size} nats"
         return Start("MADE", reason, (), None, width, network.state_dict())
-    of_pairs, drawn = implied(arranged, Pairs.of(arranged, sites, pairs.width))
+    of_pairs, drawn = implied(arranged, Pairs.of(arranged, sites, pairs))
     width = set_linear_part(network, of_pairs)
     if drawn is not None:
         restored = network.ordering.restore(drawn.configurations.flatten(1))
         drawn = drawn._replace(configurations=restored.reshape(drawn.configurations.shape))
     reason = (
-        f"a regression {'that all pairs imply' if drawn is None else 'to draws from all pairs'} is not "
+        f"a regression {'that all pairs imply' if drawn is None else f'to draws from {pairs}'} is not "
         f"worse than one to the data: its gain is {gain} nats"
     )
     return Start("MADE", reason, (), drawn, width, network.state_dict())
 
 
 class Pairs(NamedTuple):
-    """Couplings of all pairs of spins or levels, fitted by pseudo-likelihood.
+    """Couplings of pairs of spins or levels, fitted by pseudo-likelihood.
 
     Args:
         couplings: J, symmetric `(N × F, N × F)`.
         width: Width of their Gaussian prior.
         graph: Fields and couplings of spins, or None.
+        sparse: Whether only significant couplings of spins are in the graph.
     """
 
     couplings: Tensor
     width: float
     graph: GraphFit | None = None
+    sparse: bool = False
+
+    def __str__(self) -> str:
+        """Return what the pairs are."""
+        return "a sparse graph of pairs" if self.sparse else "all pairs"
 
     @classmethod
-    def of(cls, rows: Configurations, sites: Sites, width: float | None = None) -> "Pairs":
-        """Fit couplings to configurations `(M, *lattice)`; by default held-out ones choose the width."""
+    def of(cls, rows: Configurations, sites: Sites, like: "Pairs | None" = None) -> "Pairs":
+        """Fit couplings to configurations.
+
+        Args:
+            rows: Configurations `(M, *lattice)`.
+            sites: Kind of sites.
+            like: Pairs with the width of the prior and the sparsity; held-out configurations choose
+                them by default.
+        """
         if sites.kind == "spin":
-            width = choose_width(rows) if width is None else width
-            graph = fit_all_pairs(rows, width, errors=False)
-            return cls(graph.pairs(), width, graph)
+            return cls.of_spins(rows, like)
         observations = Observations(rows)
-        if width is None:
+        if like is None:
             found = best_regression(observations, sites, before=False)
         else:
-            found = regress(observations, sites, before=False, width=width)
+            found = regress(observations, sites, before=False, width=like.width)
         return cls((found.weight + found.weight.T) / 2, found.width)
+
+    @classmethod
+    def of_spins(cls, rows: Configurations, like: "Pairs | None") -> "Pairs":
+        """Fit a sparse graph or all pairs of spins; more than 100 spins have all pairs."""
+        width = None if like is None else like.width
+        sparse = rows[0].numel() <= MOST_PAIRED if like is None else like.sparse
+        if sparse:
+            search = TermSearch(rows)
+            search.find()
+            if width is None:
+                choice = choose(search, rows)
+                width, sparse = choice.width, not choice.all_pairs
+            if sparse:
+                graph = search.fit(rows)
+                return cls(graph.pairs(), width, graph, sparse)
+        width = choose_width(rows) if width is None else width
+        graph = fit_all_pairs(rows, width, errors=False)
+        return cls(graph.pairs(), width, graph)
 
 
 def continuous_start(rows: Configurations, system: LightningDataModule) -> Start:
