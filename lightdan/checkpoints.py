@@ -1,7 +1,10 @@
 """Reading of checkpoints."""
 
+import copy
 import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,18 @@ import torch
 from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.architectures.record import TrainingRecord
+from lightdan.checks import is_sentence
 from lightdan.conditionals import conditional_from
 from lightdan.provenance import check_checkpoint
+
+TRAINING_STATE = {
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "lr_schedulers": list,
+}
+"""Parts of a checkpoint besides its optimizer from which a training resumes, and their types."""
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -57,7 +70,7 @@ def load(path: str | Path) -> Architecture:
     """
     checkpoint = read(path)
     registry.load_plugins()
-    try:
+    with _intact(path):
         origin = check_checkpoint(checkpoint)
         cls = registry.find(Architecture, origin["architecture"])
         arguments = dict(checkpoint["hyper_parameters"])
@@ -65,12 +78,70 @@ def load(path: str | Path) -> Architecture:
         model = cls(**arguments)
         model.load_state_dict(checkpoint["state_dict"])
         model.record = TrainingRecord.read(origin)
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise ValueError(
-            f"The checkpoint {path} does not fit its architecture, because it is damaged or the class "
-            "has changed: load it with the version that wrote it."
-        ) from error
     return model.eval()
+
+
+def check_fits(
+    model: Architecture, checkpoint: dict[str, Any], path: str | Path, *, resumes: bool
+) -> None:
+    """Load the weights of a checkpoint, and check the rest of it, before Lightning begins with it.
+
+    Args:
+        model: Model of the run.
+        checkpoint: Contents of the checkpoint.
+        path: Its path, for messages.
+        resumes: Whether the run continues the training.
+
+    Raises:
+        ValueError: The checkpoint is of another model, is damaged, or has no state of a training.
+    """
+    if resumes and "optimizer_states" not in checkpoint:
+        raise ValueError(
+            f"The checkpoint {path} has only weights, from which no training resumes: use "
+            "another one, or pass it to --start_from for a new run."
+        )
+    with _intact(path):
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"])
+        recipe = dict(checkpoint["lightdan"]["recipe"] or {})
+        for name in TRAINING_STATE if resumes else ():
+            if not isinstance(checkpoint[name], TRAINING_STATE[name]):
+                raise TypeError(name)
+    usual = type(model).configure_optimizers is Architecture.configure_optimizers
+    # That an optimizer was exchanged is for the comparison of recipes to say.
+    if resumes and usual and recipe.get("optimizer") == type(trial := _optimizer(model)).__name__:
+        try:
+            (state,) = checkpoint["optimizer_states"]
+            trial.load_state_dict(copy.deepcopy(state))
+            trial.step(lambda: 0.0)
+        except Exception as error:
+            raise _damaged(path, "its optimizer") from error
+
+
+def _optimizer(model: Architecture) -> torch.optim.Optimizer:
+    """Return an optimizer of copies of the weights, whose gradients are zero."""
+    weights = [weight.detach().clone().requires_grad_() for weight in model.parameters()]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    return model.optimizer(weights)
+
+
+@contextmanager
+def _intact(path: str | Path) -> Iterator[None]:
+    """Raise ValueError in place of the many errors by which a damaged checkpoint is noticed."""
+    try:
+        yield
+    except Exception as error:
+        if is_sentence(error):
+            raise
+        raise _damaged(path, "its architecture") from error
+
+
+def _damaged(path: str | Path, part: str) -> ValueError:
+    return ValueError(
+        f"The checkpoint {path} does not fit {part}, because it is damaged or the class has changed: "
+        "use another one, or load it with the version that wrote it."
+    )
 
 
 def start_from(model: Architecture, path: str | Path) -> None:

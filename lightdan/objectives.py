@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from lightdan.checks import SMALLEST, check_integer, check_number
 from lightdan.types import Batch
 
 
@@ -77,9 +78,7 @@ class MaximumLikelihood(Objective):
     ) -> None:
         if prior not in ("none", "laplace", "gaussian"):
             raise ValueError(f"prior must be none, laplace or gaussian, not {prior!r}: set one of them.")
-        if not prior_width > 0:
-            raise ValueError(f"prior_width is {prior_width}: set it to a positive number.")
-        self.prior, self.prior_width = prior, prior_width
+        self.prior, self.prior_width = prior, check_number("prior_width", prior_width, SMALLEST)
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
         """Return the mean of −ln p_θ over the batch, plus −ln π/M."""
@@ -119,9 +118,7 @@ class VariationalFreeEnergy(Objective):
     needs_energy = True
 
     def __init__(self, annealing_steps: int = 0) -> None:
-        if annealing_steps < 0:
-            raise ValueError(f"annealing_steps is {annealing_steps}: set it to 0 or more.")
-        self.annealing_steps = annealing_steps
+        self.annealing_steps = check_integer("annealing_steps", annealing_steps, 0)
 
     def loss(self, problem: Problem, batch: Batch) -> Tensor:
         """Return the estimate of β F_q, with the REINFORCE estimate as its gradient."""

@@ -34,8 +34,9 @@ def check_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         )
     if origin["format"] != CHECKPOINT_FORMAT:
         raise ValueError(
-            f"The checkpoint has format {origin['format']}, written by lightdan {origin['version']}; "
-            f"lightdan {__version__} reads format {CHECKPOINT_FORMAT}: use the version that wrote it."
+            f"The checkpoint has format {origin['format']}, written by lightdan "
+            f"{origin.get('version')}; lightdan {__version__} reads format {CHECKPOINT_FORMAT}: use the "
+            "version that wrote it."
         )
     return origin
 

@@ -10,6 +10,7 @@ from trainers import quiet_trainer
 
 import lightdan
 from lightdan import MADE, Categorical, Ising
+from lightdan.checkpoints import check_fits, read
 from lightdan.cli.main import main
 
 
@@ -61,6 +62,17 @@ def edit(path, change):
         (lambda path: edit(path, lambda c: c["hyper_parameters"].update(width=3)), "does not fit"),
         (lambda path: edit(path, lambda c: c["hyper_parameters"].pop("lattice_shape")), "does not fit"),
         (lambda path: edit(path, lambda c: c["state_dict"].popitem()), "does not fit"),
+        (lambda path: edit(path, lambda c: c["state_dict"].update(x=torch.ones(2))), "does not fit"),
+        (lambda path: edit(path, lambda c: c.update(state_dict="abc")), "does not fit"),
+        (lambda path: edit(path, lambda c: c.update(hyper_parameters="abc")), "does not fit"),
+        (
+            lambda path: edit(
+                path, lambda c: c["hyper_parameters"].update(lattice_shape=(10**6, 10**6))
+            ),
+            "lattice_shape must have at most 10,000,000 sites",
+        ),
+        (lambda path: edit(path, lambda c: c["lightdan"].pop("rows")), "record of the training"),
+        (lambda path: edit(path, lambda c: c["lightdan"].update(ranges=[1])), "record of the training"),
         (lambda path: edit(path, lambda c: c.pop("lightdan")), "not written by lightdan"),
         (lambda path: edit(path, lambda c: c["lightdan"].update(format=99)), "format 99"),
         (
@@ -77,6 +89,50 @@ def test_bad_files_are_refused_in_one_sentence(checkpoint, damage, said, tmp_pat
     assert str(error.value).endswith((".", "?"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "EXPLODED").exists()
+
+
+def other_optimizer(content):
+    weights = [torch.zeros(2), torch.zeros(3)]
+    content["optimizer_states"] = [torch.optim.SGD(weights, lr=0.1).state_dict()]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.pop("optimizer_states"), "has only weights, from which no training resumes"),
+        (lambda c: c.pop("loops"), "does not fit its architecture"),
+        (lambda c: c.update(epoch=None), "does not fit its architecture"),
+        (lambda c: c.update(optimizer_states=[]), "does not fit its optimizer"),
+        (lambda c: c["optimizer_states"][0].pop("param_groups"), "does not fit its optimizer"),
+        (
+            lambda c: c["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(7)),
+            "does not fit its optimizer",
+        ),
+        (other_optimizer, "does not fit its optimizer"),
+    ],
+)
+def test_a_training_resumes_from_whole_checkpoints_only(trained, change, said, tmp_path):
+    """The state of the optimizer is tried on copies of the weights."""
+    path = tmp_path / "trained.ckpt"
+    torch.save(torch.load(trained, weights_only=True), path)
+    model = MADE.for_system(Ising(shape=3), width=1)
+    check_fits(model, read(path), path, resumes=True)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    edit(path, change)
+    with pytest.raises(ValueError, match=said):
+        check_fits(model, read(path), path, resumes=True)
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Checkpoint of a run of two steps."""
+    system = Ising(shape=3, num_configurations=100, batch_size=10)
+    trainer = quiet_trainer(max_steps=2, limit_val_batches=0)
+    trainer.fit(MADE.for_system(system, width=1), datamodule=system)
+    path = tmp_path_factory.mktemp("trained") / "trained.ckpt"
+    trainer.save_checkpoint(path)
+    return path
 
 
 @pytest.mark.parametrize(

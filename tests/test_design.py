@@ -18,7 +18,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 FLOORS = [
-    ["types", "version", "registry", "signals", "statistics", "progress", "lattices"],
+    ["types", "version", "checks", "registry", "signals", "statistics", "progress", "lattices"],
     ["provenance", "simulation", "data", "images"],
     ["interactions", "conditionals", "objectives"],
     ["systems", "architectures"],

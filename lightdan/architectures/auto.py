@@ -13,6 +13,7 @@ from lightdan.architectures.pixelcnn import PixelCNN
 from lightdan.architectures.rehearsal import Contest, Draws, divergence
 from lightdan.architectures.start import Start, choose_start
 from lightdan.architectures.walkers import Walkers
+from lightdan.checks import SMALLEST, check_number
 from lightdan.data.loader import BatchLoader
 from lightdan.lattices import groups
 from lightdan.statistics import Blocks
@@ -76,6 +77,8 @@ class Auto(Architecture):
         self.draws: Draws | None = None
         self.contest: Contest | None = None
         self._merits: list[Tensor] = []
+        if prior_width is not None:
+            check_number("prior_width", prior_width, SMALLEST)
         self.adopt(network, rehearsal, prior_width)
 
     def adopt(

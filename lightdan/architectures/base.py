@@ -210,7 +210,8 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
     def log_training(self, loss: Tensor) -> None:
         """Log the loss as train_loss on steps that the trainer writes."""
         # Each call of self.log costs half a step of a small network.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        interval = self.trainer.log_every_n_steps
+        if interval and (self.global_step + 1) % interval == 0:
             self.log("train_loss", loss.detach(), prog_bar=True)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:

@@ -12,10 +12,12 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightdan.checks import check_integer
 from lightdan.conditionals import Conditional, conditional_for
 from lightdan.lattices import groups
 from lightdan.lattices.angles import TWO_PI, wrap
 from lightdan.lattices.orderings import ordering as ordering_of
+from lightdan.lattices.shapes import check_size
 from lightdan.lattices.sites import control_values, site_values, temperatures
 from lightdan.types import (
     Conditions,
@@ -96,7 +98,9 @@ class Distribution(LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.lattice_shape = tuple(lattice_shape)
-        self.num_sites = math.prod(lattice_shape)
+        self.num_sites = check_size(lattice_shape, "lattice_shape")
+        for level in levels:
+            check_integer("levels", level, -(2**31), 2**31)
         self.site_kind = site_kind
         self.levels = tuple(sorted(levels)) if site_kind in ("spin", "level") else ()
         self.conditional = conditional_for(site_kind, levels, conditional)

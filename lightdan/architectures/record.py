@@ -39,10 +39,20 @@ class TrainingRecord:
 
     @classmethod
     def read(cls, origin: Mapping[str, Any], resumes: bool = False) -> "TrainingRecord":
-        """Return the record in the origin of a checkpoint."""
-        rows = [SeenRows(**rows) for rows in origin["rows"]]
-        # The first checkpoints of this format have no ranges.
-        return cls(rows, origin["system"], origin["recipe"], origin.get("ranges"), resumes)
+        """Return the record in the origin of a checkpoint.
+
+        Raises:
+            ValueError: A part of it is missing or of another kind.
+        """
+        try:
+            rows = [SeenRows(**rows) for rows in origin["rows"]]
+            # The first checkpoints of this format have no ranges.
+            return cls(rows, origin["system"], origin["recipe"], origin.get("ranges"), resumes)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                "The checkpoint is damaged, because its record of the training is not complete: use "
+                "another one."
+            ) from error
 
     def plain(self) -> dict[str, Any]:
         """Return the record for a checkpoint."""

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lightdan import checkpoints, registry
+from lightdan.checks import check_integer, check_seed, check_temperatures
 from lightdan.data.cache import write_hdf5
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.progress import progress_bar
-from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 
 
 def show_list() -> None:
@@ -64,7 +64,7 @@ def sample(
         ValueError: An argument is wrong, or the file exists already or cannot be written.
     """
     path = Path(output)
-    check_positive("--num", num)
+    check_integer("--num", num)
     check_seed("--seed", seed)
     if temperature is not None:
         (temperature,) = check_temperatures(temperature)
@@ -140,7 +140,7 @@ def simulate(
     """
     model = ExplicitHamiltonian.load(hamiltonian)
     temperatures = check_temperatures(temperature or [model.temperature])
-    check_positive("--num", num)
+    check_integer("--num", num)
     check_seed("--seed", seed)
     path = Path(output)
     paths = [path]

@@ -15,6 +15,8 @@ from lightdan import registry
 
 DOTTED = re.compile(r"(?<![\w./-])[^\W\d]\w*(?:\.[^\W\d]\w*)+(?![\w/])")
 """Dotted path, as of a class."""
+TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+"""Tags of the keys that a configuration has."""
 MAX_REPEATED = 100_000
 """Largest number of values that aliases of YAML may repeat."""
 MAX_DEPTH = 100
@@ -46,16 +48,38 @@ def import_plugins(args: Sequence[str]) -> None:
             sys.path.append(str(folder))
 
 
+class OneOfEach(yaml.SafeLoader):
+    """Loader that refuses a key that is no text, or occurs twice: YAML would take the last."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put in the keys of other dictionaries that ``<<`` names.
+
+        Raises:
+            ConstructorError: A key occurs twice or is no text.
+        """
+        seen = set()
+        for key, _ in node.value:
+            if key.tag not in (TEXT, MERGE):
+                wrong = "a key is no name of an option"
+            elif key.value in seen:
+                wrong = f"the key {key.value!r} occurs twice, write it once"
+            else:
+                seen.add(key.value)
+                continue
+            raise yaml.constructor.ConstructorError(None, None, wrong, key.start_mark)
+        super().flatten_mapping(node)
+
+
 def check_config(path: Path) -> str:
     """Return the text of a configuration, which the parser would refuse without naming its path.
 
     Raises:
-        ValueError: It is not YAML with options, or its aliases repeat too much.
+        ValueError: It is not YAML with options, has one twice, or its aliases repeat too much.
     """
     try:
         text = path.read_text("utf-8")
         _check_size(text)
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=OneOfEach)
     except OSError as error:
         raise ValueError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,7 +1,9 @@
 """One sentence about bad input on the command line."""
 
 import inspect
+import itertools
 import re
+import traceback
 from collections.abc import Collection, Iterator
 
 from jsonargparse import ArgumentError
@@ -58,6 +60,12 @@ def one_sentence(error: BaseException, options: Collection[str] = OPTIONS) -> st
         return f"There is no file {match[1]}: pass the path of an existing one."
     if re.search(r"^(Unexpected config|Parser key \"config\"): ", text):
         return "The option --config needs a file: pass the path of a YAML file."
+    if "Option 'class_path' is not accepted" in text:
+        key = re.findall(r'Parser key "([\w.]+)"', text)[-1]
+        return f"{key} has options beside class_path: put them below init_args."
+    if match := re.search(r"unexpected keyword argument '(\w+)'[^)]*\(class_path='([\w.]+)'", text):
+        cls = registry.import_object(match[2])
+        return _no_option(cls.__name__, match[1], _options(cls))
     if match := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", text):
         cls = registry.import_object(match[1])
         return _no_option(cls.__name__, match[2], _options(cls))
@@ -80,6 +88,7 @@ def one_sentence(error: BaseException, options: Collection[str] = OPTIONS) -> st
     if match := re.search(r"Parser key \"(\w+)\":\s+Unable to load config (\S+)", text):
         return f"{match[1]} cannot be {match[2]}: set its options one by one."
     if keys := re.findall(r'Parser key "([\w.]+)"', text):
+        text = _innermost(text)
         values = re.findall(r"Given value: (.*)", text) or re.findall(r"Got value: (.*)", text)
         value = re.sub(r"NestedArg\(key='.*', val=(.*)\)", r"\1", values[0]) if values else ""
         value = value.partition(". Got value: ")[0]
@@ -118,11 +127,26 @@ def _base(text: str) -> type | None:
     return {"optimizer": Optimizer, "scheduler": LRScheduler}[match[1]] if match else None
 
 
+def _innermost(text: str) -> str:
+    """Return the part of a parser's message about its last key: the line and those indented below."""
+    start = text.rindex("Parser key")
+    depth = start - (text.rfind("\n", 0, start) + 1)
+    first, *lines = text[start:].splitlines()
+    below = itertools.takewhile(lambda line: not line[: depth + 1].strip(), lines)
+    return "\n".join([first, *below])
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and the ones that it came from, outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def passed(error: BaseException, module: str) -> bool:
+    """Return whether an error came through a module, given by its dotted path."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == module for frame, _ in frames)
 
 
 def _raised_in(error: BaseException, package: str) -> bool:

@@ -11,6 +11,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 from lightdan import registry
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.errors import one_sentence
+from lightdan.cli.options import check_options
 
 
 def run(command: str, args: Sequence[str]) -> None:
@@ -32,6 +33,7 @@ def run(command: str, args: Sequence[str]) -> None:
     except ArgumentError as error:
         options = {*names, *(["config"] if names else []), "help"}
         raise ValueError(one_sentence(error, options)) from error
+    check_options(f"'lightdan {command}'", function, {name: values[name] for name in names})
     function(*others, **{name: values[name] for name in names})
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lightdan import checkpoints
 from lightdan.architectures.base import LINKED, Architecture
+from lightdan.checks import is_sentence
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.configurations import check_class_paths
+from lightdan.cli.errors import passed
+from lightdan.cli.options import check_run
 from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
 from lightdan.interruption import Interruption
@@ -36,6 +40,8 @@ from lightdan.running import (
 )
 from lightdan.systems.base import System
 
+RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
+"""Module of Lightning that restores the state of a training."""
 ROOT = "runs"
 """Default directory of all runs."""
 
@@ -46,7 +52,20 @@ networks gain nothing from more; set the environment variable OMP_NUM_THREADS fo
 
 
 class CLI(LightningCLI):
-    """LightningCLI that links the system into the model and tests the best checkpoint after ``fit``."""
+    """LightningCLI that links the system into the model and tests the best checkpoint after ``fit``.
+
+    Args:
+        args: Arguments of the command line, the command first; only its parser is made.
+        options: Further arguments of `LightningCLI`.
+    """
+
+    def __init__(self, args: list[str], **options: Any) -> None:
+        self.command = args[0]
+        super().__init__(Architecture, System, args=args, **options)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return the command and the arguments of its method that are no options."""
+        return {self.command: super().subcommands()[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `start_from`, and link lattice, sites and symmetries into the architecture."""
@@ -62,11 +81,17 @@ class CLI(LightningCLI):
         """Add the callbacks of every run, and put the loggers' files under `default_root_dir`.
 
         Raises:
-            ValueError: A command other than ``fit`` has no checkpoint, a path is empty, or a class path
-                names no class.
+            ValueError: A command other than ``fit`` has no checkpoint, a path is empty, a class path
+                names no class, the trainer has no options, or one that is never None is null.
         """
         config = self.config[self.subcommand]
+        if not isinstance(config.trainer, Namespace):
+            raise ValueError(
+                f"trainer cannot be {config.trainer!r}: write its options below it, like "
+                "'max_epochs: 5'."
+            )
         check_class_paths(config)
+        check_run(config)
         for option in ("ckpt_path", "start_from"):
             if self.subcommand == "fit" and config[option] == "":
                 raise ValueError(f"The option --{option} is empty: pass a path after it.")
@@ -99,20 +124,15 @@ class CLI(LightningCLI):
             self.trainer.enable_autolog_hparams = False  # SaveConfig logs them among all settings
         path = self.config[self.subcommand].ckpt_path
         checkpoint = checkpoints.read(path) if path else {}
+        if path:
+            checkpoints.check_fits(self.model, checkpoint, path, resumes=self.subcommand == "fit")
+        elif start := self.config[self.subcommand].start_from:
+            checkpoints.start_from(self.model, start)
         if self.trainer.is_global_zero:
             if path and self.subcommand == "fit":
                 go_on(self.trainer, checkpoint, path)
             self._locks = check_new(self.trainer, path if self.subcommand == "fit" else None)
         reserve_names(self.trainer)
-        if path:
-            self.model.on_load_checkpoint(checkpoint)
-            if self.subcommand == "fit" and "optimizer_states" not in checkpoint:
-                raise ValueError(
-                    f"The checkpoint {path} has only weights, from which no training resumes: use "
-                    "another one, or pass it to --start_from for a new run."
-                )
-        elif path := self.config[self.subcommand].start_from:
-            checkpoints.start_from(self.model, path)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer.
@@ -139,6 +159,12 @@ class CLI(LightningCLI):
             # Lightning's requeueing would keep one checkpoint for all runs in `default_root_dir`, and
             # requeue a job whose exit code says "not finished" once more.
             environment.auto_requeue = False
+        names = Counter(measurement.name for measurement in measurements_of(trainer))
+        if twice := [name for name, number in names.items() if number > 1]:
+            raise ValueError(
+                f"trainer.callbacks has the measurement {twice[0]} twice, and both would write the same "
+                "files: remove one."
+            )
         return trainer
 
     def _parse_ckpt_path(self) -> None:
@@ -210,29 +236,33 @@ def run(args: Sequence[str]) -> None:
         torch.set_num_threads(1)
     # LightningCLI warns that args come from Python, although they are those of the command line.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    helps = {
-        name: {
-            "description": command.description + HELP,
-            "usage": f"lightdan {name} --config FILE [options]",
-        }
-        for name, command in COMMANDS.items()
-        if not command.function
-    }
-    CLI(
-        Architecture,
-        System,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=SaveConfig,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        parser_kwargs={"exit_on_error": False, **helps},
-        trainer_defaults={
-            "default_root_dir": ROOT,
-            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": ROOT, "name": "run"}},
-            "num_sanity_val_steps": 0,
-            "enable_progress_bar": sys.stderr.isatty(),
-        },
-        args=list(args),
-    )
+    description = COMMANDS[args[0]].description + HELP
+    usage = f"lightdan {args[0]} --config FILE [options]"
+    texts = {"description": description, "usage": usage}
+    try:
+        CLI(
+            list(args),
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "exit_on_error": False,
+                args[0]: texts,
+            },
+            trainer_defaults={
+                "default_root_dir": ROOT,
+                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": ROOT, "name": "run"}},
+                "num_sanity_val_steps": 0,
+                "enable_progress_bar": sys.stderr.isatty(),
+            },
+        )
+    except Exception as error:
+        if is_sentence(error) or not passed(error, RESTORING):
+            raise
+        raise ValueError(
+            "The checkpoint of --ckpt_path is damaged or of another version of Lightning, because its "
+            f"state cannot be restored ({type(error).__name__}: {error}): use another one."
+        ) from error

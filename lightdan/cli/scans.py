@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightdan import registry
+from lightdan.checks import check_integer
 from lightdan.data.files import check_writable, whole_file, write_text
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.figures import EXACT, MODEL
@@ -31,7 +32,6 @@ from lightdan.progress import progress_bar
 from lightdan.running import lock_run
 from lightdan.signals import GRACE, PARENT, Stopped
 from lightdan.statistics import Estimate
-from lightdan.systems.checks import check_positive
 
 COLUMNS = 5
 """Number of estimates per measurement in the printed table; the file has all."""
@@ -131,7 +131,7 @@ def scan(
         raise ValueError(f"--values names a value twice: {' '.join(values)}.")
     if processes is None:
         processes = min(os.cpu_count() or 1, len(values))
-    check_positive("--processes", processes)
+    check_integer("--processes", processes)
     folder = Path(output)
     table = folder / "scan.csv"
     header = ",".join([parameter.rpartition(".")[2], *HEADER])

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightdan.checks import SMALLEST, check_number
 from lightdan.conditionals.base import Conditional
 from lightdan.conditionals.beta import BetaComponents
 from lightdan.conditionals.mixture import Mixture
@@ -99,9 +100,7 @@ class BoxBetaMixture(Real, BetaComponents):
 
     def __init__(self, components: int = 3, bound: float = 5.0) -> None:
         super().__init__(components)
-        if not bound > 0:
-            raise ValueError(f"BoxBetaMixture needs bound > 0, not bound = {bound}.")
-        self.bound = bound
+        self.bound = check_number("bound", bound, SMALLEST)
 
     def arguments(self) -> dict[str, Any]:
         """Return the number of components and the bound."""

@@ -18,7 +18,7 @@ def derive_seed(*parts: int) -> int:
 
 def check_splits(fractions: Sequence[float]) -> None:
     """Raise ValueError unless there are three positive fractions that sum to at most 1."""
-    if len(fractions) != 3 or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+    if len(fractions) != 3 or not (min(fractions) > 0 and sum(fractions) <= 1 + 1e-9):
         raise ValueError(
             f"splits must be three positive fractions that sum to at most 1, not {fractions}."
         )

@@ -1,6 +1,26 @@
 """Shapes of chains and rectangles."""
 
+import math
 from collections.abc import Sequence
+
+MOST_SITES = 10_000_000
+"""Largest number of sites, whose ordering alone takes 80 MB."""
+
+
+def check_size(shape: Sequence[int], name: str) -> int:
+    """Return the number of sites of a lattice.
+
+    Args:
+        shape: Side lengths.
+        name: Name of the shape in the error message.
+
+    Raises:
+        ValueError: There are more than `MOST_SITES`.
+    """
+    num = math.prod(shape)
+    if num > MOST_SITES:
+        raise ValueError(f"{name} must have at most {MOST_SITES:,} sites, not {num:,}.")
+    return num
 
 
 def check_shape(shape: int | Sequence[int], name: str = "shape") -> tuple[int, ...]:
@@ -11,9 +31,11 @@ def check_shape(shape: int | Sequence[int], name: str = "shape") -> tuple[int, .
         name: Name of the shape in the error message.
 
     Raises:
-        ValueError: There are not one or two side lengths, or one is not positive.
+        ValueError: There are not one or two side lengths, one is not positive, or there are too many
+            sites.
     """
     sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
     if len(sides) not in (1, 2) or min(sides) < 1:
         raise ValueError(f"{name} must be one or two positive side lengths, not {shape}.")
+    check_size(sides, name)
     return sides

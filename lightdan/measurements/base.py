@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.checks import check_integer, check_seed
 from lightdan.data.recorded.groups import FEWEST_HELD_OUT, MOST_COMBINATIONS
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Report, Result, seconds
@@ -41,6 +42,8 @@ class Measurement(Callback, ABC):
     """Whether it uses `Ensemble.controls`; otherwise it is skipped if they differ from row to row."""
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
+        if every_n_epochs is not None:
+            check_integer("every_n_epochs", every_n_epochs)
         self.every_n_epochs = every_n_epochs
         self._start = (0.0, 0)
         self._training = ""
@@ -156,8 +159,8 @@ class SampledMeasurement(Measurement):
         self, num_samples: int = 10_000, seed: int = 0, every_n_epochs: int | None = None
     ) -> None:
         super().__init__(every_n_epochs)
-        self.num_samples = num_samples
-        self.seed = seed
+        self.num_samples = check_integer("num_samples", num_samples, 2)
+        self.seed = check_seed("seed", seed)
 
 
 def measurements_of(trainer: Trainer) -> list[Measurement]:

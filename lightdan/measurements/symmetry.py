@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.checks import check_integer, check_seed
 from lightdan.lattices import groups
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
@@ -52,8 +53,8 @@ class Symmetry(Measurement):
         self, num_configurations: int = 500, seed: int = 0, every_n_epochs: int | None = None
     ) -> None:
         super().__init__(every_n_epochs)
-        self.num_configurations = num_configurations
-        self.seed = seed
+        self.num_configurations = check_integer("num_configurations", num_configurations, 2)
+        self.seed = check_seed("seed", seed)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the root mean square and the spread for each symmetry."""

@@ -1,6 +1,5 @@
 """Independent Markov chains in parallel, spaced until their rows are nearly independent."""
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lightdan.checks import check_integer, check_number, check_temperatures
 from lightdan.lattices.shapes import check_shape
 from lightdan.statistics import Estimate, autocorrelation_time
 
@@ -141,13 +141,10 @@ def validate(
         ValueError: An argument is out of its range, or a parameter is not finite; the message names it.
     """
     check_shape(shape)
-    if not (math.isfinite(temperature) and temperature > 0.0):
-        raise ValueError(f"temperature must be positive and finite, not {temperature}.")
-    if num_configurations < 1:
-        raise ValueError(f"num_configurations must be at least 1, not {num_configurations}.")
+    check_temperatures(temperature)
+    check_integer("num_configurations", num_configurations)
     for name, value in parameters.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, not {value}.")
+        check_number(name, value)
 
 
 def generators(seed: int) -> list[np.random.Generator]:

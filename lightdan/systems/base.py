@@ -14,19 +14,19 @@ from lightning import LightningDataModule
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from lightdan.checks import check_integer, check_number, check_seed, check_temperatures
 from lightdan.data.cache import CachedSimulation
 from lightdan.data.loader import BatchLoader
 from lightdan.data.rows import JoinedRows, Rows
 from lightdan.data.samples import Samples
 from lightdan.data.seen import simulation_name
-from lightdan.data.splits import derive_seed
+from lightdan.data.splits import check_splits, derive_seed
 from lightdan.lattices.angles import polarization, vorticity
 from lightdan.lattices.sites import site_values
 from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.statistics import Blocks, is_correlated
-from lightdan.systems.checks import check_positive, check_seed, check_temperatures
 from lightdan.types import ConfigurationsLike, PerConfiguration
 
 SITE_KINDS = ("spin", "level", "angle", "real")
@@ -87,12 +87,11 @@ class System(LightningDataModule, KeepsArguments):
         max_memory_gb: float = 4.0,
     ) -> None:
         super().__init__()
-        if not max_memory_gb >= 0:
-            raise ValueError(f"max_memory_gb must not be negative, but is {max_memory_gb}.")
-        self.max_memory_gb = max_memory_gb
+        self.max_memory_gb = check_number("max_memory_gb", max_memory_gb, 0, math.inf)
         self.temperatures = check_temperatures(temperature)
-        self.num_configurations = check_positive("num_configurations", num_configurations)
-        self.batch_size = check_positive("batch_size", batch_size)
+        self.num_configurations = check_integer("num_configurations", num_configurations)
+        self.batch_size = check_integer("batch_size", batch_size)
+        check_splits(splits)
         self.splits = splits
         self.seed = check_seed("seed", seed)
         self.cache_dir = Path(cache_dir) if cache_dir else user_cache_path("lightdan")

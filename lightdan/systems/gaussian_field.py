@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lightdan.checks import SMALLEST, check_number
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import gaussian_field
@@ -46,11 +47,7 @@ class GaussianField(System):
     def __init__(self, shape: int | tuple[int, ...] = (10,), mass2: float = 4.0, **kwargs: Any) -> None:
         super().__init__(temperature=1.0, **kwargs)
         self.lattice_shape = check_shape(shape)
-        if not 0 < mass2 < math.inf:
-            raise ValueError(
-                f"mass2 must be positive and finite, so that the field has a mean, but is {mass2}."
-            )
-        self.mass2 = mass2
+        self.mass2 = check_number("mass2", mass2, SMALLEST)
         self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
 
     def parameters(self) -> dict[str, Any]:

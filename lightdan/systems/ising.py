@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from lightdan.checks import check_number
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import ising, kaufman
@@ -43,8 +44,8 @@ class Ising(System):
     ) -> None:
         super().__init__(**kwargs)
         self.lattice_shape = check_shape(shape)
-        self.coupling = coupling
-        self.field = field
+        self.coupling = check_number("coupling", coupling)
+        self.field = check_number("field", field)
         spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
         self.symmetries = spatial if field else ("z2", *spatial)
 

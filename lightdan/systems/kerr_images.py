@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightdan.checks import SMALLEST, check_integer, check_number
 from lightdan.data.samples import Samples
-from lightdan.data.splits import SPLITS, check_splits, derive_seed
+from lightdan.data.splits import SPLITS, derive_seed
 from lightdan.images import doubts
 from lightdan.images.division import Division
 from lightdan.images.film import FilmNumbers
@@ -32,6 +33,8 @@ from lightdan.systems.base import System
 
 SURVEYED = 50
 """Largest number of images from which the numbers of the film are measured."""
+WIDEST = 1000.0
+"""Largest standard deviation of a Gaussian filter in pixels."""
 ENOUGH_TEXTURES = 10
 """Number of independent images from which on the split assigns whole images."""
 
@@ -115,23 +118,26 @@ class KerrImages(System):
         shape = check_shape(patch, "patch")
         for name, valid, requirement in (
             ("patch", len(shape) == 2 and min(shape) > 1, "two sides of at least 2 sites"),
-            ("stride", stride is None or stride > 0, "at least 1"),
-            ("denoise", isinstance(denoise, str) or 0 <= denoise < math.inf, "finite and not negative"),
-            ("pixel_size", pixel_size is None or 0 < pixel_size < math.inf, "positive and finite"),
-            ("site_size", site_size is None or 0 < site_size < math.inf, "positive and finite"),
-            ("num_levels", num_levels > 1, "at least 2"),
             ("window", window > 0 and window % 2, "a positive odd number"),
-            ("num_images", num_images is None or num_images > 0, "at least 1"),
-            ("num_configurations", num_configurations is None or num_configurations > 0, "at least 1"),
         ):
             if not valid:
                 raise ValueError(f"{name} must be {requirement}, not {locals()[name]}.")
+        check_integer("num_levels", num_levels, 2)
+        for name in ("stride", "num_images", "num_configurations"):
+            if (number := locals()[name]) is not None:
+                check_integer(name, number)
+        for name in ("pixel_size", "site_size"):
+            if (size := locals()[name]) is not None:
+                check_number(name, size, SMALLEST)
+        if not isinstance(denoise, str):
+            check_number("denoise", denoise, 0, WIDEST)
+        if not isinstance(threshold, str):
+            check_number("threshold", threshold)
         if background not in BACKGROUNDS and not Path(background).expanduser().is_file():
             raise ValueError(
                 f"background must be {', '.join(BACKGROUNDS)} or the path of a reference image, not "
                 f"{background}."
             )
-        check_splits(self.splits)
         if num_levels > 2 and threshold not in ("mixture", "otsu"):
             raise ValueError(
                 "More than two levels need one threshold: set threshold to otsu, or num_levels to 2."

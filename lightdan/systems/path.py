@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.checks import SMALLEST, check_integer, check_number, check_temperatures
 from lightdan.lattices import groups
 from lightdan.simulation import paths
 from lightdan.simulation.simulation import Parts, Simulation
@@ -61,12 +62,9 @@ class Path(System):
         sampler: Literal["transfer_matrix", "metropolis", "hmc"] = "transfer_matrix",
         **kwargs: Any,
     ) -> None:
-        betas = [beta] if isinstance(beta, (int, float)) else list(beta)
-        if not betas or not all(0 < value < math.inf for value in betas):
-            raise ValueError(f"beta must be positive and finite, not {beta}.")
+        betas = check_temperatures(beta, "beta")
         super().__init__(temperature=[1 / value for value in betas], **kwargs)
-        if num_slices < 3:
-            raise ValueError(f"num_slices must be at least 3, not {num_slices}.")
+        check_integer("num_slices", num_slices, 3)
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}.")
         self.function = potential if callable(potential) else polynomial(potential)
@@ -205,11 +203,8 @@ class DoubleWell(Path):
         strength: float = 4.0,
         **kwargs: Any,
     ) -> None:
-        if not (0 < strength < math.inf and 0 < minimum < math.inf):
-            raise ValueError(
-                f"strength and minimum must be positive and finite, not {strength} and {minimum}: "
-                "otherwise there are no two wells, or the potential is unbounded below."
-            )
+        check_number("strength", strength, SMALLEST)
+        check_number("minimum", minimum, SMALLEST)
         self.minimum, self.strength = minimum, strength
         square = minimum**2
         coefficients = [strength * c for c in (square**2 / 4, 0, -square / 2, 0, 0.25)]

@@ -21,7 +21,7 @@ from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import Rows
 from lightdan.data.samples import Samples
 from lightdan.data.seen import identity, spread
-from lightdan.data.splits import SPLITS, check_splits
+from lightdan.data.splits import SPLITS
 from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
 from lightdan.interactions.stationarity import MOST_ROWS, MOST_SITES, drift_of_couplings
@@ -96,7 +96,6 @@ class Recorded(System):
         array, name = opened.array, opened.name
         _check_rows(name, array)
         super().__init__(**kwargs)
-        check_splits(self.splits)
         self._groups = groups_of(opened, num_configurations, self.splits[2])
         sizes = Counter[float]()
         for group in self._groups:

@@ -1,9 +1,9 @@
 """The scalar φ⁴ theory on a periodic lattice."""
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from lightdan.checks import check_number
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import scalar_field
@@ -56,11 +56,8 @@ class ScalarField(System):
         super().__init__(temperature=1.0, **kwargs)
         self.lattice_shape = check_shape(shape)
         dimensions = sum(side > 1 for side in self.lattice_shape)
-        if not (math.isfinite(hopping) and 0 <= coupling < math.inf):
-            raise ValueError(
-                f"hopping must be finite and coupling finite and not negative, not {hopping} and "
-                f"{coupling}: otherwise the action is unbounded below."
-            )
+        check_number("hopping", hopping)
+        check_number("coupling", coupling, 0)
         if coupling == 0 and abs(hopping) * 2 * dimensions >= 1:
             raise ValueError(
                 f"Without coupling the action is unbounded below at hopping {hopping}: set |hopping| < "

@@ -9,13 +9,15 @@ from typing import Any
 
 from filelock import FileLock
 
+from lightdan.checks import SMALLEST, check_number
 from lightdan.data.cache import warn
 from lightdan.data.files import whole_file
 from lightdan.data.samples import Samples
 from lightdan.images.extras import extra
 from lightdan.images.microscope import Microscope, film
+from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
-from lightdan.systems.kerr_images import KerrImages
+from lightdan.systems.kerr_images import WIDEST, KerrImages
 
 
 class SyntheticKerrImages(KerrImages):
@@ -60,7 +62,13 @@ class SyntheticKerrImages(KerrImages):
         super().__init__(
             path="", temperature=temperature, num_images=num_images, site_size=site_size, **kwargs
         )
-        self.film, self.dipolar = film, dipolar
+        check_shape(film, "film")
+        self.film, self.dipolar = film, check_number("dipolar", dipolar)
+        check_number("contrast", contrast, SMALLEST, 2)
+        check_number("blur", blur, 0, WIDEST)
+        check_number("photons", photons, 0)
+        check_number("gradient", gradient, -1, 1)
+        check_number("drift", drift, 0)
         self.microscope = Microscope(
             contrast=contrast,
             blur=blur,

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightdan.checks import check_number
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import characters, xy
@@ -43,7 +44,7 @@ class XY(System):
     def __init__(self, shape: int | tuple[int, ...] = 16, coupling: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lattice_shape = check_shape(shape)
-        self.coupling = coupling
+        self.coupling = check_number("coupling", coupling)
         spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
         self.symmetries = (*groups.SPIN_OPERATIONS, *spatial)
 

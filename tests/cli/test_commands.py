@@ -251,7 +251,7 @@ BAD = [
     (["--model.init_args.objective=Foo"], "There is no objective 'Foo'"),
     (
         ["--model.init_args.objective=MaximumLikelihood", "--model.init_args.objective.prior=laplas"],
-        "prior cannot be 'laplas'; expected: one of 'none', 'laplace', 'gaussian'",
+        "prior cannot be laplas; expected: one of 'none', 'laplace', 'gaussian'",
     ),
     (["--model.init_args.augment=[z3]"], "use its symmetries (z2, translation, rotation, reflection)"),
     (["--model.init_args.augment=[z2]", "--data.init_args.field=0.5"], "does not declare"),
@@ -630,7 +630,7 @@ BAD_PATHS = [
     (["--data.init_args.beta=0"], "beta must be positive"),
     (["--data.init_args.beta=[20.0,80.0]"], "set model.temperature_input to true"),
     (["--data.init_args.num_slices=2"], "num_slices must be at least 3"),
-    (["--data.init_args.strength=-4"], "strength and minimum must be positive"),
+    (["--data.init_args.strength=-4"], "strength must be positive"),
     ([*POTENTIAL, "--data.init_args.potential=[0,0,-1]"], "unbounded below"),
     ([*POTENTIAL, "--data.init_args.potential=nowhere.potential"], "nowhere"),
     (

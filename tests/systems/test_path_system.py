@@ -154,5 +154,5 @@ def test_bad_input(options, said):
 
 
 def test_a_well_needs_two_minima():
-    with pytest.raises(ValueError, match="strength and minimum must be positive"):
+    with pytest.raises(ValueError, match="strength must be positive"):
         DoubleWell(strength=-4.0)

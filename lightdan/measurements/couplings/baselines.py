@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightdan.checks import check_integer, check_number, check_seed
 from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
 from lightdan.interactions.catalogue import UniformLattice, uniform_operators
 from lightdan.interactions.fit import Undetermined, fit
@@ -103,7 +104,9 @@ class Baselines(Measurement):
         every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(every_n_epochs)
-        self.max_distance, self.num_fitted, self.seed = max_distance, num_fitted, seed
+        self.max_distance = check_number("max_distance", max_distance, 0, math.inf)
+        self.num_fitted = check_integer("num_fitted", num_fitted, 2)
+        self.seed = check_seed("seed", seed)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure all NLL and their differences from the NLL of the network."""

@@ -1,11 +1,13 @@
 """Couplings of the learned Hamiltonian of a uniform system."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightdan.checks import check_number
 from lightdan.interactions.correction import CorrectedFit
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.effective_hamiltonian import (
@@ -98,7 +100,8 @@ class Couplings(SampledMeasurement):
         **kwargs: object,
     ) -> None:
         super().__init__(num_samples=num_samples, **kwargs)  # type: ignore[arg-type]
-        self.max_distance, self.operators = max_distance, operators
+        self.max_distance = check_number("max_distance", max_distance, 0, math.inf)
+        self.operators = operators
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the couplings and write the Hamiltonian."""

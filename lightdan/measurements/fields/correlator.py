@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import brentq
 from torch import Tensor
 
+from lightdan.checks import check_number
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, legends, panels
@@ -40,7 +41,7 @@ class Correlator(SampledMeasurement):
 
     def __init__(self, start: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.start = start
+        self.start = None if start is None else check_number("start", start, 0)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure C(t) and the gaps."""

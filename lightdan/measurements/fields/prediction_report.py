@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightdan import registry
 from lightdan.architectures.base import Architecture
+from lightdan.checks import check_seed
 from lightdan.data.files import check_writable
 from lightdan.measurements.fields.correlator import correlations, gap, two_levels_from
 from lightdan.measurements.fields.prediction import PredictedAction, Trained, predicted_action
@@ -21,7 +22,6 @@ from lightdan.measurements.hamiltonian import line
 from lightdan.measurements.report import Result, Summary, write_result
 from lightdan.measurements.table import Reference
 from lightdan.statistics import Bound, Estimate, jackknife, mean
-from lightdan.systems.checks import check_seed
 from lightdan.systems.path import Path
 
 HELD_OUT = 4000

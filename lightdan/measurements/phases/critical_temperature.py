@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightdan.checks import check_integer, check_number, check_seed
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
@@ -87,9 +88,10 @@ class CriticalTemperature(Measurement):
                 "CriticalTemperature needs size > 2 max_distance, num_ladders ≥ 4 and num_steps ≥ 10, "
                 f"not {size}, {max_distance}, {num_ladders} and {num_steps}."
             )
-        self.max_distance, self.size = max_distance, size
+        self.max_distance, self.size = check_number("max_distance", max_distance, 0), size
         self.num_ladders, self.num_steps = num_ladders, num_steps
-        self.num_samples, self.seed = num_samples, seed
+        self.num_samples = check_integer("num_samples", num_samples, 2)
+        self.seed = check_seed("seed", seed)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the crossing and the peaks."""

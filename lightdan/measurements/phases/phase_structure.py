@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
+from lightdan.checks import check_number, check_seed, check_temperatures
 from lightdan.interactions.fit import Undetermined
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.measurements.base import Measurement
@@ -31,7 +32,6 @@ from lightdan.statistics import (
     jackknife_each,
     weakness_of_size,
 )
-from lightdan.systems.checks import check_temperatures
 
 SEEN = 0.5
 """Fraction of the visited configurations that must resemble data for the network to be trusted."""
@@ -128,6 +128,8 @@ class PhaseStructure(Measurement):
         super().__init__(every_n_epochs)
         if control == TEMPERATURE and values is not None:
             check_temperatures(values)
+        for value in values or ():
+            check_number("values", value)
         if values is not None and (not values or len(set(values)) < len(values)):
             raise ValueError(f"values must name each value of {control} once, not {values}.")
         if num_ladders < 2 or num_steps < 5:
@@ -145,8 +147,10 @@ class PhaseStructure(Measurement):
             )
         self.values = None if values is None else sorted(map(float, values))
         self.control, self.hamiltonian = control, hamiltonian
-        self.max_distance, self.operators = max_distance, operators
-        self.num_ladders, self.num_steps, self.seed = num_ladders, num_steps, seed
+        self.max_distance = check_number("max_distance", max_distance, 0, math.inf)
+        self.operators = operators
+        self.num_ladders, self.num_steps = num_ladders, num_steps
+        self.seed = check_seed("seed", seed)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the observables against the control, and the peaks."""
