@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from lightdan import registry
 from lightdan.checks import check_integer
 from lightdan.data.files import check_writable, whole_file, write_text
+from lightdan.measurements import curves
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.figures import EXACT, MODEL
 from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
 from lightdan.running import lock_run
@@ -237,7 +236,8 @@ def compare(parameter: str, runs: Sequence[Run], output: Path) -> None:
         if contents[0]["estimates"].keys() - {*contents[0]["unlisted"]}:
             show(name, short, runs, contents)
             with whole_file(output / f"{name}.png") as temporary:
-                figure(short, runs, contents).savefig(temporary, format="png", dpi=150)
+                points = [point(*pair) for pair in zip(runs, contents, strict=True)]
+                curves.figure(short, {"": points}).savefig(temporary, format="png", dpi=150)
         temperatures = [content["temperature"] for content in contents]
         single = all(isinstance(t, (int, float)) for t in temperatures)
         if name in classes and single and len(set(temperatures)) == len(temperatures) > 1:
@@ -276,32 +276,11 @@ def show(name: str, short: str, runs: Sequence[Run], contents: Sequence[Mapping[
     (console if console.is_terminal else Console(width=110)).print(table)
 
 
-def figure(short: str, runs: Sequence[Run], contents: Sequence[Mapping[str, Any]]) -> Figure:
-    """Plot each estimate of a measurement against the option in its own panel, with the references."""
-    estimates = [read_estimates(content) for content in contents]
-    names = [name for name in estimates[0] if name not in contents[0]["unlisted"]]
+def point(run: Run, content: Mapping[str, Any]) -> curves.Point:
+    """Return the listed estimates of a run, with exact values."""
+    estimates = read_estimates(content)
+    listed = {name: each for name, each in estimates.items() if name not in content["unlisted"]}
     try:
-        positions = [float(run.value) for run in runs]
-        labels = None
+        return curves.Point(float(run.value), listed, content["reference"])
     except ValueError:
-        positions, labels = list(range(len(runs))), [run.value for run in runs]
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
-    chart = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained")
-    panels = chart.subplots(rows, columns, squeeze=False).ravel()
-    for panel, name in zip(panels, names, strict=False):
-        values = np.array([by_name.get(name, Estimate(math.nan, math.nan)) for by_name in estimates])
-        panel.errorbar(positions, values[:, 0], values[:, 1], fmt="o", ms=4, mfc="none", color=MODEL)
-        references = [content["reference"].get(name) for content in contents]
-        known = [(x, y) for x, y in zip(positions, references, strict=True) if y is not None]
-        if known:
-            panel.plot(*zip(*sorted(known), strict=True), "-", lw=1, color=EXACT)
-        panel.set_title(name.replace("_", " "), fontsize=9, loc="left")
-        panel.set_xlabel(short, fontsize=9)
-        panel.tick_params(labelsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
-        if labels:
-            panel.set_xticks(positions, labels)
-    for panel in panels[len(names) :]:
-        panel.set_visible(False)
-    return chart
+        return curves.Point(run.value, listed, content["reference"])

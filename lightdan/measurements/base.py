@@ -15,6 +15,7 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.checks import check_integer, check_seed
 from lightdan.data.recorded.groups import FEWEST_HELD_OUT, MOST_COMBINATIONS
+from lightdan.measurements.curves import along_conditions
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.report import Report, Result, seconds
 from lightdan.statistics import Estimate
@@ -139,9 +140,14 @@ class Measurement(Callback, ABC):
             assert isinstance(model, Architecture)
             report = Report(trainer, model, split, self._training)
             known = _known_log_prob(trainer, model, split)
+            found: Found = defaultdict(list)
             for part in system.parts:
                 ensembles = [Ensemble(model, part, t, known, split) for t in part.temperatures]
-                _measure_all(measurements, ensembles, report)
+                for measurement, results in _measure_all(measurements, ensembles, report).items():
+                    found[measurement] += results
+            for measurement, results in found.items():
+                for quantity, result in along_conditions(results):
+                    report.keep(f"{measurement.name}-along-{quantity}", result)
             report.show()
         trainer.strategy.barrier("measurements")
 
@@ -168,11 +174,16 @@ def measurements_of(trainer: Trainer) -> list[Measurement]:
     return [callback for callback in trainer.callbacks if isinstance(callback, Measurement)]
 
 
+Found = dict[Measurement, list[tuple[Mapping[str, float], Result]]]
+"""Results of measurements, with the temperature and the controls of each."""
+
+
 def _measure_all(
     measurements: Sequence[Measurement], ensembles: Sequence[Ensemble], report: Report
-) -> None:
+) -> Found:
     """Measure at each of several temperatures, then what needs all of them."""
     estimates: dict[Measurement, dict[float, Mapping[str, Estimate]]] = defaultdict(dict)
+    found: Found = defaultdict(list)
     controls = ensembles[0].system.fixed_controls
     for ensemble in ensembles:
         for measurement in measurements:
@@ -180,11 +191,13 @@ def _measure_all(
             result = report.add(measurement.name, measure, ensemble.temperature, controls)
             if result is not None:
                 estimates[measurement][ensemble.temperature] = result.estimates
+                found[measurement].append(({"T": ensemble.temperature, **controls}, result))
     for measurement, by_temperature in estimates.items() if len(ensembles) > 1 else ():
         temperatures = sorted(by_temperature)
         compare = partial(measurement.compare, temperatures, [by_temperature[t] for t in temperatures])
         for answer in (compare, partial(measurement.survey, ensembles)):
             report.add(measurement.name, answer, temperatures, controls)
+    return found
 
 
 def _known_log_prob(trainer: Trainer, model: Architecture, split: str) -> Tensor | None:

@@ -163,18 +163,27 @@ class Report:
         if result is None:
             return None
         self.summary.add(name, result, label)
+        self.keep(title, result, temperature=temperature, controls=dict(controls))
+        return result
+
+    def keep(self, title: str, result: Result, **conditions: Any) -> None:
+        """Write and log a result.
+
+        Args:
+            title: Name of its files.
+            result: Result.
+            conditions: Temperature and controls for the file.
+        """
         self._log(title, result)
         stem = title if self.split == "test" else f"{title}-epoch{self.trainer.current_epoch}"
         context = {
-            "temperature": temperature,
-            "controls": dict(controls),
+            **conditions,
             "augment": list(self.model.augment),
             "symmetrize": list(self.model.symmetrize),
             "reference_frame": self.model.reference_frame,
             "doubts": list(self.system.data.doubts),
         }
         write_result(self.directory, stem, result, context)
-        return result
 
     def _log(self, title: str, result: Result) -> None:
         scalars = {}

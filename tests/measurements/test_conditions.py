@@ -22,6 +22,7 @@ from lightdan import (
     Recorded,
     Symmetry,
 )
+from lightdan.measurements.curves import along_conditions
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate, mean
@@ -151,7 +152,15 @@ def test_files_name_the_combination(tmp_path, capsys):
     assert {path.stem for path in folder.glob("*.json")} == {
         *(f"{name}@{conditions}" for name in ("hamiltonian", "mean") for conditions in single),
         *(f"mean@{conditions}" for conditions in controls),
+        *(f"{name}-along-{quantity}" for name in ("hamiltonian", "mean") for quantity in "ThK"),
     }
+    curves = np.load(folder / "mean-along-h.npz")
+    assert {*curves["curve"]} == {f"T = {t:g}, K = {k:g}" for t, k in itertools.product(T, COUPLINGS)}
+    curve = curves["curve"] == "T = 2, K = 0.7"
+    np.testing.assert_allclose(curves["value"][curve], FIELDS, atol=1e-6)
+    for h, value, error in zip(FIELDS, curves["m"][curve], curves["m_error"][curve], strict=True):
+        written = json.loads((folder / f"mean@T=2,h={h:g},K=0.7.json").read_text())["estimates"]["m"]
+        assert (written["value"], written["error"]) == (value, error)
     written = json.loads((folder / "hamiltonian@T=2,h=0.5,K=0.7.json").read_text())
     assert (written["temperature"], written["controls"]) == (2.0, pytest.approx({"h": 0.5, "K": 0.7}))
     assert json.loads((folder / "mean@h=0,K=0.2.json").read_text())["temperature"] == [1.0, 2.0]
@@ -159,6 +168,33 @@ def test_files_name_the_combination(tmp_path, capsys):
     assert "3 values of h from -0.3 to 0.5, 2 values of K from 0.2 to 0.7" in shown
     assert "control h: 3 values from -0.3 to 0.5, measured one by one" in shown
     assert "• hamiltonian: The Hamiltonian of Recorded is not known" in shown
+
+
+def test_curves_have_data_with_errors_and_exact_lines():
+    """One curve for each combination of the other conditions, unless it is a single point."""
+    results = [
+        (
+            {"T": t, "h": h, "K": 1.0},
+            Result(
+                {"m": Estimate(h, 0.1), "c": Estimate(t, 0.2), "z": Estimate(0.0, 1.0)},
+                reference={"m": Estimate(h + 1, 0.3), "c": 5.0},
+                unlisted={"z"},
+            ),
+        )
+        for t, h in [(1.0, 0.5), (1.0, -0.5), (2.0, 0.5)]
+    ]
+    (first, along_t), (second, along_h) = along_conditions(results)
+    assert (first, second) == ("T", "h")
+    assert along_t.arrays["value"].tolist() == [1.0, 2.0]
+    assert {*along_t.arrays["curve"]} == {"h = 0.5"}
+    arrays = along_h.arrays
+    assert "z" not in arrays
+    assert arrays["m_reference"].tolist() == [1.5, 0.5]
+    assert arrays["m_reference_error"].tolist() == [0.3, 0.3]
+    assert arrays["c_reference_error"].tolist() == [0.0, 0.0]
+    m, c = along_h.figure.axes[:2]
+    assert [line.get_xydata().tolist() for line in c.lines[:1]] == [[[-0.5, 5.0], [0.5, 5.0]]]
+    assert [text.get_text() for text in m.get_legend().get_texts()] == ["data T = 1", "model T = 1"]
 
 
 def found(ensemble, measurement):
