@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightdan.data.recorded.drifts import Drift
-from lightdan.data.recorded.equilibrium import Equilibrium, Examination
+from lightdan.data.recorded.drifts import PARTS, Drift, drift_of_ends
+from lightdan.data.recorded.equilibrium import ODD, Equilibrium, Examination
 from lightdan.data.rows import Rows
 from lightdan.data.values.forms import RECOGNISE, Form
 from lightdan.data.values.summary import ValueSummary
@@ -26,6 +26,8 @@ from lightdan.statistics import (
     is_too_short,
 )
 
+KNOTS = 11
+"""Number of knots of the splines that describe how observables depend on a control."""
 CHUNK = 4_000_000
 """Number of values read at a time."""
 MOST_OFFSET = 5e4
@@ -137,20 +139,26 @@ class Correlation:
         """Return the correlation of what the observables are besides smooth functions of controls.
 
         Rows recorded while a field is swept drift with it, and only the rest tells whether they repeat
-        each other.
+        each other, or drift between one sweep and the next.
 
         Args:
             controls: Controls of the rows `(M, controls)`.
         """
-        z = (controls - controls.mean(0)) / np.maximum(controls.std(0), 1e-300)
-        pairs = [z[:, i] * z[:, j] for i in range(z.shape[1]) for j in range(i)]
-        columns = np.column_stack([np.ones(len(z)), z, z**2, z**3, *pairs])
+        columns = smooth_functions(controls)
         observables = {
             name: series - columns @ np.linalg.lstsq(columns, series, rcond=None)[0]
             for name, series in self.observables.items()
         }
         times = {name: autocorrelation_time(series) for name, series in observables.items()}
-        return replace(self, times=times, equilibrium=Equilibrium(), observables=observables)
+        drifts: tuple[Drift, ...] = ()
+        if self.num >= 2 * PARTS:
+            drifts = tuple(
+                drift
+                for name, series in observables.items()
+                if name not in ODD
+                if (drift := drift_of_ends(f"{name}, apart from what the controls explain,", series))
+            )
+        return replace(self, times=times, equilibrium=Equilibrium(drifts), observables=observables)
 
     @property
     def slowest(self) -> str:
@@ -280,6 +288,19 @@ def recognise(
             "a constant near their mean."
         )
     return form
+
+
+def smooth_functions(controls: np.ndarray) -> np.ndarray:
+    """Return powers up to three, products of pairs, and linear splines of controls `(M, functions)`.
+
+    Args:
+        controls: Controls of the rows `(M, controls)`.
+    """
+    z = (controls - controls.mean(0)) / np.maximum(controls.std(0), 1e-300)
+    pairs = [z[:, i] * z[:, j] for i in range(z.shape[1]) for j in range(i)]
+    knots = np.quantile(z, np.arange(1, KNOTS + 1) / (KNOTS + 1), axis=0)
+    splines = [np.maximum(z - knot, 0) for knot in knots]
+    return np.column_stack([np.ones(len(z)), z, z**2, z**3, *pairs, *splines])
 
 
 def in_chains(series: np.ndarray, period: int) -> np.ndarray:

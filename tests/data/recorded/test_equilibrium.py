@@ -213,3 +213,23 @@ def test_rows_that_seldom_change_are_not_alike(share):
     places = rng.choice(1000, round(share * 1000), replace=False)
     rows[places, rng.integers(4, size=len(places))] = -1
     assert examine(rows, "spin").period is None
+
+
+@pytest.mark.parametrize("sweep", ["once", "to and fro", "at random"])
+@pytest.mark.parametrize("drifts", [False, True])
+def test_rows_at_different_controls_drift_if_controls_do_not_explain_it(sweep, drifts):
+    """The spread of the sites depends on a control, and in one file on time, too."""
+    rng = np.random.default_rng(4)
+    time = np.linspace(0, 1, 1200)
+    controls = {
+        "once": time,
+        "to and fro": np.abs(6 * time % 2 - 1),
+        "at random": rng.random(1200),
+    }[sweep]
+    spread = 1 + np.tanh(8 * controls - 4) + drifts * (time > 0.5)
+    rows = rng.normal(size=(1200, *SHAPE)) * spread[:, None, None]
+    found = examined(rows, "real").given(controls[:, None]).equilibrium
+    # A control that grows with time explains whatever changes smoothly.
+    assert bool(found) != drifts or sweep == "once"
+    if not found:
+        assert "apart from what the controls explain, is" in found.sentences[0]
