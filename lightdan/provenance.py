@@ -56,9 +56,13 @@ TRAINER_OPTIONS = (
     "gradient_clip_algorithm",
     "precision",
     "limit_train_batches",
+    "limit_val_batches",
     "overfit_batches",
 )
-"""Options of the trainer that change the weights; its length, devices and loggers do not count."""
+"""Options of the trainer that change the weights; its length, devices and loggers do not count.
+
+Validation rows choose the best weights, and losses of other rows are not comparable.
+"""
 
 TRAINING_CALLBACKS = (
     "StochasticWeightAveraging",

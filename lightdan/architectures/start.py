@@ -104,7 +104,7 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
     """Return MADE as the linear regression that follows from pairs, or as one to the data.
 
     Args:
-        rows: Training configurations `(M, *lattice)` in random order.
+        rows: Training configurations `(M, *lattice)`, their blocks in random order.
         network: Untrained network, which is changed.
         system: System of the configurations.
     """
@@ -207,7 +207,7 @@ def continuous_start(rows: Configurations, system: LightningDataModule) -> Start
     """Return MADE with draws from a normal distribution, or from the pairs of angles.
 
     Args:
-        rows: Training configurations `(M, *lattice)` in random order.
+        rows: Training configurations `(M, *lattice)`, their blocks in random order.
         system: System of the configurations.
     """
     num = min(MOST_DRAWS, math.ceil(DRAWN_SITES / system.num_sites))
@@ -249,12 +249,26 @@ def uniform_model(system: LightningDataModule) -> UniformModel:
 
 
 def training_rows(system: LightningDataModule) -> Configurations:
-    """Return training configurations in random order, drawn by their weights if any."""
+    """Return training configurations, drawn by their weights if any.
+
+    Their blocks are in random order, each as a whole, so that held-out parts of them are independent of
+    the others where rows are correlated, like overlapping patches of images.
+    """
+    data, seed = system.data, derive_seed(system.seed, 1)
     features = system.num_sites * max(1, len(system.levels) - 1)
-    num = min(LIMIT, math.ceil(LIMIT_FEATURES / features), system.data.num_in("train"))
-    loader = system.data.loader("train", num, seed=derive_seed(system.seed, 1))
-    rows: Tensor = next(iter(loader)).configurations
-    return rows.cpu()
+    num = min(LIMIT, math.ceil(LIMIT_FEATURES / features), data.num_in("train"))
+    if data.row_weights is not None:
+        loader = data.loader("train", num, seed=seed)
+        rows: Tensor = next(iter(loader)).configurations
+        return rows.cpu()
+    (temperature,) = system.temperatures
+    numbers = data.rows_of("train", temperature)
+    starts = system.blocks("train", temperature).starts
+    chosen = np.arange(num) * len(numbers) // num
+    pieces = np.split(chosen, np.searchsorted(chosen, starts[1:]))
+    order = np.random.default_rng(seed).permutation(len(pieces))
+    places = torch.from_numpy(np.concatenate([pieces[place] for place in order]))
+    return data.take(numbers[places]).cpu()
 
 
 def uniform_draws(model: UniformModel, rows: Configurations, seed: int) -> Draws | None:

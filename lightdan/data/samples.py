@@ -192,9 +192,12 @@ class Samples:
 
     def rows(self, split: str, temperature: float, device: torch.device | None = None) -> Tensor:
         """Return all configurations `(M, *lattice)` of a split at one temperature."""
-        selected = self.rows_of(split, temperature)
-        loader = BatchLoader(self.configurations, self.temperature, selected, len(selected))
-        return loader.take(selected).configurations.to(device)
+        return self.take(self.rows_of(split, temperature)).to(device)
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Return the configurations `(n, *lattice)` of row numbers `(n,)`."""
+        loader = BatchLoader(self.configurations, self.temperature, numbers, len(numbers))
+        return loader.take(numbers).configurations
 
     def rows_of(self, split: str, temperature: float) -> Tensor:
         """Return the row numbers of a split at one temperature `(M,)`."""

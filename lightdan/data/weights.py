@@ -106,9 +106,10 @@ def split_counts(
     parts = []
     for size in np.diff(edges):
         if size < 1:
+            listed = ", ".join(f"{each:g}" for each in fractions)
             raise ValueError(
-                f"{num} observations{where} cannot be split into {fractions}: use more or other "
-                "fractions."
+                f"{num} observations{where} are too few for the splits {listed}, because one would be "
+                "empty: use more of them or larger fractions for validation and test."
             )
         part = _sample_counts(random, rest, int(size))
         rest -= part

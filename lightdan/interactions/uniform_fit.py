@@ -214,10 +214,11 @@ def split(configurations: Configurations, most: int = CHOOSING) -> tuple[Configu
     """Return configurations for a fit, and others that are held out.
 
     Args:
-        configurations: Configurations `(M, *lattice)` in random order.
-        most: Largest number of both together.
+        configurations: Configurations `(M, *lattice)` in random order, or in blocks in random order.
+        most: Largest number of both together, from all blocks.
     """
-    chosen = configurations[:most]
+    num = min(len(configurations), most)
+    chosen = configurations[torch.arange(num) * len(configurations) // max(num, 1)]
     edge = len(chosen) - len(chosen) // HELD_OUT
     return chosen[:edge], chosen[edge:]
 

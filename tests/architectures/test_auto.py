@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from trainers import quiet_trainer
 
@@ -12,11 +13,13 @@ import lightdan.architectures.start as start_of_a_fit
 from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
 from lightdan.architectures.linear_start import set_linear_part
 from lightdan.architectures.rehearsal import Contest, Draws, divergence
-from lightdan.architectures.start import Pairs, choose_start
+from lightdan.architectures.start import Pairs, choose_start, training_rows
+from lightdan.data.samples import Samples
 from lightdan.interactions.hamiltonian import edwards_anderson
 from lightdan.interactions.marginal import marginal
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.regressions import Sites, best_regression, regress
+from lightdan.interactions.uniform_fit import split
 from lightdan.statistics import Blocks, mean
 from lightdan.testing import all_configurations, probabilities_of, randomize
 from lightdan.types import Batch
@@ -175,6 +178,21 @@ def test_other_weights_start_at_several_temperatures(tmp_path, correlated, contr
     assert model.contest.gain is None
     fit(2)  # the first step has no rate
     assert model.contest.gain.error > 0
+
+
+def test_correlated_rows_are_held_out_by_blocks():
+    """Held-out rows, here their own numbers, have neighbours among the others at ends of blocks only."""
+    rows = torch.arange(4_000.0)[:, None]
+    data, system = Samples.split(rows, [4_000], [1.0], [10.0], (0.8, 0.1, 0.1), 0), LightningDataModule()
+    vars(system).update(
+        data=data, seed=0, num_sites=1, levels=(), temperatures=[1.0], blocks=data.blocks
+    )
+    taken = training_rows(system)
+    assert sorted(taken.flatten().tolist()) == sorted(data.indices["train"].tolist())
+    train, held_out = (set(part.flatten().tolist()) for part in split(taken))
+    assert len(held_out) == 750
+    assert sum({n - 1, n + 1} & train != set() for n in held_out) < 20
+    assert max(taken.diff(dim=0).flatten().tolist()) > 1_000  # blocks are in random order
 
 
 @pytest.mark.slow

@@ -148,6 +148,7 @@ def test_a_resumed_run_keeps_its_data(options, said):
         ({"accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches = 1, now 2"),
         ({"gradient_clip_val": 0.5}, "trainer.gradient_clip_val = None, now 0.5"),
         ({"limit_train_batches": 1}, "trainer.limit_train_batches = 1.0, now 1"),
+        ({"limit_val_batches": 1}, "trainer.limit_val_batches = 1.0, now 1"),
         ({"precision": "bf16-mixed"}, "trainer.precision = 32-true, now bf16-mixed"),
         (
             {"callbacks": GradientAccumulationScheduler({1: 2})},

@@ -130,7 +130,7 @@ def test_huge_counts_are_split_in_an_instant():
 
 
 def test_too_few_observations_are_refused():
-    with pytest.raises(ValueError, match="2 observations cannot be split into"):
+    with pytest.raises(ValueError, match=r"2 observations are too few for the splits 0.9, 0.05, 0.05"):
         split_counts(torch.tensor([1, 1]), (0.9, 0.05, 0.05), 0)
     weights = torch.cat([torch.zeros(95), torch.rand(5)]).double()
     with pytest.raises(ValueError, match=r"All weights in the (train|validation|test) split are 0"):
