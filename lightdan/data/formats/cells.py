@@ -43,8 +43,8 @@ def table_of(path: Path, lines: Sequence[tuple[int, str]], names: tuple[str, ...
         if len(row) != len(table[0]):
             raise ValueError(
                 f"The file {path} has {len(row)} numbers in line {number} but {len(table[0])} in line "
-                f"{lines[0][0]}: write the same number of sites for every configuration, and # before "
-                "lines that are no data."
+                f"{lines[0][0]}: write the same number of sites for every configuration, with line "
+                "breaks at the same places in each, and # before lines that are no data."
             )
     written, names = _with_bits(table, names)
     cells = written if mark == "," else np.char.replace(written, ",", ".")

@@ -91,7 +91,10 @@ def text(path: Path, dataset: str | None) -> Rows:
                 comments=COMMENTS,
             )
     if table is None:
-        return replace(table_of(path, list(_data(path, number)), layout.names), block=layout.block)
+        found = table_of(path, list(_data(path, number)), layout.names)
+        # Consecutive lines may make one configuration.
+        block = layout.block * found.shape[0] // layout.num
+        return replace(found, block=block if block > 1 else 0)
     # pandas numbers the columns if they have no names.
     columns, names = table.shape[1], layout.names
     numbered = columns > 2 and len(table) > 1 and np.array_equal(table[0], np.arange(columns))

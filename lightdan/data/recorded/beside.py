@@ -189,8 +189,10 @@ def open_beside(
             )
     whole = parts[0]
     shape = whole.shape
-    same = len(shape) == 2 and shape[0] == shape[1] and {part.shape for part in parts} == {shape}
-    if reading.shape is None and same and len(parts) >= STACKED:
+    same = len(shape) == 2 and {part.shape for part in parts} == {shape}
+    # Few long arrays are chains of rows, unless they are square by chance.
+    lattices = same and (shape[0] == shape[1] or 1 < shape[0] < len(parts))
+    if reading.shape is None and lattices and len(parts) >= STACKED:
         raise ValueError(
             f"The arrays {sources[0]} to {sources[-1]} have the shape {shape} each: set shape to "
             f"{shape} if each is one lattice, or to ({shape[1]},) if each line is a configuration."

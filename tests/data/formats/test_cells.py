@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import lightdan.data.formats.hdf5 as hdf5_files
+from lightdan import Recorded
 from lightdan.data.formats.cells import delimiter, fields
 from lightdan.data.formats.readers import open_array
 from lightdan.data.recorded.beside import find_sources, open_beside
@@ -171,15 +172,38 @@ def test_declared_missing_values(tmp_path, monkeypatch, attribute, kind):
         open_array(tmp_path / "a.h5")
 
 
-def test_a_lattice_in_each_of_many_datasets(tmp_path):
-    spins = np.random.default_rng(0).choice([-1, 1], (20, 6, 6))
+@pytest.mark.parametrize("side", [6, 4, 19])
+def test_a_lattice_in_each_of_many_datasets(tmp_path, side):
+    spins = np.random.default_rng(0).choice([-1, 1], (20, side, 6))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for number, lattice in enumerate(spins):
             file[f"sweep_{number:02d}"] = lattice
     sources = find_sources(str(tmp_path / "a.h5"), "sweep_*")
-    with pytest.raises(ValueError, match=r"set shape to \(6, 6\) if each is one lattice, or to \(6,\)"):
+    question = rf"set shape to \({side}, 6\) if each is one lattice, or to \(6,\)"
+    with pytest.raises(ValueError, match=question):
         open_beside(sources, {}, Reading())
-    rows, _, _ = open_beside(sources, {}, Reading(shape=(6, 6)))
+    rows, _, _ = open_beside(sources, {}, Reading(shape=(side, 6)))
     np.testing.assert_array_equal(rows[:], spins)
-    assert rows.notes == ("6 consecutive rows of the file make one configuration",)
-    assert open_beside(sources, {}, Reading(shape=(6,)))[0].shape == (120, 6)
+    assert rows.notes == (f"{side} consecutive rows of the file make one configuration",)
+    assert open_beside(sources, {}, Reading(shape=(6,)))[0].shape == (20 * side, 6)
+
+
+def test_a_few_datasets_of_many_rows_are_chains(tmp_path):
+    spins = np.random.default_rng(0).choice([-1, 1], (12, 12 + 1, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, chain in enumerate(spins):
+            file[f"chain_{number:02d}"] = chain
+    rows, _, _ = open_beside(find_sources(str(tmp_path / "a.h5"), "chain_*"), {}, Reading())
+    np.testing.assert_array_equal(rows[:], spins.reshape(-1, 6))
+
+
+def test_lines_of_one_configuration_between_empty_lines(tmp_path):
+    """Three lines with four, four and two values are no lattice of three lines."""
+    spins = np.random.default_rng(0).choice([-1, 1], (30, 10))
+    blocks = [
+        "\n".join(" ".join(map(str, row[start : start + 4])) for start in (0, 4, 8)) for row in spins
+    ]
+    (tmp_path / "a.txt").write_text("\n\n".join(blocks))
+    system = Recorded(str(tmp_path / "a.txt"))
+    assert system.lattice_shape == (10,)
+    np.testing.assert_array_equal(system.data.configurations, spins)
