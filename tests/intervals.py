@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lightdan import MADE, Couplings, ExplicitHamiltonian, Recorded
+from lightdan import MADE, ExplicitHamiltonian, Recorded
 from lightdan.data.samples import Samples
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
+from lightdan.measurements.couplings.best import best
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.likelihood import Likelihood
 from lightdan.measurements.ensemble import Ensemble
@@ -154,9 +155,9 @@ def pulls_of_couplings(kind: str, path: str, seed: int, steps: int = 60) -> dict
     measured = Ensemble(trained(system, seed, steps), system, 1.0)
     effective = uniform_hamiltonian(measured, 1.0, 500, seed, truth.operators)
     corrected = effective.corrected
-    best = Couplings(seed=seed).best(effective, [])
+    found = best(effective, seed).fit
     estimators = {
-        "estimate": (best.couplings, best.errors),
+        "estimate": (found.couplings, found.errors),
         "pseudo_likelihood": (corrected.pseudo.couplings, corrected.pseudo.standard_errors),
     }
     if (matched := effective.score_matching) is not None:

@@ -40,6 +40,7 @@ class CorrectedFit:
             self.missing.influence - self.pseudo_held_out.influence,
             self.missing.block_size,
             self.missing.counts,
+            np.vstack([self.missing.held, -self.pseudo_held_out.held]),
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
@@ -52,7 +53,9 @@ def stencil_of(hamiltonian: ExplicitHamiltonian) -> Stencil:
     return stencil(couplings, [shapes_of(operator, shape) for operator in operators])
 
 
-def stencil(couplings: Sequence[float], shapes: Sequence[NDArray[np.intp]]) -> Stencil:
+def stencil(
+    couplings: Sequence[float] | NDArray[np.float64], shapes: Sequence[NDArray[np.intp]]
+) -> Stencil:
     """Return the stencil of operators with given shapes.
 
     Args:
@@ -77,6 +80,24 @@ def stencil(couplings: Sequence[float], shapes: Sequence[NDArray[np.intp]]) -> S
     ends = np.cumsum([0, *map(len, steps)]).astype(np.intp)
     together = np.concatenate([np.empty((0, 2), np.intp), *steps]).astype(np.intp)
     return Stencil(field, pairs, np.array(terms, dtype=np.float64), ends, together)
+
+
+def means_of(spins: NDArray[np.float64], shapes: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Return the operators per site of a periodic film `(operators,)`.
+
+    Args:
+        spins: Spins `(rows, columns)`.
+        shapes: Shapes of each operator, see `shapes_of`.
+    """
+    pairs = fft.irfft2(np.abs(fft.rfft2(spins)) ** 2, spins.shape) / spins.size
+    means = []
+    for several in shapes:
+        if several.shape[1] == 2:
+            means.append(pairs[tuple(several[:, 1].T)].sum())
+        else:
+            moved = (np.prod([np.roll(spins, tuple(-step), (0, 1)) for step in s], 0) for s in several)
+            means.append(sum(float(term.mean()) for term in moved))
+    return np.array(means)
 
 
 def shapes_of(operator: Operator, shape: Sequence[int]) -> NDArray[np.intp]:

@@ -57,12 +57,20 @@ class Fit(NamedTuple):
         block_size: Number of consecutive, correlated configurations treated as one observation, at
             most M/8.
         counts: Number of independent observations of each configuration `(M,)`; 1 by default.
+        prior: Influence of the prior of each coupling, per standard deviation of it `(operators,
+            operators)`; none by default.
     """
 
     couplings: np.ndarray
     influence: np.ndarray
     block_size: int = 1
     counts: np.ndarray | None = None
+    prior: np.ndarray | None = None
+
+    @property
+    def held(self) -> np.ndarray:
+        """Rows of deviations that the prior causes; none without one `(rows, operators)`."""
+        return np.zeros((0, len(self.couplings))) if self.prior is None else self.prior
 
     @property
     def deviations(self) -> np.ndarray:
@@ -70,6 +78,10 @@ class Fit(NamedTuple):
 
         With few blocks they are larger by `student_factor`, so that ±1 error covers 68 %.
         """
+        return np.vstack([self._deviations_of_data(), self.held])
+
+    def _deviations_of_data(self) -> np.ndarray:
+        """Return the deviations without those that a prior causes."""
         if self.counts is not None:
             num = int(self.counts.sum())
             deviations = self.influence - np.average(self.influence, axis=0, weights=self.counts)
@@ -139,6 +151,7 @@ def fit(
     block_size: int = 1,
     weights: Tensor | None = None,
     progress: Callable[[int], None] = lambda n: None,
+    prior: float = math.inf,
 ) -> Fit:
     """Fit couplings βJ to the conditionals of single sites by Newton's method.
 
@@ -152,6 +165,9 @@ def fit(
     learned changes would dominate. The integrals over continuous sites are sums over equidistant nodes.
     Standard errors come from the sandwich estimator.
 
+    A normal prior of couplings, −Σ_a βJ_a²/2w², holds combinations that the data leave undetermined. The
+    errors contain what it may change: that of a combination without data is w.
+
     Args:
         fields: Local fields x of the operators.
         configurations: Configurations s `(M, *lattice)`.
@@ -164,6 +180,7 @@ def fit(
         weights: Counts (integers) or real weights of the configurations `(M,)`; 1 by default.
         progress: Function called with the number of sites just processed; a fit takes about five passes
             over all sites.
+        prior: Width w of the prior of each βJ; none by default.
 
     Raises:
         Undetermined: The data leave a coupling undetermined.
@@ -179,8 +196,8 @@ def fit(
     if initial is not None:
         couplings += torch.as_tensor(initial, device=couplings.device)
     elif num > 4 * PILOT:
-        couplings += _pilot(fields, configurations, targets, offset, weights)
-    problem = _Problem(fields, configurations, targets, offset, weights, progress)
+        couplings += _pilot(fields, configurations, targets, offset, weights, prior)
+    problem = _Problem(fields, configurations, targets, offset, weights, progress, prior)
     problem.choose_nodes(couplings)
     present = problem.evaluate(couplings)
     step = torch.full_like(couplings, torch.nan)
@@ -210,7 +227,10 @@ def fit(
     else:
         raise undetermined(fields, present.curvature, step)
     influence = problem.influence(couplings, present.curvature)
-    return Fit(couplings.cpu().numpy(), influence, block_size, problem.counts)
+    held = None
+    if problem.precision:
+        held = math.sqrt(problem.precision) * torch.linalg.inv(present.curvature).cpu().numpy()
+    return Fit(couplings.cpu().numpy(), influence, block_size, problem.counts, held)
 
 
 def _scale(fields: LocalFields, curvature: Tensor, num: int) -> Tensor:
@@ -227,6 +247,7 @@ def _pilot(
     targets: Tensor | None,
     offset: Tensor | None,
     weights: Tensor | None,
+    prior: float,
 ) -> Tensor:
     """Return couplings fitted to some of the configurations, 0 if they are too few."""
     rows = slice(None, None, len(configurations) // PILOT)
@@ -234,7 +255,8 @@ def _pilot(
         None if part is None else part[rows] for part in (targets, offset, weights)
     )
     try:
-        couplings = fit(fields, configurations[rows], targets, offset, weights=weights).couplings
+        part = fit(fields, configurations[rows], targets, offset, weights=weights, prior=prior)
+        couplings = part.couplings
     except Undetermined:
         couplings = np.zeros(len(fields.operators))
     return torch.as_tensor(couplings, device=configurations.device)
@@ -251,8 +273,10 @@ class _Problem:
         offset: Tensor | None,
         weights: Tensor | None,
         progress: Callable[[int], None],
+        prior: float,
     ) -> None:
         self.fields, self.configurations = fields, configurations
+        self.precision = prior**-2
         self.targets, self.offset, self.progress = targets, offset, Fractions(progress)
         self.weights, self.counts = normalized(weights)
         low, high = 0.0, 1.0
@@ -272,10 +296,10 @@ class _Problem:
         self.model = quadrature(self.fields, self.low, self.high, min(most, MOST_NODES))
 
     def evaluate(self, couplings: Tensor) -> _Pass:
-        """Return ℓ, its gradient and the negative of its second derivatives."""
-        gradient = torch.zeros_like(couplings)
-        curvature = torch.zeros(*couplings.shape * 2, dtype=torch.float64, device=couplings.device)
-        total = 0.0
+        """Return ℓ with the prior, its gradient and the negative of its second derivatives."""
+        gradient = -self.precision * couplings
+        curvature = torch.diag(torch.full_like(couplings, self.precision))
+        total = 0.5 * (gradient @ couplings).item()
         num = len(self.configurations)
         for chunk in self.fields.chunks(num):
             rows = self.fields.rows(self.configurations[chunk])

@@ -1,11 +1,15 @@
-"""Sites whose couplings no configurations determine."""
+"""Sites and combinations whose couplings no configurations determine."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.interactions.operators import Term
+from lightdan.interactions.operators import Operator, Term
+
+SMALL = 0.1
+"""Part of the largest coefficient of a combination below which others are not mentioned."""
 
 
 class Known(NamedTuple):
@@ -45,3 +49,30 @@ def undetermined_sites(
             reason = f"sites {other} and {site} are {'equal' if equal else 'opposite'} in every row"
             known[site] = Known((other, site), bound if equal else -bound, reason)
     return known
+
+
+def undetermined_combinations(
+    operators: Sequence[Operator], covariance: NDArray[np.float64], width: float
+) -> list[str]:
+    """Return a sentence about combinations of couplings that the prior decides, if there are any.
+
+    The error of such a combination is more than half the width of the prior.
+
+    Args:
+        operators: Operators.
+        covariance: Covariance of their couplings βJ `(operators, operators)`.
+        width: Width of the prior of each coupling; infinite without a prior.
+    """
+    variances, vectors = np.linalg.eigh(covariance)
+    texts = []
+    for vector in vectors.T[variances > (width / 2) ** 2]:
+        vector = vector / vector[np.abs(vector).argmax()]
+        parts = [
+            f"{'−' if value < 0 else '+'} {abs(value):.2g} {operator.name}"
+            for operator, value in zip(operators, vector, strict=True)
+            if abs(value) > SMALL
+        ]
+        texts.append(" ".join(parts).removeprefix("+ "))
+    if not texts:
+        return []
+    return [f"The data do not determine these combinations of couplings: {'; '.join(texts)}."]

@@ -102,6 +102,15 @@ class Film:
         """
         _sweep(self.spins, self.fields, self.stencil, 1.0 / temperature, num, self.rng)
 
+    def cool(self, num: int) -> None:
+        """Sweep while the temperature falls by equal factors, from nearly free spins to T.
+
+        Args:
+            num: Number of sweeps.
+        """
+        for temperature in np.geomspace(max(2.0, HOTTEST * self.stencil.strength), 1.0, num):
+            self.sweep(1, float(temperature))
+
     def energy(self) -> float:
         """Return H per site."""
         products = np.zeros_like(self.spins)
@@ -147,8 +156,7 @@ def cool(stencil: Stencil, shape: tuple[int, int], seed: int | np.random.Generat
         ValueError: A side is shorter than the interaction reaches around the torus.
     """
     film = Film.disordered(stencil, shape, np.random.default_rng(seed))
-    for temperature in np.geomspace(max(2.0, HOTTEST * stencil.strength), 1.0, COOLING):
-        film.sweep(1, float(temperature))
+    film.cool(COOLING)
     energies: list[float] = []
     rounds = SETTLING
     while True:

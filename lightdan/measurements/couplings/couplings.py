@@ -8,23 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.checks import check_number
-from lightdan.interactions.correction import CorrectedFit
+from lightdan.interactions.undetermined import undetermined_combinations
 from lightdan.measurements.base import SampledMeasurement
-from lightdan.measurements.couplings.effective_hamiltonian import (
-    EffectiveHamiltonian,
-    uniform_hamiltonian,
-)
+from lightdan.measurements.couplings.best import SIMULATED, best
+from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.energies import (
     is_bump,
     largest_deviation,
     pair_matrix,
     potential,
     true_potential,
-)
-from lightdan.measurements.couplings.likelihood import Unknown
-from lightdan.measurements.couplings.maximum_likelihood import (
-    MaximumLikelihood,
-    maximum_likelihood,
 )
 from lightdan.measurements.couplings.own_simulation import OwnSimulation
 from lightdan.measurements.couplings.projection import errors_of_projection, explained, projection
@@ -35,8 +28,6 @@ from lightdan.statistics import Estimate
 
 MEASURED = "measured Hamiltonian"
 """Key by which an ensemble keeps the Hamiltonian."""
-SIMULATED = 2_000
-"""Number of configurations by which a Hamiltonian is judged."""
 
 
 class Couplings(SampledMeasurement):
@@ -60,8 +51,9 @@ class Couplings(SampledMeasurement):
     For each operator there are three estimates, for continuous sites four:
 
     - `<operator>`: projection of H_θ onto the operators, corrected for the network's error on held-out
-      configurations, see `CorrectedFit`. If the lattice is no window and its sites are no fields, a
-      simulation of at most about a minute leads from there to `MaximumLikelihood`.
+      configurations, see `CorrectedFit`. If the sites are no fields, a simulation of at most about a
+      minute leads from there to `MaximumLikelihood`. In windows it is made for spins on a plane, by
+      large films.
     - `<operator>_network`: H_θ alone, with an error that contains its distance from pseudo-likelihood.
     - `pseudo_likelihood_<operator>`: pseudo-likelihood fit to the same configurations.
     - `score_matching_<operator>`: score matching of the same configurations.
@@ -77,11 +69,16 @@ class Couplings(SampledMeasurement):
     `own_structure_factor_max_deviation` compare it with held-out data; `nll` is its −⟨ln p⟩ and
     `gain_network` the network's advantage in nats.
 
-    In a window of a larger system, only sites further than `max_distance` from its edge are fitted. The
-    Hamiltonian is written to ``couplings/hamiltonian.json``; read it with `ExplicitHamiltonian.load`.
+    In a window of a larger system, conditionals are fitted of sites further than `max_distance` from its
+    edge only. A wide prior of couplings holds combinations that the data do not determine, and a note
+    names them.
+
+    The Hamiltonian is written to ``couplings/hamiltonian.json``; read it with
+    `ExplicitHamiltonian.load`.
 
     Args:
-        max_distance: Largest distance of a pair, in lattice constants.
+        max_distance: Largest distance of a pair, in lattice constants. By default it is 4, but in
+            windows of spins with a period about three quarters of it, up to 8.
         operators: Names of groups of operators, or of single ones like ``nearest_neighbour``; by default
             ``field``, ``pairs`` and ``plaquettes`` of spins, ``fields`` and ``matrices`` of levels,
             ``pairs``, ``pairs_2`` and ``sines`` of angles, ``powers`` and ``pairs`` of fields.
@@ -94,13 +91,15 @@ class Couplings(SampledMeasurement):
 
     def __init__(
         self,
-        max_distance: float = 4.0,
+        max_distance: float | None = None,
         operators: list[str] | None = None,
         num_samples: int = 3_000,
         **kwargs: object,
     ) -> None:
         super().__init__(num_samples=num_samples, **kwargs)  # type: ignore[arg-type]
-        self.max_distance = check_number("max_distance", max_distance, 0, math.inf)
+        if max_distance is not None:
+            check_number("max_distance", max_distance, 0, math.inf)
+        self.max_distance = max_distance
         self.operators = operators
 
     def measure(self, ensemble: Ensemble) -> Result:
@@ -109,10 +108,11 @@ class Couplings(SampledMeasurement):
             ensemble, self.max_distance, self.num_samples, self.seed, self.operators
         )
         operators, corrected = effective.operators, effective.corrected
-        notes: list[str] = []
-        best, alone = self.best(effective, notes), projection(effective)
+        found, alone = best(effective, self.seed), projection(effective)
+        likeliest, notes = found.fit, list(found.notes)
+        notes += undetermined_combinations(operators, likeliest.covariance, effective.prior)
         columns = {
-            "couplings": ("{}", best.couplings, best.errors),
+            "couplings": ("{}", likeliest.couplings, likeliest.errors),
             "network": ("{}_network", alone.couplings, errors_of_projection(effective, alone)),
         }
         fits = {"pseudo_likelihood": corrected.pseudo, "score_matching": effective.score_matching}
@@ -136,11 +136,11 @@ class Couplings(SampledMeasurement):
                 if (column != "couplings" and operator.distance > 1) or is_bump(operator):
                     unlisted.add(name)
             arrays[column] = np.stack([values, errors], 1)[pairs]
-        estimates["efficiency"] = effective.moments.efficiency(best.covariance)
+        estimates["efficiency"] = effective.moments.efficiency(likeliest.covariance)
         if ensemble.system.site_kind == "level":
             system = ensemble.system
             physical = () if system.clock else system.level_values
-            arrays |= pair_matrix(system.levels, operators, best.couplings, physical)
+            arrays |= pair_matrix(system.levels, operators, likeliest.couplings, physical)
         if ensemble.system.site_kind == "real":
             arrays["potential"] = potential(effective)
             if centre := float(effective.hamiltonian.centres()[0]):
@@ -158,56 +158,15 @@ class Couplings(SampledMeasurement):
             unlisted,
             notes,
         )
-        hamiltonian = effective.with_couplings(best.couplings, best.errors, best.covariance)
+        hamiltonian = effective.with_couplings(
+            likeliest.couplings, likeliest.errors, likeliest.covariance
+        )
         own = OwnSimulation(ensemble, hamiltonian, SIMULATED, self.seed)
         if own.is_bounded(result):
             own.add_to(result)
         ensemble.keep(MEASURED, lambda: hamiltonian)
         result.attachments["hamiltonian.json"] = hamiltonian.to_json()
         return result
-
-    def best(
-        self, effective: EffectiveHamiltonian, notes: list[str]
-    ) -> CorrectedFit | MaximumLikelihood:
-        """Return the couplings of maximum likelihood, or those from conditionals if they are better.
-
-        Fields and windows have the latter: a step may lead to fields without a lower bound of H, and a
-        window is no lattice of its own.
-
-        Args:
-            effective: Hamiltonian from conditionals.
-            notes: Notes, to which one is added if the two contradict each other.
-        """
-        corrected, system = effective.corrected, effective.ensemble.system
-        if system.boundary == "window" or system.site_kind == "real":
-            return corrected
-        try:
-            likely = maximum_likelihood(effective, self.seed)
-        except ValueError as reason:
-            notes.append(f"Couplings come from conditionals, without maximum likelihood. {reason}")
-            return corrected
-        if not likely.refused:
-            return likely
-        refusal = "The data refuse the means of the operators that follow from pseudo-likelihood."
-        try:
-            before, after = (
-                OwnSimulation(
-                    effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, self.seed
-                )
-                .likelihood()
-                .nll
-                for fit in (corrected, likely)
-            )
-        except Unknown as reason:
-            notes.append(f"{refusal} The couplings are those of maximum likelihood, because {reason}.")
-            return likely
-        better = after.value < before.value
-        chosen = "maximum likelihood" if better else "the conditionals of data and network"
-        notes.append(
-            f"{refusal} Maximum likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} "
-            f"to {after}; the couplings are those of {chosen}."
-        )
-        return likely if better else corrected
 
     @staticmethod
     def figure(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Figure:

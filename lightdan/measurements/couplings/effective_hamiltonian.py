@@ -1,5 +1,6 @@
 """Explicit Hamiltonians fitted to H_θ."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightdan.images.correlations import correlation
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.correction import CorrectedFit
-from lightdan.interactions.fit import Fit, fit
+from lightdan.interactions.fit import Fit, Undetermined, fit
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, sites_with_neighbours
@@ -28,6 +30,14 @@ from lightdan.progress import progress_bar
 
 MOST_FEATURES = 12
 """Number of functions of a single site beyond which the quadrature of conditionals is too slow."""
+PRIOR = 2.0
+"""Width of the prior of couplings βJ of spins, levels and angles, which holds flat directions."""
+FARTHEST = 8.0
+"""Largest distance of pairs that is chosen by itself."""
+DISTANCE = 4.0
+"""Largest distance of pairs where C(r) has no minimum."""
+HALF_PERIODS = 1.5
+"""Largest distance of pairs, in units of the distance of the first minimum of C(r)."""
 TAIL = 1e-3
 """Share of the values on each side that is beyond the splines of a potential."""
 
@@ -108,6 +118,20 @@ class EffectiveHamiltonian:
         function = local_scores if self.continuous else local_logits
         return function(self.ensemble, configurations, self.fields.sites)
 
+    @property
+    def prior(self) -> float:
+        """Width of the prior of βJ; fields have none, because their couplings have units."""
+        return math.inf if self.ensemble.system.site_kind == "real" else PRIOR
+
+    def _fit(self, configurations: Tensor, targets: Tensor | None = None, **options: Any) -> Fit:
+        """Fit conditionals, with a prior only if the configurations leave a combination undetermined."""
+        try:
+            return fit(self.fields, configurations, targets, **options)
+        except Undetermined:
+            if math.isinf(self.prior):
+                raise
+            return fit(self.fields, configurations, targets, prior=self.prior, **options)
+
     def _network(self) -> tuple[Fit, Fit, Fit]:
         """Return J⁰, δ and the fit that δ is compared with."""
         learned = self._response(self.held_out)
@@ -121,9 +145,9 @@ class EffectiveHamiltonian:
         spins = self.ensemble.system.site_kind == "spin"
         targets = self.response.sigmoid() if spins else self.response.softmax(-1)
         return (
-            fit(self.fields, self.samples, targets),
-            fit(self.fields, self.held_out, offset=learned, **options),
-            fit(self.fields, self.held_out, **options),
+            self._fit(self.samples, targets),
+            self._fit(self.held_out, offset=learned, **options),
+            self._fit(self.held_out, **options),
         )
 
     @cached_property
@@ -148,8 +172,7 @@ class EffectiveHamiltonian:
             return self.score_matching
         initial = None if self.score_matching is None else self.score_matching.couplings
         with progress_bar("Pseudo-likelihood", 3 * len(self.fields.sites)) as advance:
-            return fit(
-                self.fields,
+            return self._fit(
                 all_configurations(self.ensemble),
                 initial=initial,
                 block_size=self.block_size,
@@ -162,7 +185,7 @@ class EffectiveHamiltonian:
         """The fits and their combination.
 
         Raises:
-            Undetermined: The data leave a coupling undetermined.
+            Undetermined: The data leave a coupling of fields undetermined.
         """
         return CorrectedFit(*self._network(), self.pseudo)
 
@@ -213,7 +236,7 @@ class EffectiveHamiltonian:
 
 def uniform_hamiltonian(
     ensemble: Ensemble,
-    max_distance: float,
+    max_distance: float | None,
     num_samples: int,
     seed: int,
     names: Sequence[str] | None = None,
@@ -222,7 +245,7 @@ def uniform_hamiltonian(
 
     Args:
         ensemble: Model, system and temperature.
-        max_distance: Largest distance of a pair, in lattice constants.
+        max_distance: Largest distance of a pair, in lattice constants; by default `chosen_distance`.
         num_samples: Number of network samples, and largest number of held-out configurations.
         seed: Random seed of the samples.
         names: Operators by their names in the catalogue of the kind of site; its defaults if None.
@@ -232,6 +255,8 @@ def uniform_hamiltonian(
             sites.
     """
     system = ensemble.system
+    if max_distance is None:
+        max_distance = ensemble.keep("distance of pairs", lambda: chosen_distance(ensemble))
     key = ("uniform Hamiltonian", max_distance, num_samples, seed, None if names is None else (*names,))
 
     def make() -> EffectiveHamiltonian:
@@ -255,6 +280,24 @@ def uniform_hamiltonian(
         return EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites)
 
     return ensemble.keep(key, make)
+
+
+def chosen_distance(ensemble: Ensemble) -> float:
+    """Return the largest distance of pairs that a film needs, in lattice constants.
+
+    In a window of a film of spins with a negative first minimum of C(r) − ⟨s⟩², at half a period, it is
+    `HALF_PERIODS` times that far, at most `FARTHEST` and less than half of the window. Dipoles repel up
+    to there. Other lattices have `DISTANCE`.
+    """
+    system = ensemble.system
+    if system.boundary != "window" or system.site_kind != "spin" or len(system.lattice_shape) != 2:
+        return DISTANCE
+    found = correlation(all_configurations(ensemble).cpu().numpy()).mean(0)
+    minima = np.flatnonzero((found[1:-1] < found[:-2]) & (found[1:-1] <= found[2:]) & (found[1:-1] < 0))
+    if not len(minima):
+        return DISTANCE
+    room = (min(system.lattice_shape) - 2) // 2
+    return float(max(1, min(FARTHEST, math.ceil(HALF_PERIODS * (minima[0] + 1)), room)))
 
 
 def field_range(configurations: Tensor) -> tuple[float, float]:

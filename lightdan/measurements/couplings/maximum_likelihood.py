@@ -142,7 +142,10 @@ def combined(pseudo: Fit, means: Fit, difference: np.ndarray, step: Step) -> Max
     varied = np.eye(size) - step.kept
     change = means.influence @ step.inverse - pseudo.influence @ varied.T
     # Correlated rows scale all covariances of the data alike; blocks would make the weights noisy.
-    rows = Fit(np.zeros(2 * size), np.hstack([pseudo.influence, change]), 1, pseudo.counts)
+    held = pseudo.held
+    released = -held @ varied.T
+    influence, prior = np.hstack([pseudo.influence, change]), np.hstack([held, released])
+    rows = Fit(np.zeros(2 * size), influence, 1, pseudo.counts, prior)
     single = means._replace(block_size=1).standard_errors
     scale = np.square(means.standard_errors).sum() / np.square(single).sum()
     covariance = scale * rows.covariance
@@ -152,7 +155,8 @@ def combined(pseudo: Fit, means: Fit, difference: np.ndarray, step: Step) -> Max
     refused = bool(chi2.sf(misfit, round(varied.trace())) < REFUSED)
     if refused:
         weights = np.eye(size)
-    data = Fit(pseudo.couplings, pseudo.influence + change @ weights.T, pseudo.block_size, pseudo.counts)
+    influence, prior = pseudo.influence + change @ weights.T, held + released @ weights.T
+    data = Fit(pseudo.couplings, influence, pseudo.block_size, pseudo.counts, prior)
     total = data.covariance + weights @ step.noise @ weights.T
     return MaximumLikelihood(pseudo.couplings + weights @ difference, total, refused)
 

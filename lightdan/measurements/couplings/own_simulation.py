@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightdan.images import structure_factor as spectra
 from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
+from lightdan.interactions.films import simulate_film
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
 from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, of_hamiltonian
@@ -26,13 +27,16 @@ DIFFERENT = 4.0
 """Deviation, in standard errors, of an observable that the Hamiltonian does not describe."""
 MAX_SPACING = 64
 """Largest number of updates between two configurations; it bounds the time."""
+FILMS, SIDE = 4, 256
+"""Number of films that are cut into windows, and their sides."""
 
 
 @dataclass(eq=False)
 class OwnSimulation:
     """Configurations that a fitted Hamiltonian produces by itself, beside data and network.
 
-    A window of a film is compared with windows of a periodic lattice of twice its sides.
+    A window of a film of spins is compared with the windows of large films that were cooled slowly from
+    disorder, other windows with those of a periodic lattice of twice the sides.
 
     Args:
         ensemble: Model, data and temperature.
@@ -63,10 +67,31 @@ class OwnSimulation:
     @cached_property
     def configurations(self) -> Tensor:
         """Simulated configurations `(M, *lattice)`."""
-        window = (slice(None), *(slice(side) for side in self.hamiltonian.lattice_shape))
-        rows = np.ascontiguousarray(self.simulation.configurations[window])
+        if (
+            self.window
+            and self.hamiltonian.site_kind == "spin"
+            and len(self.hamiltonian.lattice_shape) == 2
+        ):
+            rows = self._windows()
+        else:
+            window = (slice(None), *(slice(side) for side in self.hamiltonian.lattice_shape))
+            rows = np.ascontiguousarray(self.simulation.configurations[window])
         data = self.ensemble.configurations
         return torch.as_tensor(rows).to(data.device, data.dtype)
+
+    def _windows(self) -> np.ndarray:
+        """Return windows of large films side by side `(M, *lattice)`."""
+        rows, columns = self.hamiltonian.lattice_shape
+        windows = []
+        with progress_bar("Simulating the couplings", FILMS) as advance:
+            for number in range(FILMS):
+                rng = np.random.default_rng([self.seed, number])
+                spins = simulate_film(self.hamiltonian, (SIDE, SIDE), rng).spins
+                cut = spins[: SIDE // rows * rows, : SIDE // columns * columns]
+                tiles = cut.reshape(SIDE // rows, rows, SIDE // columns, columns).swapaxes(1, 2)
+                windows.append(tiles.reshape(-1, rows, columns))
+                advance(1)
+        return np.concatenate(windows)
 
     def _film(self) -> ExplicitHamiltonian:
         """Return the Hamiltonian of a periodic lattice of twice the sides."""

@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from lightdan.checks import check_integer, check_number, check_seed
-from lightdan.interactions.catalogue import uniform_operators
-from lightdan.interactions.hamiltonian import ExplicitHamiltonian
-from lightdan.interactions.operators import Operator
 from lightdan.measurements.base import Measurement
-from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
+from lightdan.measurements.couplings.best import best
+from lightdan.measurements.couplings.effective_hamiltonian import DISTANCE, uniform_hamiltonian
 from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import EXACT, legends, panels
+from lightdan.measurements.phases.films import Film, modulated
 from lightdan.measurements.phases.ladders import (
-    Change,
     Ladders,
     binder_cumulant,
     crossing,
@@ -26,8 +24,6 @@ from lightdan.measurements.phases.ladders import (
     with_errors,
 )
 from lightdan.measurements.report import Result
-from lightdan.progress import progress_bar
-from lightdan.simulation.tempering import temper
 from lightdan.statistics import Estimate
 
 VARIATIONS = 32
@@ -49,16 +45,21 @@ class CriticalTemperature(Measurement):
     supported: larger lattices change the terms of angles, and the cumulants of a
     Kosterlitz–Thouless transition merge instead of crossing. `PhaseStructure` takes all kinds of sites.
 
+    If −H of the pairs is largest for waves, the phase is modulated and no T_C is claimed:
+
+        J(k) = Σ_d J_d cos k·d,  J(k*) > J(0) by more than `MODULATED` errors.
+
+    `period`, 2π/|k*| in sites, and the array `j_of_k` are measured then.
+
     Estimates: `critical_temperature` in the units of T, where both lattices have the same
 
         U = 1 − ⟨m⁴⟩/(3⟨m²⟩²);
 
     `ratio` T_C/T; and `specific_heat_peak_<L>`, the T' of the peak on each lattice. Errors come from the
-    jackknife over independent ladders and from the errors of the couplings, by reweighting. In a
-    modulated phase m vanishes at all T', the cumulants do not cross, and a note says so.
+    jackknife over independent ladders and from the errors of the couplings, by reweighting.
 
     Args:
-        max_distance: Largest distance of the pairs, in lattice spacings.
+        max_distance: Largest distance of the pairs, in lattice spacings; by default that of `Couplings`.
         size: Side L of the smaller lattice, in sites.
         num_ladders: Number of independent ladders.
         num_steps: Number of steps of each chain; the first fifth is discarded.
@@ -74,7 +75,7 @@ class CriticalTemperature(Measurement):
 
     def __init__(
         self,
-        max_distance: float = 2.0,
+        max_distance: float | None = None,
         size: int = 16,
         num_ladders: int = 16,
         num_steps: int = 250,
@@ -83,12 +84,15 @@ class CriticalTemperature(Measurement):
         every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(every_n_epochs)
-        if size < 2 * max_distance + 1 or num_ladders < 4 or num_steps < 10:
+        if max_distance is not None:
+            check_number("max_distance", max_distance, 0)
+        least = 2 * (DISTANCE if max_distance is None else max_distance) + 1
+        if size < least or num_ladders < 4 or num_steps < 10:
             raise ValueError(
-                "CriticalTemperature needs size > 2 max_distance, num_ladders ≥ 4 and num_steps ≥ 10, "
-                f"not {size}, {max_distance}, {num_ladders} and {num_steps}."
+                f"CriticalTemperature needs size ≥ {least:g}, num_ladders ≥ 4 and num_steps ≥ 10, not "
+                f"{size}, {num_ladders} and {num_steps}."
             )
-        self.max_distance, self.size = check_number("max_distance", max_distance, 0), size
+        self.max_distance, self.size = max_distance, size
         self.num_ladders, self.num_steps = num_ladders, num_steps
         self.num_samples = check_integer("num_samples", num_samples, 2)
         self.seed = check_seed("seed", seed)
@@ -99,6 +103,8 @@ class CriticalTemperature(Measurement):
             name = type(ensemble.system).__name__
             raise NotMeasurable(f"The lattice of {name} is not two-dimensional.")
         film = self.film(ensemble)
+        if (result := modulated(film)) is not None:
+            return result
         temperatures = self.peak(film) * FINEST
         sides = [self.size, 2 * self.size]
         pair = [film.simulate(side, temperatures, self.num_ladders, self.num_steps) for side in sides]
@@ -117,19 +123,20 @@ class CriticalTemperature(Measurement):
         """Return the terms of even order of the Hamiltonian of `Couplings`."""
         require_spins(ensemble)
         effective = uniform_hamiltonian(ensemble, self.max_distance, self.num_samples, self.seed)
+        fit = best(effective, self.seed).fit
         even = [k for k, operator in enumerate(effective.operators) if operator.order % 2 == 0]
         draws = np.random.default_rng(self.seed).multivariate_normal(
-            np.zeros(len(even)), effective.covariance[np.ix_(even, even)], VARIATIONS
+            np.zeros(len(even)), fit.covariance[np.ix_(even, even)], VARIATIONS
         )
         # A rectangle has rotations by 180° only, which leave the couplings along its axes different.
         is_square = len(set(ensemble.system.lattice_shape)) == 1
         symmetries = [name for name in ensemble.system.symmetries if is_square or name != "rotation"]
         return Film(
-            [replace(effective.operators[k], coupling=float(effective.couplings[k])) for k in even],
+            [replace(effective.operators[k], coupling=float(fit.couplings[k])) for k in even],
             draws,
             ensemble.temperature,
             symmetries,
-            self.max_distance,
+            max(operator.distance for operator in effective.operators if operator.displacement),
             self.seed,
         )
 
@@ -185,54 +192,3 @@ class CriticalTemperature(Measurement):
             axes.set(xlabel="$T'$", ylabel=text)
         legends(row)
         return figure
-
-
-@dataclass(frozen=True, eq=False)
-class Film:
-    """A uniform Hamiltonian that can be put on a periodic lattice of any size.
-
-    Args:
-        terms: Operators O_a with βJ_a as couplings.
-        draws: Changes of the βJ_a by their errors `(draws, operators)`.
-        temperature: Temperature T of the βJ_a.
-        symmetries: Symmetries of the terms.
-        max_distance: Largest distance of the pairs, in lattice spacings.
-        seed: Random seed of the simulations.
-    """
-
-    terms: Sequence[Operator]
-    draws: np.ndarray
-    temperature: float
-    symmetries: Sequence[str]
-    max_distance: float
-    seed: int
-
-    def operators(self, side: int) -> list[Operator]:
-        """Return the operators on a periodic square lattice, with βJ_a as couplings."""
-        shape = (side, side)
-        uniform = uniform_operators(shape, "periodic", self.symmetries, self.max_distance)
-        sites = {(operator.order, operator.displacement): operator.sites for operator in uniform}
-        return [replace(term, sites=sites[term.order, term.displacement]) for term in self.terms]
-
-    def simulate(self, side: int, temperatures: np.ndarray, num_ladders: int, num_steps: int) -> Ladders:
-        """Simulate a periodic lattice at several T' by replica exchange."""
-        operators = self.operators(side)
-        interactions = ExplicitHamiltonian((side, side), operators, 1.0).moves()
-        with progress_bar(f"Couplings on {side} × {side}", num_steps) as advance:
-            size, *values = temper(
-                interactions,
-                [float(ratio) for ratio in temperatures / self.temperature],
-                num_ladders,
-                num_steps,
-                lambda spins: np.stack([np.abs(spins.mean(1)), *(o.value(spins) for o in operators)]),
-                self.seed,
-                progress=advance,
-            )
-        couplings = np.array([operator.coupling for operator in operators])
-        return Ladders(
-            temperatures,
-            side**2,
-            hamiltonian=-self.temperature * np.tensordot(couplings, values, 1),
-            abs_magnetization=size,
-            variations=[Change(c) for c in -self.temperature * np.tensordot(self.draws, values, 1)],
-        )

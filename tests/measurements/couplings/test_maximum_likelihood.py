@@ -8,8 +8,10 @@ from oracle import SHAPE, TEMPERATURE, ising, oracle
 
 from lightdan import MADE, XY, Couplings, Recorded
 from lightdan.interactions.fit import Fit
-from lightdan.measurements.couplings import couplings, likelihood
+from lightdan.measurements.couplings import best as choice
+from lightdan.measurements.couplings import likelihood
 from lightdan.measurements.couplings import maximum_likelihood as module
+from lightdan.measurements.couplings.best import best
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.maximum_likelihood import (
     Step,
@@ -66,13 +68,14 @@ def test_couplings_that_the_data_refuse_are_given_up(found, shift, monkeypatch):
     assert likely.refused
     assert (np.abs(likely.couplings - exact) < 4 * likely.errors).all()
     assert likely.errors.max() < 2 * pseudo.standard_errors.max()
-    notes: list[str] = []
-    monkeypatch.setattr(couplings, "maximum_likelihood", lambda *_: likely)
-    assert Couplings().best(biased, notes) is likely
-    assert notes[0].endswith("the couplings are those of maximum likelihood.")
+    monkeypatch.setattr(choice, "maximum_likelihood", lambda *_: likely)
+    chosen = best(biased, 0)
+    assert chosen.fit is likely
+    assert chosen.notes[0].endswith("the couplings are those of maximum likelihood.")
     monkeypatch.setattr(likelihood, "LARGEST_ERROR", -1.0)
-    assert Couplings().best(biased, notes) is likely
-    assert "because ln Z is uncertain by" in notes[1]
+    chosen = best(biased, 1)
+    assert chosen.fit is likely
+    assert "because ln Z is uncertain by" in chosen.notes[0]
 
 
 def test_directions_without_a_step_keep_their_couplings_and_errors():
@@ -169,7 +172,7 @@ def test_weakly_correlated_rows_are_taken_in_blocks(tmp_path):
 
 def test_a_simulation_that_remains_correlated_is_not_used(found, monkeypatch):
     monkeypatch.setattr(module, "SLOW", 0.0)
-    notes: list[str] = []
-    assert Couplings().best(found, notes) is found.corrected
-    assert "without maximum likelihood" in notes[0]
-    assert "leave the configurations correlated" in notes[0]
+    chosen = best(found, 0)
+    assert chosen.fit is found.corrected
+    assert "without maximum likelihood" in chosen.notes[0]
+    assert "leave the configurations correlated" in chosen.notes[0]

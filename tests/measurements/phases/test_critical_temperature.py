@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,16 @@ from lightdan.statistics import Estimate
 
 def with_couplings(monkeypatch, shape, temperature, couplings, errors):
     """Return an ensemble whose `Couplings` are these, instead of a fit."""
+    reach = 6.0 if len(couplings) > 4 else 2.0
 
     class Known:
-        operators = uniform_operators(shape, "window", ("rotation", "reflection"), 2.0)
+        operators = uniform_operators(shape, "window", ("rotation", "reflection"), reach)
 
     Known.couplings = np.array([couplings.get(operator.name, 0.0) for operator in Known.operators])
     assert couplings.keys() <= {operator.name for operator in Known.operators}
     Known.covariance = np.diag([errors.get(operator.name, 0.0) ** 2 for operator in Known.operators])
     monkeypatch.setattr(critical_temperature, "uniform_hamiltonian", lambda *args: Known)
+    monkeypatch.setattr(critical_temperature, "best", lambda *args: SimpleNamespace(fit=Known))
     system = Ising(shape, temperature=temperature)
     return Ensemble(MADE(lattice_shape=shape), system, temperature)
 
@@ -33,7 +36,7 @@ def test_critical_temperature_of_known_couplings(temperature, monkeypatch):
     known = {"nearest_neighbour": 1 / temperature}
     errors = {"field": 0.01, "nearest_neighbour": 0.001}
     ensemble = with_couplings(monkeypatch, (16, 16), temperature, known, errors)
-    result = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(ensemble)
+    result = CriticalTemperature(2.0, size=8, num_ladders=8, num_steps=120).measure(ensemble)
     estimate = result.estimates["critical_temperature"]
     assert abs(estimate.value - 2.269185) < 3 * estimate.error < 0.09
     assert result.estimates["ratio"].value == pytest.approx(estimate.value / temperature)
@@ -48,20 +51,43 @@ def test_critical_temperature_of_a_rectangular_patch(monkeypatch):
     """
     known = {"nearest_neighbour": 0.3, "pair_0_1": 0.6}
     ensemble = with_couplings(monkeypatch, (6, 8), 1.0, known, dict.fromkeys(known, 0.001))
-    result = CriticalTemperature(size=8, num_ladders=8, num_steps=120).measure(ensemble)
+    result = CriticalTemperature(2.0, size=8, num_ladders=8, num_steps=120).measure(ensemble)
     estimate = result.estimates["critical_temperature"]
     assert estimate.error < 0.03
     exact = brentq(lambda t: np.sinh(0.6 / t) * np.sinh(1.2 / t) - 1, 0.5, 2.0)
     assert abs(estimate.value - exact) < 3 * estimate.error
 
 
-@pytest.mark.slow
 def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch):
+    """Its waves have k = (π, π)."""
     known = {"nearest_neighbour": -0.4}
     ensemble = with_couplings(monkeypatch, (16, 16), 2.5, known, {"nearest_neighbour": 0.001})
-    result = CriticalTemperature(size=8, num_ladders=8, num_steps=60).measure(ensemble)
+    result = CriticalTemperature(size=16, num_ladders=8, num_steps=60).measure(ensemble)
+    assert list(result.estimates) == ["period"]
+    assert result.estimates["period"].value == pytest.approx(math.sqrt(2), abs=0.02)
+
+
+def test_dipoles_make_a_modulated_phase(monkeypatch):
+    """Exchange and dipoles have J(k) with a maximum away from 0; a weak dipole has not."""
+    operators = uniform_operators((16, 16), "window", ("rotation", "reflection"), 6.0)
+    pairs = [operator for operator in operators if operator.displacement]
+    j = {o.name: (1.25 if o.distance == 1 else 0.0) - 0.4 / o.distance**3 for o in pairs}
+    ensemble = with_couplings(monkeypatch, (16, 16), 0.8, j, dict.fromkeys(j, 0.003))
+    result = CriticalTemperature(num_steps=60).measure(ensemble)
+    assert "modulated phase of period" in result.notes[0]
+    assert "no T_C is claimed" in result.notes[0]
+    period = result.estimates["period"]
     assert "critical_temperature" not in result.estimates
-    assert "do not cross" in result.notes[0]
+    x, y = np.mgrid[-6:7, -6:7].reshape(2, -1)
+    near = (np.hypot(x, y) <= 6) & (np.hypot(x, y) > 0)
+    r = np.hypot(x, y)[near]
+    coupling = np.where(r == 1, 1.25, 0) - 0.4 / r**3
+    grid = 2 * np.pi * np.mgrid[0:200, 0:200] / 400
+    total = sum(
+        c * np.cos(grid[0] * a + grid[1] * b) for c, a, b in zip(coupling, x[near], y[near], strict=True)
+    )
+    best = np.array(np.unravel_index(total.argmax(), total.shape)) * 2 * np.pi / 400
+    assert abs(period.value - 2 * np.pi / np.hypot(*best)) < max(3 * period.error, 0.3)
 
 
 def test_no_critical_temperature_without_an_error(monkeypatch):
@@ -80,9 +106,9 @@ def test_no_critical_temperature_without_a_peak(monkeypatch):
     known = {"nearest_neighbour": 0.02}
     ensemble = with_couplings(monkeypatch, (16, 16), 2.5, known, {"nearest_neighbour": 1e-5})
     with pytest.raises(NotMeasurable, match="has no peak between"):
-        CriticalTemperature(size=8, num_ladders=32, num_steps=100).measure(ensemble)
+        CriticalTemperature(2.0, size=8, num_ladders=32, num_steps=100).measure(ensemble)
 
 
 def test_critical_temperature_refuses_a_lattice_within_the_couplings():
-    with pytest.raises(ValueError, match="needs size > 2 max_distance"):
+    with pytest.raises(ValueError, match="needs size ≥ 9"):
         CriticalTemperature(size=4)
