@@ -49,7 +49,7 @@ class CriticalTemperature(Measurement):
 
         J(k) = Σ_d J_d cos k·d,  J(k*) > J(0) by more than `MODULATED` errors.
 
-    `period`, 2π/|k*| in sites, and the array `j_of_k` are measured then.
+    `period` in sites, that of films of the couplings at T, and the array `j_of_k` are measured then.
 
     Estimates: `critical_temperature` in the units of T, where both lattices have the same
 

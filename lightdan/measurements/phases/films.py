@@ -6,21 +6,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lightdan.images.structure_factor import peak, structure_factor
 from lightdan.interactions.catalogue import uniform_operators
-from lightdan.interactions.films import shapes_of
+from lightdan.interactions.films import shapes_of, stencil
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
 from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.phases.ladders import Change, Ladders
 from lightdan.measurements.report import Result
 from lightdan.progress import progress_bar
+from lightdan.simulation.films import cool
 from lightdan.simulation.tempering import temper
-from lightdan.statistics import Estimate
+from lightdan.statistics import Estimate, jackknife
 
+SHORTEST = 3.0
+"""Period in sites up to which it is that of the largest J(k), because walls cannot move."""
 MODULATED = 4.0
 """Advantage of a wave over uniform spins, in standard errors, that tells a modulated phase."""
 LENGTHS, DIRECTIONS = 200, 24
 """Numbers of lengths and directions of the waves that are compared."""
+FILMS, SIDE, WINDOW = 4, 128, 64
+"""Number of films whose period is measured, their sides, and those of windows of them in sites."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +101,27 @@ class Film:
         inside = np.abs(k).max(-1) <= np.pi * (1 + 1e-9)
         return np.where(inside, length, np.nan), np.stack(columns, axis=-1)
 
+    def period(self) -> Estimate:
+        """Return 2π/k of the highest peak of S(k) at the temperature T, in sites.
+
+        The films are cooled slowly from disorder. Fluctuations make the period longer than that of the
+        largest J(k).
+        """
+        side = 2 * math.ceil(self.max_distance) + 1
+        operators = self.operators(side)
+        couplings = [operator.coupling for operator in operators]
+        hamiltonian = stencil(couplings, [shapes_of(o, (side, side)) for o in operators])
+        windows = []
+        with progress_bar("Modulated films", FILMS) as advance:
+            for number in range(FILMS):
+                rng = np.random.default_rng([self.seed, number])
+                spins = cool(hamiltonian, (SIDE, SIDE), rng).spins
+                tiles = spins.reshape(SIDE // WINDOW, WINDOW, SIDE // WINDOW, WINDOW).swapaxes(1, 2)
+                windows.append(tiles.reshape(-1, WINDOW, WINDOW))
+                advance(1)
+        k, factors = structure_factor(np.concatenate(windows))
+        return jackknife(lambda s: 2 * math.pi / peak(k, s)[0], factors)
+
 
 def modulated(film: Film) -> Result | None:
     """Return the period of a modulated phase, or None unless a wave is better than uniform spins.
@@ -108,13 +135,9 @@ def modulated(film: Film) -> Result | None:
     best = np.unravel_index(gains.argmax(), gains.shape)
     if not gains[best] > MODULATED * errors[best]:
         return None
-    periods = [
-        2 * np.pi / lengths.flat[np.argmax(gains + waves @ change)]
-        for change in (np.zeros(len(film.terms)), *film.draws)
-    ]
-    # The grid of lengths adds its own rounding.
-    rounding = periods[0] ** 2 / (2 * np.pi) * lengths[0, 0] / math.sqrt(12)
-    period = Estimate(float(periods[0]), float(np.hypot(np.std(periods[1:]), rounding)))
+    period = Estimate(2 * math.pi / float(lengths[best]), 0.0)
+    if period.value > SHORTEST:
+        period = film.period()
     figure, (axes,) = panels(1)
     axes.axhline(0, lw=0.7, color=EXACT)
     x, y, error = lengths[best[0]], gains[best[0]], errors[best[0]]
