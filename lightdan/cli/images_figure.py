@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from lightdan.images.correlations import pair_plane
 from lightdan.images.film import Film
-from lightdan.images.frames import Frame, above_threshold, flat_images, site_values
+from lightdan.images.frames import Frame, above_threshold
 from lightdan.images.stack import ImageStack
 from lightdan.measurements.figures import DATA, EXACT, MODEL, dress
-from lightdan.statistics import Estimate
 
 ROLES = {1: ("validation", "#e0a030"), 2: ("test", MODEL), -1: ("between them", "#8a8a8a")}
 """Names and colours of the parts of a film that are not for training."""
@@ -43,7 +42,6 @@ class Page:
 
     Args:
         stack: Images.
-        film: Geometry and distances that they share.
         frame: The image.
         texture: Its texture `(rows, columns)`.
         roles: Roles of its sites: 0 for training, 1 for validation, 2 for test, −1 for none.
@@ -54,7 +52,6 @@ class Page:
     """
 
     stack: ImageStack
-    film: Film
     frame: Frame
     texture: NDArray[np.integer]
     roles: NDArray[np.int8]
@@ -68,10 +65,20 @@ class Page:
         """Side of a pixel in `unit`."""
         return self.site / self.stack.steps.zoom
 
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Unmasked pixels `(rows, columns)`."""
+        return self.stack.masks.pixels(self.frame.page)
+
+    @property
+    def sites(self) -> NDArray[np.bool_]:
+        """Unmasked sites `(rows, columns)`."""
+        return self.stack.masks.sites(self.frame.page)
+
 
 def draw(page: Page) -> Figure:
     """Draw the page of an image."""
-    rows, columns = page.stack.valid.shape
+    rows, columns = page.valid.shape
     wide = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
     high = min(wide * rows / columns, 1.5 * wide)
     height = MARGIN + TITLE + high + LEGEND + PLOT + FOOTER
@@ -86,7 +93,8 @@ def draw(page: Page) -> Figure:
     plots = [add(MARGIN + k * (narrow + 2 * GAP), FOOTER, narrow, PLOT) for k in range(4)]
     figure.text(MARGIN / WIDTH, 1 - 0.25 / height, str(page.frame.page), fontsize=11, weight="bold")
     figure.text(MARGIN / WIDTH, 0.15 / height, page.footer, fontsize=8, color="0.35")
-    flat, filtered = flat_images(page.stack, page.frame.page)
+    flat = page.stack.unfiltered(page.frame.page)
+    filtered = page.stack.steps.smooth(flat, page.valid)
     _raw(pictures[0], page)
     _contour(pictures[1], page, flat, filtered)
     _texture(pictures[2], page)
@@ -107,7 +115,7 @@ def _picture(axes: Axes, image: NDArray[np.floating], title: str, valid: NDArray
 
 def _raw(axes: Axes, page: Page) -> None:
     image = page.stack.image(page.frame.page)
-    _picture(axes, image, "(a) image", page.stack.valid)
+    _picture(axes, image, "(a) image", page.valid)
     scale_bar(axes, image.shape[1], page.pixel, page.unit)
 
 
@@ -135,11 +143,12 @@ def _contour(axes: Axes, page: Page, flat: NDArray[np.float64], filtered: NDArra
     A large image is reduced to its middle part, because contours finer than a dot cannot be seen.
     """
     middle = tuple(slice(max(0, (n - SEEN) // 2), max(0, (n - SEEN) // 2) + SEEN) for n in flat.shape)
-    valid = page.stack.valid[middle]
+    valid = page.valid[middle]
     if not valid.any():
-        middle, valid = (slice(None), slice(None)), page.stack.valid
+        middle, valid = (slice(None), slice(None)), page.valid
     part = "" if valid.shape == flat.shape else ", middle"
-    _picture(axes, flat[middle], f"(b) without background, and the threshold{part}", valid)
+    words = "border of the phases" if page.frame.segmented else "without background, and the threshold"
+    _picture(axes, flat[middle], f"(b) {words}{part}", valid)
     above = np.where(valid, above_threshold(page.stack, filtered)[middle], np.nan)
     axes.contour(above, [0.0], colors=[MODEL], linewidths=0.55)
 
@@ -150,7 +159,7 @@ def _texture(axes: Axes, page: Page) -> None:
     axes.imshow(page.texture, cmap="gray", interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    sites = page.stack.sites
+    sites = page.sites
     handles = []
     for role, (name, colour) in ROLES.items():
         here = (page.roles == role) & sites
@@ -182,11 +191,14 @@ def _tint(axes: Axes, where: NDArray[np.bool_], colour: str) -> None:
 def _histogram(axes: Axes, page: Page, filtered: NDArray[np.float64]) -> None:
     """Draw the histogram of the sites with the thresholds and their errors."""
     phases, stack = page.frame.phases, page.stack
-    apart = Estimate(phases.separation, phases.separation_error)
-    dress(axes, f"(d) separation of phases: {apart}")
-    values = site_values(stack, filtered)[stack.sites]
+    values = stack.site_values(filtered)[page.sites]
     low, high = np.quantile(values, [0.001, 0.999])
-    axes.hist(values, np.linspace(low, high, 100).tolist(), color="0.75", density=True)
+    axes.stairs(*np.histogram(values, np.linspace(low, high, 100)), color="0.75", fill=True)
+    if page.frame.segmented:
+        dress(axes, "(d) values of the sites")
+        axes.set(xlabel="value of a site", yticks=[], xlim=(low, high))
+        return
+    dress(axes, f"(d) separation of phases: {page.frame.separation}")
     for mean in phases.means:
         axes.axvline(mean, color=DATA, lw=1, ls=":")
     for cut, error in zip(stack.thresholds, stack.phases.threshold_errors, strict=True):
@@ -199,7 +211,7 @@ def _correlation(axes: Axes, page: Page) -> None:
     """Draw C(r) in all directions, down the columns and along the rows."""
     dress(axes, "(e) $C(r)$ of the whole image")
     numbers = page.frame.numbers
-    r = np.arange(page.film.lags.reach + 1) * page.site
+    r = np.arange(page.frame.film.lags.reach + 1) * page.site
     for curve, label, style in (
         (numbers.right, "along rows", "--"),
         (numbers.down, "down columns", ":"),
@@ -223,19 +235,21 @@ def _structure_factor(axes: Axes, page: Page) -> None:
     k, (value, error) = numbers.k / page.site, numbers.structure_factor
     axes.fill_between(k, value - error, value + error, color=DATA, alpha=0.3, lw=0)
     axes.plot(k, value, color=DATA, lw=1.3)
-    at, last = 0.0, min(k[-1], EDGE * k[np.argmax(value < FAINT * value.max())] or k[-1])
+    faint = k[np.argmax(value < FAINT * value.max())] or k[-1]
+    last, around = min(k[-1], EDGE * faint), SHOWN / 2 * faint
     if (period := numbers.estimates.get("domain_period")) is not None:
         at = 2 * math.pi / (period.value * page.site)
         axes.axvline(at, color=MODEL, lw=1)
-        last = min(SHOWN * at, k[-1])
+        last, around = min(SHOWN * at, k[-1]), SHOWN / 2 * at
     axes.set(xlabel=f"$k$ (rad/{page.unit})", xlim=(0, last), ylim=(min(0, value.min()), None))
     inset = axes.inset_axes((0.55, 0.45, 0.45, 0.5))
-    plane = plane_of(page.film, page.texture)
+    rows, columns = page.frame.film.valid.shape
+    plane = plane_of(page.frame.film, page.texture[:rows, :columns])
     half = math.pi / page.site
     inset.imshow(
         plane, cmap="magma", extent=(-half, half, half, -half), vmin=0, vmax=np.quantile(plane, 0.9995)
     )
-    side = min(half, SHOWN / 2 * at if at else last)
+    side = min(half, around)
     inset.set(xlim=(-side, side), ylim=(side, -side), xticks=[], yticks=[])
     inset.set_xlabel("$k_x$", fontsize=7, labelpad=1)
     inset.set_ylabel("$k_y$", fontsize=7, labelpad=1)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.images.independence import Independence, Pieces, tiles
+from lightdan.images.independence import Independence, Pieces, different, tiles
 from lightdan.images.patches import (
     TEST,
     TRAIN,
@@ -72,7 +72,7 @@ class Division:
 
         Args:
             independence: Correlations of the film.
-            valid: Unmasked sites `(rows, columns)`.
+            valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
             patch: Rows and columns of a patch.
             stride: Sites between patches.
             fractions: Fractions for training, validation and test.
@@ -82,7 +82,8 @@ class Division:
         Raises:
             ValueError: There are too few different images, or they are too small.
         """
-        where = _Where(independence, valid, patch, stride)
+        every = np.broadcast_to(valid, (len(independence.repeats.copies), *valid.shape[-2:]))
+        where = _Where(independence, every, patch, stride)
         divide = _by_image if by == "image" else _by_tile
         film, images, guard, pieces, places = divide(where, fractions, seed)
         division = cls(patch, film, images, guard, pieces, places, independence)
@@ -138,7 +139,7 @@ class _Where:
     @property
     def sides(self) -> tuple[int, int]:
         """Rows and columns of the film that the images show."""
-        rows, columns = np.array(self.valid.shape) + self.independence.repeats.places.max(0)
+        rows, columns = np.array(self.valid.shape[1:]) + self.independence.repeats.places.max(0)
         return int(rows), int(columns)
 
     def places(self, begins: NDArray[np.bool_], images: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -148,12 +149,14 @@ class _Where:
             begins: First sites of patches on the film.
             images: Images that are used `(M,)`.
         """
-        unmasked = whole(self.valid, self.patch)
-        rows, columns = unmasked.shape
+        masks, which = different(self.valid)
+        unmasked = [whole(mask, self.patch) for mask in masks]
+        rows, columns = unmasked[0].shape
         found = [np.zeros((0, 3), np.intp)]
         for image in np.flatnonzero(images):
             row, column = self.independence.repeats.places[image]
-            at = np.argwhere(begins[row : row + rows, column : column + columns] & unmasked)
+            here = begins[row : row + rows, column : column + columns]
+            at = np.argwhere(here & unmasked[which[image]])
             found.append(np.insert(at, 0, image, axis=1))
         return np.concatenate(found)
 
@@ -222,7 +225,7 @@ def _by_tile(where: _Where, fractions: Sequence[float], seed: int) -> _Divided:
     guard, film, places = _widest(divided, max(1, reach), 1, fractions[0] * every)
     if every and not all(map(len, places)):
         raise ValueError(
-            f"Images of {where.valid.shape[0]} × {where.valid.shape[1]} sites have no room for three "
+            f"Images of {where.valid.shape[1]} × {where.valid.shape[2]} sites have no room for three "
             f"splits with patches of {patch[0]} × {patch[1]}: make patch or site_size "
             "smaller, or use more images."
         )

@@ -8,11 +8,7 @@ from lightdan.images.division import Division
 from lightdan.images.local_means import EVERY, LocalMeans, Part
 from lightdan.images.patches import TEST, TRAIN
 from lightdan.images.processing import Steps
-from lightdan.images.uniformity import (
-    anisotropy,
-    inhomogeneity,
-    split_difference,
-)
+from lightdan.images.uniformity import Difference, inhomogeneity, split_difference
 
 FEW_PATCHES = 50
 """Number of independent patches below which they are few."""
@@ -28,9 +24,15 @@ def few_patches(number: float, reach: int) -> list[str]:
     if number >= FEW_PATCHES:
         return []
     return [
-        f"The images are worth about {number:.0f} independent patches only, because the film correlates "
+        f"The images are worth {about(number, 'independent patch')} only, because the film correlates "
         f"over {reach} sites: a network may learn them by heart, so use more or larger images."
     ]
+
+
+def about(number: float, noun: str) -> str:
+    """Return a rounded number of things in words, like ``about 2 independent patches``."""
+    ending = "" if round(number) == 1 else "es" if noun.endswith("ch") else "s"
+    return f"about {number:.0f} {noun}{ending}"
 
 
 def not_uniform(local: LocalMeans, steps: Steps) -> list[str]:
@@ -86,14 +88,16 @@ def split_differs(division: Division, parts: Sequence[np.ndarray], reach: int) -
     ]
 
 
-def refused_symmetries(local: LocalMeans, patch: tuple[int, int]) -> tuple[tuple[str, ...], list[str]]:
+def refused_symmetries(
+    directions: Sequence[Difference], patch: tuple[int, int]
+) -> tuple[tuple[str, ...], list[str]]:
     """Return the symmetries that the film refuses, and sentences on its correlations by direction.
 
     Args:
-        local: Local means of the film.
+        directions: Differences between straight and between diagonal directions, by `anisotropy`.
         patch: Rows and columns of a patch; only a square one can be turned by 90°.
     """
-    straight, diagonal = anisotropy(local)
+    straight, diagonal = directions
     square = patch[0] == patch[1]
     refused = []
     if square and (straight.significant or diagonal.significant):
@@ -105,6 +109,6 @@ def refused_symmetries(local: LocalMeans, patch: tuple[int, int]) -> tuple[tuple
     strongest = max(straight, diagonal, key=lambda each: each.sigma)
     names = " and ".join(refused)
     return tuple(refused), [
-        f"The film is not the same in all directions: {strongest}. It refuses {names}: leave "
-        f"{'it' if len(refused) == 1 else 'them'} out of augment and symmetrize."
+        f"The film is not the same in all directions: {strongest}. It refuses {names}, so Auto does not "
+        f"use {'it' if len(refused) == 1 else 'them'}, and augment and symmetrize must not either."
     ]

@@ -80,7 +80,7 @@ class Page:
         """Read the grey image `(rows, columns)` in the type of the file; colours become luminance.
 
         Raises:
-            ValueError: The page cannot be read, is not an image, or has values that are not finite.
+            ValueError: The page cannot be read, is not an image, or has no finite values.
         """
         try:
             image = FORMATS[self.file.suffix.lower()].read(self.file, self.number, self.choice)
@@ -89,12 +89,16 @@ class Page:
         except Exception as error:  # decoders raise all kinds of exceptions on damaged files
             raise ValueError(f"{unreadable(self, error)}: {SKIP}.") from None
         grey = to_grey(image, self.choice.channel)
+        if grey is None and min(image.shape) == 1:
+            raise ValueError(f"The image {self} is a line of {image.size} pixels: {SKIP}.")
         if grey is None:
             raise ValueError(
                 f"The image {self} has the shape {image.shape}, neither grey nor RGB: convert it."
             )
-        if grey.dtype.kind not in "uif" or not np.isfinite(grey).all():
-            raise ValueError(f"The image {self} has values that are not finite numbers: {SKIP}.")
+        if grey.dtype.kind not in "uif":
+            raise ValueError(f"The image {self} has values of {grey.dtype}, not real numbers: {SKIP}.")
+        if not np.isfinite(grey).any():
+            raise ValueError(f"The image {self} has no values that are finite numbers: {SKIP}.")
         return grey
 
 

@@ -156,20 +156,23 @@ class Film:
 
     def frame(self, sums: Sums) -> FilmNumbers:
         """Return the numbers of one image, about its own mean; each tile is a block."""
-        return self.numbers(self.rows(sums, 0.0))
+        rows = self.rows(sums, 0.0)
+        return self.numbers(rows[rows[:, 0] > 0])
 
-    def together(self, images: Iterable[Sums], blocks: NDArray[np.intp]) -> FilmNumbers:
+    def together(
+        self, images: Iterable[tuple["Film", Sums]], blocks: Sequence[NDArray[np.intp]]
+    ) -> FilmNumbers:
         """Return the numbers of several images, about the mean of all.
 
         Args:
-            images: Sums over the tiles of each image.
-            blocks: Label of the block of each image and tile, from 0 `(M, tiles)`.
+            images: Geometry of each image, with the same distances, and sums over its tiles.
+            blocks: Label of the block of each tile `(tiles,)`, from 0, for each image.
         """
         total: NDArray[np.float64] | None = None
-        for sums, labels in zip(images, blocks, strict=True):
-            rows = self.rows(sums, sums.offset)
+        for (film, sums), labels in zip(images, blocks, strict=True):
+            rows = film.rows(sums, sums.offset)
             if total is None:
-                total = np.zeros((int(blocks.max()) + 1, rows.shape[1]))
+                total = np.zeros((max(int(each.max()) for each in blocks) + 1, rows.shape[1]))
             np.add.at(total, labels, rows)
         if total is None:
             raise ValueError("Pass at least one image.")

@@ -159,13 +159,14 @@ def read_tiff(file: Path, number: int, choice: Choice) -> np.ndarray:
         image: np.ndarray = page.asarray()
         if planes is not None and tiff.series[0].axes == "SYX" and tiff.is_shaped:
             return image[plane]
-        kind = page.photometric.name if page.photometric is not None else ""
+        tags = page.keyframe  # pages like the first one have no tags of their own
+        kind = tags.photometric.name if tags.photometric is not None else ""
         # tifffile calls all masks so, although their True is what is marked.
-        marked = image.dtype == bool and page.software.startswith("tifffile")
+        marked = image.dtype == bool and tags.software.startswith("tifffile")
         if kind == "MINISWHITE" and not marked:
             return ~image if image.dtype.kind in "bu" else -image
-        if kind == "PALETTE" and page.colormap is not None:
-            return np.moveaxis(page.colormap[:, image], 0, -1)
+        if kind == "PALETTE" and tags.colormap is not None:
+            return np.moveaxis(tags.colormap[:, image], 0, -1)
         if kind == "SEPARATED" and image.dtype.kind == "u" and image.shape[-1] == 4:
             return from_cmyk(image)
         return image
@@ -176,11 +177,11 @@ def read_picture(file: Path, number: int, choice: Choice) -> np.ndarray:
     content = file.read_bytes()  # decoders do not close a file that they cannot read
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn about metadata
+        with extra("PIL.Image").open(BytesIO(content)) as picture:
+            if picture.format == "JPEG":  # a camera may have noted that it was turned
+                upright = extra("PIL.ImageOps").exif_transpose(picture)
+                return np.asarray(upright.convert("RGB") if picture.mode == "CMYK" else upright)
         image: np.ndarray = extra("skimage.io").imread(BytesIO(content))
-        if image.ndim == 3 and image.shape[-1] == 4:
-            with extra("PIL.Image").open(BytesIO(content)) as picture:
-                if picture.mode == "CMYK":
-                    return np.asarray(picture.convert("RGB"))
         return image
 
 

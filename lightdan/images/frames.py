@@ -1,18 +1,18 @@
 """Single images of a stack: grey values at full resolution, phases, noise and walls."""
 
 import math
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.images.files import Page
-from lightdan.images.film import FilmNumbers
+from lightdan.images.film import Film, FilmNumbers
 from lightdan.images.noise import noise
 from lightdan.images.stack import ImageStack
 from lightdan.images.thresholds import Phases, find_phases, local_threshold
 from lightdan.images.walls import profile, wall_width
+from lightdan.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Frame:
         noise: Standard deviation of white noise in a pixel.
         wall: Distance from 10 to 90 % of a wall in pixels, or NaN.
         numbers: Numbers of its film, lengths in sites.
+        film: Geometry of its film.
+        segmented: Whether it was segmented elsewhere, so that phases, noise and walls mean nothing.
     """
 
     number: int
@@ -34,6 +36,8 @@ class Frame:
     noise: float
     wall: float
     numbers: FilmNumbers
+    film: Film
+    segmented: bool = False
 
     @property
     def ratio(self) -> float:
@@ -43,39 +47,33 @@ class Frame:
         return contrast / self.noise if known else math.nan
 
     @classmethod
-    def of(
-        cls, stack: ImageStack, number: int, numbers: FilmNumbers, tiles: NDArray[np.intp]
-    ) -> "Frame":
+    def of(cls, stack: ImageStack, number: int, numbers: FilmNumbers, film: Film) -> "Frame":
         """Measure phases, noise and walls of an image.
 
         Args:
             stack: Images, read.
             number: Number of the image, from 1.
             numbers: Numbers of its film.
-            tiles: Tile of each site, from 0; each counts as independent `(rows, columns)`.
+            film: Geometry of its film; each tile counts as independent.
         """
         page = stack.usable[number - 1]
-        flat, filtered = flat_images(stack, page)
-        values = site_values(stack, filtered)[stack.sites]
-        cuts = stack.thresholds
-        phases = find_phases(values, len(stack.levels), cuts, tiles[stack.sites])
-        above = above_threshold(stack, filtered)
-        width = wall_width(*profile(filtered, above > 0, stack.valid))
-        return cls(number, page, phases, noise(flat, stack.valid), width, numbers)
+        flat = stack.unfiltered(page)
+        valid = stack.masks.pixels(page)
+        filtered = stack.steps.smooth(flat, valid)
+        rows, columns = film.valid.shape
+        values = stack.site_values(filtered)[:rows, :columns][film.valid]
+        phases = find_phases(values, len(stack.levels), stack.thresholds, film.labels[film.valid])
+        if stack.segmentation is not None:
+            return cls(number, page, phases, 0.0, math.nan, numbers, film, True)
+        width = wall_width(*profile(filtered, above_threshold(stack, filtered) > 0, valid))
+        return cls(number, page, phases, noise(flat, valid), width, numbers, film)
 
-
-def flat_images(stack: ImageStack, page: Page) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return an image without its background, before and after the filter against noise."""
-    unfiltered = copy(stack)
-    unfiltered.steps = replace(stack.steps, denoise=0.0)
-    flat = unfiltered.flat(page)
-    return flat, stack.steps.smooth(flat, stack.valid)
-
-
-def site_values(stack: ImageStack, filtered: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values of the sites of a filtered image that are compared with the thresholds."""
-    coarse = stack.steps.coarsen(filtered)
-    return coarse - local_threshold(coarse, stack.window) if stack.threshold == "local" else coarse
+    @property
+    def separation(self) -> Estimate:
+        """Separation of the phases; NaN if it was segmented elsewhere."""
+        if self.segmented:
+            return Estimate(math.nan, math.nan)
+        return Estimate(self.phases.separation, self.phases.separation_error)
 
 
 def above_threshold(stack: ImageStack, filtered: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,29 +17,28 @@ RAMPS = 20
 
 
 def sampled(
-    images: Iterable[np.ndarray], number: int, sites: np.ndarray, seed: int
+    images: Iterable[tuple[np.ndarray, np.ndarray]], number: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return grey values of random sites, the block of each, and the share of uneven light.
 
     A block is one of 16 tiles of an image, or a whole image if there are many.
 
     Args:
-        images: Grey values of the sites of each image `(rows, columns)`.
+        images: Grey values of the sites of each image, and sites to use `(rows, columns)`.
         number: Number of images.
-        sites: Sites to use `(rows, columns)`.
         seed: Random seed.
     """
     rng = np.random.default_rng(seed)
     most = max(1, min(GREYS, MOST_GREYS // number))
     tiles = 4 if 16 * number <= BLOCKS else 1
-    rows, columns = np.indices(sites.shape)
-    tile = (rows * tiles // sites.shape[0] * tiles + columns * tiles // sites.shape[1])[sites]
     greys, blocks, ramps = [], [], []
-    for k, image in enumerate(images):
-        values = image[sites]
-        chosen = rng.choice(len(values), min(most, len(values)), replace=False)
-        greys.append(values[chosen])
-        blocks.append((k * tiles**2 + tile[chosen]) % BLOCKS)
+    for k, (image, sites) in enumerate(images):
+        pixels = np.flatnonzero(sites)
+        chosen = pixels[rng.choice(len(pixels), min(most, len(pixels)), replace=False)]
+        row, column = np.divmod(chosen, sites.shape[1])
+        tile = row * tiles // sites.shape[0] * tiles + column * tiles // sites.shape[1]
+        greys.append(image.ravel()[chosen])
+        blocks.append((k * tiles**2 + tile) % BLOCKS)
         if k < RAMPS:
             ramps.append(smooth_share(image, sites))
     return np.concatenate(greys), np.concatenate(blocks), float(np.mean(ramps))

@@ -88,13 +88,14 @@ class Independence:
 
         Args:
             textures: Textures `(M, rows, columns)`.
-            valid: Unmasked sites `(rows, columns)`.
+            valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
             seed: Random seed for choosing sites.
         """
+        valid = np.broadcast_to(valid, textures.shape)
         repeats = Repeats.of(textures, valid, seed)
         some = np.unique(np.linspace(0, len(textures) - 1, min(len(textures), MEASURED)).astype(int))
-        rho = correlation(textures[some], valid)
-        sites = float(valid.sum()) * min(repeats.independent, len(some))
+        rho = correlation(textures[some], valid[some])
+        sites = float(valid.sum()) / len(textures) * min(repeats.independent, len(some))
         window, reach = decay(rho, sites)
         return cls(np.where(distances(rho.shape) < window, rho, 0.0), reach, repeats)
 
@@ -132,7 +133,7 @@ class Independence:
         """Return the number of independent patches that all images hold.
 
         Args:
-            sites: Number of unmasked sites of an image.
+            sites: Mean number of unmasked sites of an image.
             shape: Rows and columns of a patch.
         """
         if not self.contained:
@@ -187,23 +188,41 @@ def correlation(textures: np.ndarray, valid: NDArray[np.bool_]) -> NDArray[np.fl
 
     Args:
         textures: Textures `(M, rows, columns)`.
-        valid: Unmasked sites `(rows, columns)`.
+        valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
     """
-    reach = min(valid.shape) // 2
-    padded = [fft.next_fast_len(side + reach, real=True) for side in valid.shape]
+    valid = np.broadcast_to(valid, textures.shape)
+    sides = textures.shape[1:]
+    reach = min(sides) // 2
+    padded = [fft.next_fast_len(side + reach, real=True) for side in sides]
 
     def lags(spectrum: np.ndarray) -> np.ndarray:
         around = np.roll(fft.irfft2(spectrum, padded), (reach, reach), (0, 1))
         return around[: 2 * reach + 1, : 2 * reach + 1]
 
-    mean = textures[:, valid].mean(dtype=np.float64)
-    power = np.zeros((padded[0], padded[1] // 2 + 1))
-    for image in textures:
-        power += np.abs(fft.rfft2(np.where(valid, image - mean, 0.0), padded)) ** 2
-    pairs = np.rint(lags(np.abs(fft.rfft2(valid.astype(float), padded)) ** 2))
+    mean = textures[valid].mean(dtype=np.float64)
+    power, known = np.zeros((2, padded[0], padded[1] // 2 + 1))
+    for image, here in zip(textures, valid, strict=True):
+        power += np.abs(fft.rfft2(np.where(here, image - mean, 0.0), padded)) ** 2
+    masks, which = different(valid)
+    for here, number in zip(masks, np.bincount(which), strict=True):
+        known += number * np.abs(fft.rfft2(here.astype(float), padded)) ** 2
+    pairs = np.rint(lags(known))
     products = lags(power) / np.maximum(pairs, 1.0) * (pairs > 0)
     rho: NDArray[np.float64] = products / max(products[reach, reach], 1e-300)
     return rho
+
+
+def different(valid: NDArray[np.bool_]) -> tuple[list[NDArray[np.bool_]], NDArray[np.intp]]:
+    """Return the different masks of images, and the number of that of each image `(M,)`, from 0.
+
+    Args:
+        valid: Unmasked sites `(M, rows, columns)`.
+    """
+    if valid.strides[0] == 0:
+        return [valid[0]], np.zeros(len(valid), np.intp)
+    keys = [np.packbits(mask).tobytes() for mask in valid]
+    first = list(dict.fromkeys(keys))
+    return [valid[keys.index(key)] for key in first], np.array([first.index(key) for key in keys])
 
 
 def distances(shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Means of local quantities of a film, cell by cell."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.images.independence import Independence
+from lightdan.images.independence import Independence, different
 
 SMALLEST = 4
 """Least side of a cell in sites."""
@@ -74,28 +75,35 @@ class LocalMeans:
 
         Args:
             textures: Textures `(M, rows, columns)`.
-            valid: Unmasked sites `(rows, columns)`.
+            valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
             independence: Correlations of the film.
         """
-        reach, sides = independence.reach, valid.shape
+        valid = np.broadcast_to(valid, textures.shape)
+        reach, sides = independence.reach, textures.shape[1:]
         few, many = CELLS
         side = max(SMALLEST, min(reach, min(sides) // few), min(sides) // many)
         edges = tuple(np.linspace(0, n, max(1, n // side) + 1).round().astype(np.intp) for n in sides)
         parts = independence.pieces((sides[0], sides[1])).frames
-        centre, bright = textures[:, valid].mean(dtype=np.float64), textures.max()
+        centre, bright = textures[valid].mean(dtype=np.float64), textures.max()
         steps = [2**k for k in range(1 + int(math.log2(max(1, reach))))]
         members = [_members(each) for each in edges]
-        pairs = {name: _by_cell(x, members) for name, x in _local(valid, valid, 0.0, True, steps)}
+        shape = int(parts.max()) + 1, *(len(each) for each in members)
+        sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(shape))
+        pairs: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(shape))
+        for part, texture, here in zip(parts, textures, valid, strict=True):
+            for name, values in _local(texture, here, centre, bright, steps):
+                sums[name][part] += _by_cell(values, members)
+        masks, which = different(valid)
+        for k, mask in enumerate(masks):
+            number = np.bincount(parts[which == k], minlength=shape[0])[:, None, None]
+            for name, values in _local(mask, mask, 0.0, True, steps):
+                pairs[name] += number * _by_cell(values, members)
         for direction in ("down", "right"):
             pairs[f"walls {direction}"] = pairs[f"{direction} 1"]
-        sums = {name: np.zeros((int(parts.max()) + 1, *each.shape)) for name, each in pairs.items()}
-        for part, texture in zip(parts, textures, strict=True):
-            for name, values in _local(texture, valid, centre, bright, steps):
-                sums[name][part] += _by_cell(values, members)
         images = np.bincount(parts)[:, None, None]
-        least = KNOWN * np.outer(*(np.diff(each) for each in edges))
+        least = KNOWN * images * np.outer(*(np.diff(each) for each in edges))
         means = {
-            name: np.where(pairs[name] > least, total / np.maximum(1, pairs[name]) / images, np.nan)
+            name: np.where(pairs[name] > least, total / np.maximum(1, pairs[name]), np.nan)
             for name, total in sums.items()
         }
         return cls(means, (edges[0], edges[1]), parts, independence)

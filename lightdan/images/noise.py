@@ -1,6 +1,6 @@
 """Noise of images, and the width of the filter that separates the phases best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -61,9 +61,9 @@ def non_local(flat: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def best_width(
-    images: list[np.ndarray],
-    valid: np.ndarray,
-    sites: np.ndarray,
+    images: Sequence[np.ndarray],
+    valid: Sequence[np.ndarray],
+    sites: Sequence[np.ndarray],
     coarsen: Callable[[np.ndarray], np.ndarray],
 ) -> float:
     """Return the width of the Gaussian filter that separates two phases best, in pixels.
@@ -73,15 +73,16 @@ def best_width(
 
     Args:
         images: Flat images `(rows, columns)`.
-        valid: Unmasked pixels `(rows, columns)`.
-        sites: Sites without masked pixels.
+        valid: Unmasked pixels of each.
+        sites: Sites without masked pixels of each.
         coarsen: Function that averages the pixels of each site.
     """
-    area = len(images) * valid.sum()
+    area = sum(int(each.sum()) for each in valid)
+    every = list(zip(images, valid, sites, strict=True))
     widths = [width for width in WIDTHS if area >= AVERAGES * 4 * np.pi * width**2]
     apart = np.zeros(len(widths))
     for k, width in enumerate(widths):
-        values = np.concatenate([coarsen(gaussian(flat, valid, width))[sites] for flat in images])
+        values = np.concatenate([coarsen(gaussian(flat, v, width))[at] for flat, v, at in every])
         if np.ptp(values) <= 1e-9 * np.abs(values).max():
             return 0.0
         phases = find_phases(values)

@@ -92,12 +92,16 @@ def image_of_shape(path: str, argument: str, shape: tuple[int, int]) -> np.ndarr
     """Read the one image in a file.
 
     Raises:
-        ValueError: There is no such image, or it has another shape.
+        ValueError: There is no such image, it has another shape, or values that are not finite.
     """
     found = list(pages(find_files(path), skip=False))
     if len(found) != 1:
         raise ValueError(f"{argument} needs one image, but {path} has {len(found)}: pass a single one.")
     image = found[0].read()
+    if not np.isfinite(image).all():
+        raise ValueError(
+            f"The image {found[0]} of {argument} has values that are not finite: use one without."
+        )
     if image.shape != shape:
         raise ValueError(
             f"The image {found[0]} of {argument} is {image.shape[0]} × {image.shape[1]}, but the images "

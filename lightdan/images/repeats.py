@@ -62,12 +62,13 @@ class Repeats:
 
         Args:
             textures: Textures `(M, rows, columns)`.
-            valid: Unmasked sites `(rows, columns)`.
+            valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
             seed: Random seed for choosing sites.
         """
+        valid = np.broadcast_to(valid, textures.shape)
         shifts = drifts(textures, valid)
         places = positions(shifts)
-        some = np.random.default_rng(seed).permutation(np.argwhere(valid))[:SAMPLED]
+        some = np.random.default_rng(seed).permutation(np.argwhere(valid.any(0)))[:SAMPLED]
         here = correlations(textures, valid, some, places)
         again = np.maximum(here, correlations(textures, valid, some)) if places.any() else here
         num = len(textures)
@@ -84,13 +85,14 @@ def drifts(textures: np.ndarray, valid: NDArray[np.bool_]) -> NDArray[np.float64
 
     Args:
         textures: Textures `(M, rows, columns)`.
-        valid: Unmasked sites `(rows, columns)`; masked ones count as the mean.
+        valid: Unmasked sites `(M, rows, columns)`, or of all images; masked ones count as the mean.
     """
     shape = np.array(textures.shape[1:])
     shifts = np.full((len(textures) - 1, 2), np.nan)
     before: tuple[np.ndarray, float] | None = None
     for index, image in enumerate(textures):
-        s = np.where(valid, image - image[valid].mean(dtype=np.float64), 0.0).astype(np.float32)
+        here = valid if valid.ndim == 2 else valid[index]
+        s = np.where(here, image - image[here].mean(dtype=np.float64), 0.0).astype(np.float32)
         now = fft.rfft2(s), float(np.linalg.norm(s))
         if before is not None and now[1] * before[1] > 0:
             correlation = fft.irfft2(before[0].conj() * now[0], shape) / (now[1] * before[1])
@@ -134,7 +136,7 @@ def correlations(
 
     Args:
         textures: Textures `(M, rows, columns)`.
-        valid: Unmasked sites `(rows, columns)`.
+        valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`.
         sites: Sites that are compared `(sites, 2)`, on the film.
         places: Position of each image on the film `(M, 2)`; by default all are the same.
     """
@@ -145,8 +147,9 @@ def correlations(
     for index, image in enumerate(textures):
         at = sites if places is None else sites + offset - places[index]
         inside = np.flatnonzero(((at >= 0) & (at < shape)).all(1))
-        inside = inside[valid[tuple(at[inside].T)]]
-        s[index, inside] = image[tuple(at[inside].T)] - image[valid].mean(dtype=np.float64)
+        unmasked = valid if valid.ndim == 2 else valid[index]
+        inside = inside[unmasked[tuple(at[inside].T)]]
+        s[index, inside] = image[tuple(at[inside].T)] - image[unmasked].mean(dtype=np.float64)
         known[index, inside] = 1
     squares = (s * s) @ known.T
     norm = np.sqrt((squares * squares.T).astype(np.float64))

@@ -9,6 +9,8 @@ from lightdan.images.extras import MissingExtraError, extra
 from lightdan.images.files import find_files
 from lightdan.images.formats import FORMATS, SCAN, TIFF, UNCHOSEN, Choice, scan_pixel
 
+SAME = 1e-2
+"""Relative difference up to which pixels have the same size."""
 MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
 
 
@@ -52,6 +54,23 @@ def _pixel_size(tiff: Any) -> float | None:
     return None
 
 
+def _common(files: list[Path], choice: Choice) -> float | None:
+    """Return the side of a pixel that all files tell, or None if the first one does not tell it.
+
+    Raises:
+        ValueError: Other files tell another one.
+    """
+    first = pixel_size(files[0], choice)
+    for file in files[1:] if first is not None and math.isfinite(first) else ():
+        other = pixel_size(file, choice)
+        if other is not None and not math.isclose(other, first or 0.0, rel_tol=SAME):
+            raise ValueError(
+                f"A pixel is {first:.4g} µm wide in {files[0]}, but {other:.4g} µm in {file}: use "
+                "images of one magnification, or set pixel_size."
+            )
+    return first
+
+
 def site_scale(
     path: str, pixel: float | None, site: float | None, choice: Choice = UNCHOSEN
 ) -> tuple[float, float, str]:
@@ -64,9 +83,9 @@ def site_scale(
         choice: Kind of images to take from the files.
 
     Raises:
-        ValueError: A site is smaller than a pixel.
+        ValueError: A site is smaller than a pixel, or the files have pixels of different sizes.
     """
-    known = pixel or pixel_size(find_files(path)[0], choice)
+    known = pixel or _common(find_files(path), choice)
     if known is None or not (known > 0 and math.isfinite(known)):
         known = None
     size, unit = (1.0, "px") if known is None else (known, "µm")

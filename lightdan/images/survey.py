@@ -1,15 +1,15 @@
 """Survey of a stack of images: the numbers of each, of all together, and what to set."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.images.correlations import Lags, boxes
+from lightdan.images.correlations import Box, Lags, boxes
 from lightdan.images.film import Film, FilmNumbers, Sums, reach_of
-from lightdan.images.independence import Independence
+from lightdan.images.independence import Independence, different
 
 MANY_TILES, FEW_TILES = 64, 16
 """Numbers of tiles of an image, with room for the reach of correlations in each and without."""
@@ -28,14 +28,14 @@ class Survey:
     """Numbers of a stack of images.
 
     Args:
-        film: Geometry and distances that all images share.
+        films: Geometry and distances of each image; images of one mask share them.
         images: Images that are measured, from 0.
         frames: Numbers of each of them.
         together: Numbers of all of them.
         blocks: Number of independent blocks behind the errors of all images.
     """
 
-    film: Film
+    films: list[Film]
     images: NDArray[np.intp]
     frames: list[FilmNumbers]
     together: FilmNumbers
@@ -63,39 +63,61 @@ def survey(
 
     Args:
         textures: Textures `(M, rows, columns)`.
-        valid: Unmasked sites `(rows, columns)`.
+        valid: Unmasked sites `(M, rows, columns)`, or of all images `(rows, columns)`. A smaller image
+            is masked below and to the right of its sites.
         independence: Correlations of the film.
         bright: Value of the bright phase.
         most: Largest number of images to measure, evenly spaced; by default all.
         progress: Callback that receives the number of images measured since its last call.
     """
-    shape = (valid.shape[0], valid.shape[1])
-    area = math.sqrt(shape[0] * shape[1])
-    tiles = boxes(shape, max(independence.reach + 1, area / math.sqrt(MANY_TILES)))
-    if len(tiles) < FEW_TILES:
-        tiles = boxes(shape, area / math.sqrt(FEW_TILES))
+    valid = np.broadcast_to(valid, textures.shape)
     rho = independence.rho
-    lags = Lags(reach_of(rho[len(rho) // 2 :]))
-    mean = float(textures[:, valid].mean(dtype=np.float64))
-    rare = bool((textures[:, valid] == bright).mean() < 0.5)
-    film = Film(valid, tiles, lags, mean, bright, rare)
-    frames: list[FilmNumbers] = []
-
-    def measured(texture: np.ndarray) -> Sums:
-        sums = film.sums(texture)
-        frames.append(film.frame(sums))
-        progress(1)
-        return sums
-
-    runs = independence.pieces(shape).frames
-    each = (
-        np.arange(len(tiles)) if (runs.max() + 1) * len(tiles) <= MOST_BLOCKS else np.zeros(len(tiles))
-    )
+    mean = float(textures[valid].mean(dtype=np.float64))
+    rare = bool((textures[valid] == bright).mean() < 0.5)
+    masks, which = different(valid)
+    own = [mask[: rows + 1, : columns + 1] for mask in masks for rows, columns in [_last(mask)]]
+    lags = Lags(min(reach_of(rho[len(rho) // 2 :]), min(min(mask.shape) for mask in own) - 1))
+    kinds = [
+        Film(mask, _tiles((mask.shape[0], mask.shape[1]), independence.reach), lags, mean, bright, rare)
+        for mask in own
+    ]
+    films = [kinds[k] for k in which]
     num = len(textures)
     images = np.unique(np.linspace(0, num - 1, num if most is None else min(num, most)).astype(np.intp))
-    blocks = runs[images, None] * (int(each[-1]) + 1) + each.astype(np.intp)
-    together = film.together((measured(textures[image]) for image in images), blocks)
-    return Survey(film, images, frames, together, len(np.unique(blocks)))
+    frames: list[FilmNumbers] = []
+
+    def measured() -> Iterator[tuple[Film, Sums]]:
+        for image in images:
+            film = films[image]
+            rows, columns = film.valid.shape
+            sums = film.sums(textures[image, :rows, :columns])
+            frames.append(film.frame(sums))
+            progress(1)
+            yield film, sums
+
+    runs = independence.pieces((textures.shape[1], textures.shape[2])).frames
+    most_tiles = max(len(film.tiles) for film in kinds)
+    split = (runs.max() + 1) * most_tiles <= MOST_BLOCKS
+    blocks = [
+        runs[image] * most_tiles + (np.arange(n) if split else np.zeros(n, np.intp))
+        for image in images
+        for n in [len(films[image].tiles)]
+    ]
+    together = kinds[0].together(measured(), blocks)
+    return Survey(films, images, frames, together, len(np.unique(np.concatenate(blocks))))
+
+
+def _last(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the last row and the last column with unmasked sites."""
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    return int(rows[-1]), int(columns[-1])
+
+
+def _tiles(shape: tuple[int, int], reach: int) -> list[Box]:
+    """Return tiles of an image with room for the reach of correlations, unless these are few."""
+    area = math.sqrt(shape[0] * shape[1])
+    tiles = boxes(shape, max(reach + 1, area / math.sqrt(MANY_TILES)))
+    return tiles if len(tiles) >= FEW_TILES else boxes(shape, area / math.sqrt(FEW_TILES))
 
 
 def suggest(together: FilmNumbers, pixels: float, wall: float) -> tuple[float, int]:

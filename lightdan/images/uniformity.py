@@ -97,6 +97,7 @@ def _differences(
 ) -> list[tuple[Difference, Part]]:
     """Return the differences of a quantity between each of several parts, if known, and the rest."""
     means = local.quantities[name]
+    means = np.where(np.isfinite(means).all(0), means, np.nan)  # where all images show the film
     num, mean = len(means), means.mean(0)
     every, total = np.isfinite(mean).sum() * num, float(np.nansum(means))
     variances, freedom = _variances(local, means, family)
@@ -128,7 +129,7 @@ def _variances(
         rest = means - mean
         rest -= np.nansum(rest, axis=(1, 2), keepdims=True) / known.sum()
         scatter = np.nansum(rest**2) / (known.sum() * len(means))
-        variance = scatter / ((1 - in_time) * (1 - in_space))
+        variance = scatter / max(1e-12, (1 - in_time) * (1 - in_space))
         times = np.array([in_time if part.images == EVERY else 1.0 for part in family])
         return variance * shares * times, (1 / in_time - 1) * (1 / in_space - 1)
     if EVERY in family[0][:2]:
@@ -136,7 +137,7 @@ def _variances(
     values = [each[np.isfinite(each)] for each in inside]
     numbers = np.array([len(each) for each in values])
     squares = sum(float(((each - each.mean()) ** 2).sum()) for each in values if len(each))
-    variance = squares / float(numbers @ (1 - shares))
+    variance = squares / max(1e-12, float(numbers @ (1 - shares)))
     freedom = float((1 / shares - 1).sum()) * known.sum() / numbers.sum()
     return variance * shares, freedom
 

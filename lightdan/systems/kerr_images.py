@@ -1,8 +1,9 @@
 """Images of a two-phase texture, such as magnetic domains under a Kerr microscope."""
 
+import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,32 +12,26 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightdan.checks import SMALLEST, check_integer, check_number
+from lightdan.data.recorded.groups import FEWEST_HELD_OUT, MOST_COMBINATIONS
+from lightdan.data.recorded.temperatures import check_names
 from lightdan.data.samples import Samples
 from lightdan.data.splits import SPLITS, derive_seed
-from lightdan.images import doubts
-from lightdan.images.division import Division
+from lightdan.images.conditions import conditions, controls_of
 from lightdan.images.film import FilmNumbers
 from lightdan.images.formats import Choice
-from lightdan.images.independence import Independence
-from lightdan.images.local_means import LocalMeans
-from lightdan.images.patches import cut
 from lightdan.images.processing import BACKGROUNDS, Steps
 from lightdan.images.scale import site_scale
+from lightdan.images.series import Cutting, Series
 from lightdan.images.stack import ImageStack
-from lightdan.images.survey import survey
-from lightdan.images.uniformity import anisotropy
+from lightdan.images.summary import in_lines, in_one_line
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
 from lightdan.statistics import Blocks, Estimate
 from lightdan.systems.base import System
 
-SURVEYED = 50
-"""Largest number of images from which the numbers of the film are measured."""
 WIDEST = 1000.0
 """Largest standard deviation of a Gaussian filter in pixels."""
-ENOUGH_TEXTURES = 10
-"""Number of independent images from which on the split assigns whole images."""
 
 
 class KerrImages(System):
@@ -44,6 +39,9 @@ class KerrImages(System):
 
     Each image is cropped, corrected for its background, denoised, averaged over the pixels of a site
     and cut at a threshold into spins (bright is up) or more levels. `ImageSteps` shows these steps.
+
+    Images at different values of `controls` are films of their own: the network sees the controls, and
+    all that is measured is measured for each film.
 
     Training, validation and test are apart by as much as the film correlates, if it is large enough.
     Whole images are assigned to them, copies and consecutive correlated images together. With fewer than
@@ -53,7 +51,8 @@ class KerrImages(System):
 
     Args:
         path: Folder, pattern like ``images/*.tif``, or file. The format is .tif (with any number of
-            pages), .png, .jpg, .bmp, .npy, .gwy or .sxm, of any type of numbers, grey or colour.
+            pages), .png, .jpg, .bmp, .npy, .gwy or .sxm, of any type of numbers, grey or colour. Images
+            may differ in size.
         patch: Sites of a patch along each axis, or (rows, columns).
         stride: Sites between patches; by default the shorter side of a patch, without overlap.
         crop: First and last row, first and last column, in pixels as in a Python slice.
@@ -79,12 +78,17 @@ class KerrImages(System):
         channel: Number from 0, or name, of the channel of files that have several, like colours.
         axis: Axis along which the images of an array lie. ``z`` takes each of several focal planes as an
             image, and ``c`` each channel.
-        num_configurations: Largest number of patches, chosen at random; all by default.
+        controls: Conditions that differ from image to image, like a field, by name. Each is a list with
+            a number for each image or file; a text like ``B*mT`` for the number between B and mT in the
+            names of the files; or the path of a file with a number for each image, or of a table with
+            the names of files in a column ``file`` and one named like the control. An empty dictionary
+            says that numbers in the names are none.
+        num_configurations: Largest number of patches of a film, chosen at random; all by default.
         kwargs: Further arguments of `System`: temperature (T₀, one number), batch_size, splits, seed.
 
     Raises:
-        ValueError: There are no images, they cannot be read, differ in size or kind, show no separate
-            phases, or no patch is left.
+        ValueError: There are no images, they cannot be read, differ in kind, show no separate phases, or
+            no patch is left; or their names seem to hold values of a control, and `controls` is not set.
     """
 
     boundary = "window"
@@ -108,6 +112,7 @@ class KerrImages(System):
         num_images: int | None = None,
         channel: int | str | None = None,
         axis: int | Literal["c", "z"] | None = None,
+        controls: dict[str, list[float] | str] | None = None,
         num_configurations: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -138,10 +143,12 @@ class KerrImages(System):
                 f"background must be {', '.join(BACKGROUNDS)} or the path of a reference image, not "
                 f"{background}."
             )
+        check_names(controls or ())
         if num_levels > 2 and threshold not in ("mixture", "otsu"):
             raise ValueError(
                 "More than two levels need one threshold: set threshold to otsu, or num_levels to 2."
             )
+        self.given_controls, self.control_names = controls, tuple(controls or ())
         self.choice = Choice(channel, axis)
         self.path, self.bad_files, self.num_images, self.split = path, bad_files, num_images, split
         self.lattice_shape = shape
@@ -173,79 +180,105 @@ class KerrImages(System):
             derive_seed(self.seed, 5),
             self.choice,
         )
+        controls_of(self.stack.pages, self.given_controls)  # before they are read
         with progress_bar(f"Reading {self.path}", 3 * len(self.stack.pages)) as advance:
             self.textures = self.stack.read(advance)
-        self.independence = Independence.of(self.textures, self.stack.sites, derive_seed(self.seed, 8))
-        self.drifts, self.groups = self.independence.repeats.drifts, self.independence.repeats.copies
-        parts = self.patches()
+        self.films = self._divided(controls_of(self.stack.usable, self.given_controls))
         self._blocks: dict[str, Blocks] = {}
-        patches = np.concatenate(parts)
-        self.num_configurations = len(patches)
-        bright = max(self.levels)
-        self.survey = survey(self.textures, self.stack.sites, self.independence, bright, SURVEYED)
-        self.summary = self.numbers(self.survey.together)
-        self.local = LocalMeans.of(self.textures, self.stack.sites, self.independence)
-        sentences = self._doubts(parts)
-        self._report([len(part) for part in parts], sentences)
-        ends = np.cumsum([len(part) for part in parts])
-        return Samples(
-            torch.from_numpy(patches),
-            torch.full((len(patches),), self.temperatures[0]),
-            {
-                name: torch.arange(end - len(part), end)
-                for name, part, end in zip(SPLITS, parts, ends.tolist(), strict=True)
-            },
-            self.temperatures,
-            [0.5],
-            doubts=sentences,
-            sources=[self.stack.names],
-        )
+        self.num_configurations = sum(film.num_patches for film in self.films)
+        sentences = []
+        for film in self.films:
+            film.measure(max(self.levels))
+            refused, doubts = film.doubts(self.stack.steps)
+            self.symmetries = tuple(name for name in self.symmetries if name not in refused)
+            where = f"At {self._where(film)}: " if len(self.films) > 1 else ""
+            sentences += [where + doubt for doubt in doubts]
+        self._report(sentences)
+        return self._samples(sentences)
 
-    def patches(self) -> list[np.ndarray]:
-        """Return the patches of each split `(patches, rows, columns)`, cut from `textures`.
-
-        Raises:
-            ValueError: The images are too small or too few, or no patch is free of masked sites.
-        """
+    def _divided(self, controls: np.ndarray | None) -> list[Series]:
+        """Return the images at equal controls."""
         rows, columns = self.lattice_shape
-        height, width = self.textures.shape[1:]
-        if height < rows or width < columns:
-            raise ValueError(
-                f"A patch of {rows} × {columns} sites is larger than an image of {height} × {width} "
-                "sites: make patch or site_size smaller."
-            )
-        self.division = Division.of(
-            self.independence,
-            self.stack.sites,
-            (rows, columns),
-            self.stride,
-            self.splits,
-            self.split_by,
-            derive_seed(self.seed, 6),
+        cutting = Cutting(
+            (rows, columns), self.stride, self.splits, self.split, self.max_patches, self.seed
         )
-        places = self.division.places
-        for name, part in zip(SPLITS, places, strict=True):
-            if not len(part):
-                raise ValueError(
-                    f"No patch of {rows} × {columns} sites without masked pixels is left for the {name} "
-                    "split: use a smaller patch, fewer masks or other splits."
-                )
-        total = sum(map(len, places))
-        if self.max_patches is not None and self.max_patches < total:
-            rng = np.random.default_rng(derive_seed(self.seed, 7))
-            for k, part in enumerate(places):
-                number = max(1, round(self.max_patches * len(part) / total))
-                places[k] = part[np.sort(rng.permutation(len(part))[:number])]
-        return [cut(self.textures, part, (rows, columns)) for part in places]
+        if controls is None:
+            images = np.arange(len(self.textures))
+            return [Series(images, self.textures, self.stack.sites, cutting)]
+        return [
+            Series(
+                images, self.textures[images], self.stack.only(images.tolist()).sites, cutting, values
+            )
+            for values, images in conditions(controls)
+        ]
+
+    def _samples(self, sentences: Sequence[str]) -> Samples:
+        """Return the patches of all films, one film after the other, in their splits."""
+        patches = [film.patches() for film in self.films]
+        rows = torch.from_numpy(np.concatenate([part for parts in patches for part in parts]))
+        end, parts = 0, []
+        for each in patches:
+            indices, start = {}, end
+            for name, part in zip(SPLITS, each, strict=True):
+                indices[name] = torch.arange(end, end + len(part))
+                end += len(part)
+            temperature = torch.full((len(rows),), math.nan)
+            temperature[start:end] = self.temperatures[0]
+            parts.append(Samples(rows, temperature, indices, self.temperatures, [0.5]))
+        samples = parts[0]
+        if self.control_names:
+            values = torch.tensor([film.controls for film in self.films])
+            numbers = torch.tensor([film.num_patches for film in self.films])
+            samples = Samples.join(
+                {film.controls: part for film, part in zip(self.films, parts, strict=True)},
+                values.repeat_interleave(numbers, 0).to(torch.get_default_dtype()),
+            )
+            held_out = min(part.num_in("test") for part in parts)
+            if len(parts) > MOST_COMBINATIONS or held_out < FEWEST_HELD_OUT:
+                samples.parts = {}
+        samples.doubts, samples.sources = sentences, [self.stack.names]
+        return samples
+
+    def at(self, controls: Mapping[str, float]) -> "KerrImages":
+        """Return the film at one of the combinations of controls that are told apart.
+
+        Args:
+            controls: Value of each control by name.
+        """
+        values = tuple(controls[name] for name in self.control_names)
+        (film,) = (each for each in self.films if each.controls == values)
+        system = self.only(film)
+        at: Any = super().at(controls)
+        system.data, system.temperatures = at.data, at.temperatures
+        system.control_names, system.fixed_controls = at.control_names, at.fixed_controls
+        return system
+
+    def only(self, film: Series) -> "KerrImages":
+        """Return the images of one of the `films`; its configurations are still those of all."""
+        system = copy.copy(self)
+        system.films, system._blocks = [film], {}
+        system.stack, system.textures = self.stack.only(film.images.tolist()), film.textures
+        system.num_configurations = film.num_patches
+        return system
 
     @property
-    def split_by(self) -> Literal["image", "space"]:
-        """Way in which the images are split: ``image`` or ``space``."""
-        if self.split != "auto":
-            return self.split
-        return "image" if self.independence.repeats.independent >= ENOUGH_TEXTURES else "space"
+    def series(self) -> Series:
+        """The only one of the `films`.
 
-    # Summary of the images
+        Raises:
+            ValueError: There are several films, at different controls.
+        """
+        if len(self.films) > 1:
+            raise ValueError(
+                f"There are {len(self.films)} films, at different values of "
+                f"{' and '.join(self.control_names)}: use `films`."
+            )
+        return self.films[0]
+
+    @property
+    def summary(self) -> dict[str, Estimate]:
+        """Numbers of the film by name, lengths in `unit`; none if there are several films."""
+        return self.numbers(self.series.survey.together) if len(self.films) == 1 else {}
 
     def numbers(self, film: FilmNumbers) -> dict[str, Estimate]:
         """Return the numbers of a film, lengths in `unit`.
@@ -255,15 +288,6 @@ class KerrImages(System):
         numbers = film.scaled(self.site)
         area, threshold = numbers["area_fraction"], float(self.stack.phases.share_errors[-1])
         return numbers | {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
-
-    @property
-    def independent_patches(self) -> float:
-        """Number of independent patches that all images hold, at most that of the patches."""
-        sites = float(self.stack.sites.sum())
-        rows, columns = self.lattice_shape
-        return min(
-            self.num_configurations, self.independence.independent_patches(sites, (rows, columns))
-        )
 
     def block_size(self, temperature: float) -> int:
         """Return twice the number of patches in the largest block of a split.
@@ -280,69 +304,43 @@ class KerrImages(System):
         """
         _ = self.data
         if split not in self._blocks:
-            self._blocks[split] = self.division.blocks(SPLITS.index(split))
+            number = SPLITS.index(split)
+            self._blocks[split] = Blocks.join([film.division.blocks(number) for film in self.films])
         return self._blocks[split]
 
-    def _doubts(self, parts: Sequence[np.ndarray]) -> list[str]:
-        """Return what the film cannot tell, and withdraw the symmetries that it refuses."""
-        rows, columns = self.lattice_shape
-        reach = self.independence.reach
-        refused, sentences = doubts.refused_symmetries(self.local, (rows, columns))
-        self.symmetries = tuple(name for name in self.symmetries if name not in refused)
-        return [
-            *doubts.few_patches(self.independent_patches, reach),
-            *doubts.not_uniform(self.local, self.stack.steps),
-            *doubts.split_differs(self.division, parts, reach),
-            *sentences,
-        ]
+    # Report
+
+    def _where(self, film: Series) -> str:
+        """Return the controls of a film in words."""
+        values = zip(self.control_names, film.controls, strict=True)
+        return ", ".join(f"{name} = {value:g}" for name, value in values)
 
     @rank_zero_only
-    def _report(self, sizes: Sequence[int], sentences: Sequence[str]) -> None:
-        summary, unit = self.summary, self.unit
-        number, different = len(self.textures), len(np.unique(self.groups))
-        lengths = "; ".join(
-            f"{words}: {summary[name]} {unit}" if name in summary else f"{words}: none"
-            for name, words in (
-                ("correlation_length", "correlation length"),
-                ("domain_period", "domain period"),
-            )
-        )
-        pixels = " × ".join(map(str, self.stack.full_shape))
-        patches = ", ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
+    def _report(self, sentences: Sequence[str]) -> None:
+        rows, columns = self.textures.shape[1:]
+        largest = "at most " if len(set(self.stack.masks.shapes.values())) > 1 else ""
         print(
-            f"{self.path}: {number} image{'s' * (number > 1)} of {pixels} pixels "
-            f"({self.stack.dtype}), or {self.textures.shape[1]} × {self.textures.shape[2]} sites of "
-            f"{self.site:g} {unit}\n"
-            f"  {self.stack.description}\n"
-            f"  area fraction of the bright phase: {summary['area_fraction']}\n"
-            f"  {lengths}\n"
-            f"{self._drift()}"
-            f"  directions: {'; '.join(map(str, anisotropy(self.local)))}\n"
-            f"  patches of {self.lattice_shape[0]} × {self.lattice_shape[1]} sites: {patches}, "
-            f"{self._split()}, equivalent to about {self.independent_patches:.0f} independent ones"
+            f"{self.path}: {self.stack.shapes} ({self.stack.dtype}), or {largest}{rows} × {columns} "
+            f"sites of {self.site:g} {self.unit}\n"
+            f"  {self.stack.description}"
         )
+        for place, name in enumerate(self.control_names):
+            values = sorted({film.controls[place] for film in self.films})
+            print(f"  control {name}: {len(values)} values from {values[0]:g} to {values[-1]:g}")
+        for film in self.films:
+            numbers = self.numbers(film.survey.together)
+            if len(self.films) == 1:
+                print(in_lines(film, numbers, self.site, self.unit))
+            else:
+                print(f"  at {self._where(film)}: {in_one_line(film, numbers, self.unit)}")
         for sentence in sentences:
             warnings.warn(f"{self.path}: {sentence}", stacklevel=4)
-        if different < number:
+        copies = sum(film.copies for film in self.films)
+        if copies:
+            number = len(self.textures)
             warnings.warn(
-                f"{number - different} of the {number} images in {self.path} are copies of others, or "
-                f"nearly so: the number of different textures is {different}. Copies stay in one split.",
+                f"{copies} of the {number} images in {self.path} are copies of others, or "
+                f"nearly so: the number of different textures is {number - copies}. Copies stay in one "
+                "split.",
                 stacklevel=4,
             )
-
-    def _split(self) -> str:
-        guard, repeats = self.division.guard, self.independence.repeats
-        if self.split_by == "image":
-            words = f"split by image, about {repeats.independent:.0f} of which are independent"
-            return f"{words}, with {guard} left out between splits" if guard else words
-        return f"split by tiles with guard bands of {guard} site{'s' * (guard != 1)}"
-
-    def _drift(self) -> str:
-        if not len(self.drifts):
-            return ""
-        moved = np.hypot(*self.drifts.T)
-        if np.isnan(moved).all():
-            words = "not seen, because no image shows the texture of the image before it"
-        else:
-            words = f"{np.nanmean(moved) * self.site:.3g} {self.unit} from one to the next on average"
-        return f"  drift between images: {words}\n"

@@ -111,10 +111,23 @@ def test_one_image_is_in_the_singular_with_the_error_of_its_threshold(tmp_path, 
     out = capsys.readouterr().out
     assert "film.npy: 1 image of 100 × 120 pixels" in out
     assert "drift" not in out
-    sampling = system.survey.together.estimates["area_fraction"].error
+    sampling = system.series.survey.together.estimates["area_fraction"].error
     threshold = float(system.stack.phases.share_errors[-1])
     assert threshold > 0.1 * sampling
     assert system.summary["area_fraction"].error == pytest.approx(math.hypot(sampling, threshold))
+
+
+def test_what_means_nothing_for_a_segmentation_is_left_out(tmp_path, capsys):
+    np.save(tmp_path / "mask.npy", bubbles((100, 120)) > 0)
+    folder = tmp_path / "new"
+    assert main(["images", str(tmp_path / "mask.npy"), "--patch=8", "--output", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "denoise" not in out
+    assert "threshold" not in out.splitlines()[-1]
+    with open(folder / "images.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert not any(word in name for name in row for word in ("separation", "wall 10", "noise", "thresh"))
+    assert float(row["density [1/px²]"]) > 0
 
 
 def test_new_folders_are_numbered(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from skimage import io
 
 from lightdan.images.files import Page, find_files, pages
 from lightdan.images.formats import Choice, to_grey
-from lightdan.images.scale import pixel_size
+from lightdan.images.scale import pixel_size, site_scale
 
 RNG = np.random.default_rng(0)
 
@@ -93,6 +93,17 @@ def test_size_of_a_pixel_from_what_microscopes_write(tmp_path):
     assert pixel_size(path) is None
 
 
+def test_images_of_one_magnification(tmp_path):
+    for name, resolution in (("a", 4.0), ("b", 2.0)):
+        options = {"resolution": (resolution, resolution), "metadata": {"unit": "um"}}
+        tifffile.imwrite(tmp_path / f"{name}.tif", image(), imagej=True, **options)
+    with pytest.raises(
+        ValueError, match=r"0\.25 µm wide in .*a\.tif, but 0\.5 µm in .*b\.tif: use images of"
+    ):
+        site_scale(str(tmp_path), None, None)
+    assert site_scale(str(tmp_path), 0.5, 1.0) == (2.0, 1.0, "µm")
+
+
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"no image at .*nowhere"):
         find_files(str(tmp_path / "nowhere"))
@@ -113,8 +124,14 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(b"\x89PNG no image")
     with pytest.raises(ValueError, match=r"cut\.png cannot be read"):
         Page(tmp_path / "cut.png", 0).read()
+    tifffile.imwrite(tmp_path / "line.tif", image()[:1])
+    with pytest.raises(ValueError, match=r"line\.tif is a line of 15 pixels"):
+        Page(tmp_path / "line.tif", 0).read()
+    tifffile.imwrite(tmp_path / "complex.tif", np.ones((4, 4), np.complex64))
+    with pytest.raises(ValueError, match=r"complex\.tif has values of complex64, not real numbers"):
+        Page(tmp_path / "complex.tif", 0).read()
     tifffile.imwrite(tmp_path / "nan.tif", np.full((4, 4), np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"nan\.tif has values that are not finite numbers"):
+    with pytest.raises(ValueError, match=r"nan\.tif has no values that are finite numbers"):
         Page(tmp_path / "nan.tif", 0).read()
     (tmp_path / "cut.tif").write_bytes(content[:6])
     with pytest.warns(UserWarning, match=r"cut\.tif cannot be read .*is skipped"):
@@ -171,6 +188,18 @@ def test_channels_and_planes_are_asked_for(tmp_path):
     rgb = image(np.uint8, (12, 15, 3))
     tifffile.imwrite(path, rgb, photometric="rgb")
     np.testing.assert_array_equal(Page(path, 0, Choice(channel=2)).read(), rgb[..., 2])
+
+
+def test_pages_like_the_first_one_and_turned_pictures(tmp_path):
+    given = image(np.uint16, (3, 12, 15))
+    tifffile.imwrite(tmp_path / "a.ome.tif", given, metadata={"axes": "TYX"})
+    np.testing.assert_array_equal([p.read() for p in pages([tmp_path / "a.ome.tif"], False)], given)
+    upright = np.zeros((16, 32), np.uint8)
+    upright[:8, :8] = 200
+    turned = Image.Exif()
+    turned[274] = 6  # to be turned clockwise
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "a.jpg", exif=turned, quality=100)
+    assert np.abs(Page(tmp_path / "a.jpg", 0).read().astype(int) - upright).max() < 5
 
 
 def test_arrays_are_read_from_disk_and_never_unpickled(tmp_path):

@@ -296,7 +296,7 @@ def test_labyrinths_of_a_gaussian_field(period):
     film = Film(masked(shape), boxes(shape, 4 * period), Lags(5 * period), 0.0)
     frames = [film.sums(field.draw(shape, RNG)) for _ in range(2)]
     tiles = len(film.tiles)
-    found = film.together(frames, np.arange(2 * tiles).reshape(2, tiles))
+    found = film.together([(film, frame) for frame in frames], np.arange(2 * tiles).reshape(2, tiles))
     rings, s, exact = field.exact(film)
     for name, value in exact.items():
         assert abs(found.estimates[name].value - value) < 4.5 * found.estimates[name].error, name
@@ -332,7 +332,9 @@ def test_frames_of_different_magnetisation_correlate_at_all_distances():
     film = Film(np.ones(shape, bool), boxes(shape, 32), Lags(16), 0.1)
     frames = [np.where(RNG.random(shape) < p, 1, -1) for p in (0.2, 0.8) * 4]
     means = np.mean(frames, (1, 2))
-    found = film.together(map(film.sums, frames), np.repeat(np.arange(8)[:, None], 16, 1))
+    found = film.together(
+        [(film, film.sums(frame)) for frame in frames], np.repeat(np.arange(8)[:, None], 16, 1)
+    )
     np.testing.assert_allclose(found.correlation[0, 4:], means.var(ddof=1), atol=0.005)
     own = film.frame(film.sums(frames[0]))
     np.testing.assert_allclose(own.correlation[0, 4:], 0, atol=0.01)

@@ -38,13 +38,13 @@ def test_filter_is_nearly_the_best():
     widths = []
     for sigma in (0.1, 1.0):
         flat = film + sigma * rng.normal(size=ALL.shape)
-        width = noise.best_width([flat], ALL, ALL, same)
+        width = noise.best_width([flat], [ALL], [ALL], same)
         wrong = {w: ((noise.gaussian(flat, ALL, w) > 0) != (film > 0)).mean() for w in noise.WIDTHS}
         assert wrong[width] < 1.3 * min(wrong.values()) + 0.005
         widths.append(width)
     assert widths[0] == 0
     assert widths[1] >= 1
-    assert noise.best_width([np.ones(ALL.shape)], ALL, ALL, same) == 0
+    assert noise.best_width([np.ones(ALL.shape)], [ALL], [ALL], same) == 0
 
 
 def test_non_local_means_keeps_walls():

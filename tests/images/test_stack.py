@@ -103,8 +103,8 @@ def test_mask_and_reference_from_files(film, tmp_path):
     crop = (10, 120, 0, 128)
     stack = stack_of(tmp_path / "a", [image], Steps(crop=crop, **files))
     texture = stack.read()[0]
-    np.testing.assert_array_equal(stack.valid, mask[10:120] == 0)
-    np.testing.assert_array_equal(texture[stack.sites], film[10:120][stack.sites])
+    np.testing.assert_array_equal(stack.masks.pixels(stack.usable[0]), mask[10:120] == 0)
+    np.testing.assert_array_equal(texture[stack.sites[0]], film[10:120][stack.sites[0]])
     tifffile.imwrite(tmp_path / "mask.tif", mask[:100])
     with pytest.raises(
         ValueError, match=r"mask\.tif of masks is 100 × 128, but the images are 128 × 128"
@@ -119,12 +119,38 @@ def test_offsets_of_scan_lines_are_removed(film, tmp_path):
     assert wrong(stack.read()[0], film) < 0.01
 
 
+def test_pixels_without_a_value_are_masked(film, tmp_path):
+    """Each image has its own, as after a registration."""
+    images = [noisy(film, 3).astype(np.float32) for _ in range(2)]
+    images[0][:20], images[1][:, 100:], images[1][60, 60] = np.nan, np.nan, np.inf
+    stack = stack_of(tmp_path / "a", images)
+    textures = stack.read()
+    np.testing.assert_array_equal(stack.sites, np.isfinite(images))
+    assert (textures != film)[stack.sites].mean() < 0.05
+    tifffile.imwrite(tmp_path / "a.tif", images[0])
+    with pytest.raises(ValueError, match=r"a\.tif of background has values that are not finite"):
+        stack_of(tmp_path / "a", images, Steps(background=str(tmp_path / "a.tif"))).read()
+
+
+def test_images_of_several_sizes_are_one_film(film, tmp_path):
+    image = noisy(film, 3)
+    stack = stack_of(tmp_path / "a", [image, image[:80], image[:, :60].copy()])
+    textures = stack.read()
+    assert stack.shapes == "3 images, 1 of 128 × 128, 1 of 80 × 128 and 1 of 128 × 60 pixels"
+    assert stack.sites.sum(axis=(1, 2)).tolist() == [128 * 128, 80 * 128, 128 * 60]
+    assert (textures != film)[stack.sites].mean() < 0.05
+    with pytest.raises(
+        ValueError, match=r"image1\.tif is 80 × 128, but others are 128 × 128, so they have"
+    ):
+        stack_of(tmp_path / "a", [], Steps(background="stack")).read()
+
+
 def test_dead_lines_and_black_pages_are_told(film, tmp_path):
     image = noisy(film, 3)
     dead = image.copy()
     dead[5] = 0
     stack = stack_of(tmp_path / "dead", [dead], Steps(masks=((5, 6, 0, 128),)))
-    assert wrong(stack.read()[0][stack.sites], film[stack.sites]) < 0.05
+    assert wrong(stack.read()[0][stack.sites[0]], film[stack.sites[0]]) < 0.05
     line = r"set masks to \[\[5, 6, 0, 128\]\]"
     with pytest.warns(UserWarning, match=line), pytest.raises(ValueError, match=line):
         stack_of(tmp_path / "line", [dead]).read()

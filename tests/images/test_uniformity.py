@@ -66,7 +66,7 @@ def test_a_uniform_film_is_not_suspected(num):
     assert not difference.significant
     assert not any(each.significant for each in anisotropy(local))
     assert not_uniform(local, Steps()) == []
-    assert refused_symmetries(local, (8, 8)) == ((), [])
+    assert refused_symmetries(anisotropy(local), (8, 8)) == ((), [])
 
 
 @pytest.mark.parametrize("num", [1, 8])
@@ -115,10 +115,10 @@ def test_preferred_directions_refuse_symmetries(angle, refused):
     ky, kx = np.meshgrid(*(np.fft.fftfreq(n) for n in SHAPE), indexing="ij")
     power = POWER * (1 + 0.5 * np.cos(2 * (np.arctan2(ky, kx) - angle)))
     local = local_means(films(power, 8, np.random.default_rng(4)))
-    found, sentences = refused_symmetries(local, (8, 8))
+    found, sentences = refused_symmetries(anisotropy(local), (8, 8))
     assert found == refused
     assert "not the same in all directions" in sentences[0]
-    assert refused_symmetries(local, (8, 12))[0] == refused[1:]
+    assert refused_symmetries(anisotropy(local), (8, 12))[0] == refused[1:]
 
 
 def test_training_and_test_patches_of_two_films_differ():

@@ -6,7 +6,9 @@ import tifffile
 from gaussian_films import films, spectrum
 
 from lightdan import KerrImages, SyntheticKerrImages
+from lightdan.data.splits import SPLITS
 from lightdan.images.microscope import film
+from lightdan.images.patches import cut
 
 RNG = np.random.default_rng(0)
 # Textures of 2 × 2 sites are a lattice, and not the same everywhere.
@@ -44,34 +46,34 @@ def test_spins_are_the_texture(folder):
     np.testing.assert_array_equal(system.textures[0] > 0, first)
     assert system.num_configurations == 12 * 6 * 8
     assert sum(map(system.data.num_in, ("train", "validation", "test"))) == 12 * 6 * 8
-    assert system.split_by == "image"
+    assert system.series.split_by == "image"
     assert system.summary["area_fraction"].value == pytest.approx((system.textures > 0).mean())
 
 
-def shared_pixels(system, monkeypatch):
+def shared_pixels(system):
     """Count the pixels that occur in two splits."""
     numbers = np.arange(system.textures.size).reshape(system.textures.shape)
-    monkeypatch.setattr(system, "textures", numbers)
-    seen = [set(patches.flatten().tolist()) for patches in system.patches()]
+    places, shape = system.series.division.places, system.lattice_shape
+    seen = [set(cut(numbers, part, shape).flatten().tolist()) for part in places]
     assert all(seen)
     return len(seen[0] & seen[1]) + len(seen[0] & seen[2]) + len(seen[1] & seen[2])
 
 
 @pytest.mark.parametrize("split", ["image", "space"])
 @pytest.mark.parametrize("stride", [1, 3, 4])
-def test_no_pixel_is_in_two_splits(split, stride, folder, monkeypatch):
+def test_no_pixel_is_in_two_splits(split, stride, folder):
     system = KerrImages(folder, patch=4, stride=stride, split=split, splits=(0.6, 0.2, 0.2))
     system.setup()
-    assert shared_pixels(system, monkeypatch) == 0
+    assert shared_pixels(system) == 0
 
 
-def test_one_image_is_split_in_space(tmp_path, monkeypatch):
+def test_one_image_is_split_in_space(tmp_path):
     system = KerrImages(write(tmp_path / "one", [texture()]), patch=(4, 6))
     with pytest.warns(UserWarning, match=r"worth about \d\d? independent patches only"):
         system.setup()
-    assert system.split_by == "space"
+    assert system.series.split_by == "space"
     assert system.lattice_shape == (4, 6)
-    assert shared_pixels(system, monkeypatch) == 0
+    assert shared_pixels(system) == 0
 
 
 def test_copies_are_told_and_stay_together(tmp_path):
@@ -80,15 +82,16 @@ def test_copies_are_told_and_stay_together(tmp_path):
     system = KerrImages(write(tmp_path / "twice", different + noisy), patch=4)
     with pytest.warns(UserWarning, match=r"12 of the 24 images .* textures is 12"):
         system.setup()
-    np.testing.assert_array_equal(system.groups[:12], system.groups[12:])
-    np.testing.assert_array_equal(system.division.images[:12], system.division.images[12:])
+    copies = system.series.independence.repeats.copies
+    np.testing.assert_array_equal(copies[:12], copies[12:])
+    np.testing.assert_array_equal(*np.split(system.series.division.images, 2))
 
 
 def test_masked_sites_are_in_no_patch(folder):
     system = KerrImages(folder, patch=4, masks=[(0, 4, 0, 32), (20, 21, 0, 1)])
     system.setup()
     assert system.num_configurations == 12 * (5 * 8 - 1)
-    assert not system.stack.sites[:4].any()
+    assert not system.stack.sites[:, :4].any()
 
 
 def test_coarse_graining_by_micrometres(folder):
@@ -119,6 +122,34 @@ def test_grey_levels_and_local_thresholds(tmp_path):
     assert set(np.unique(local.textures)) == {-1, 1}
 
 
+def test_each_field_is_a_film_of_its_own(tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    fields = np.repeat([-5.0, 0.0, 7.5], 2)
+    for number, field in enumerate(fields):
+        bright = np.kron(RNG.random((24, 32)) < 0.5 + field / 40, np.ones((2, 2), bool))
+        tifffile.imwrite(folder / f"film_B{field:g}mT_{number:03d}.tif", np.where(bright, 9, 2))
+    with pytest.raises(ValueError, match=r"seem to hold values of B, .*\{B: 'B\*mT'\}"):
+        KerrImages(str(folder), patch=4).setup()
+    system = KerrImages(str(folder), patch=4, controls={"B": "B*mT"}, splits=(0.5, 0.2, 0.3))
+    system.setup()
+    assert system.control_names == ("B",)
+    assert [part.fixed_controls["B"] for part in system.parts] == [-5.0, 0.0, 7.5]
+    assert sum(part.num_configurations for part in system.parts) == system.num_configurations
+    for part in system.parts:
+        name = f"_B{part.fixed_controls['B']:g}mT_"
+        assert [name in str(page) for page in part.stack.usable] == [True, True]
+        expected = 0.5 + part.fixed_controls["B"] / 40
+        assert part.summary["area_fraction"].value == pytest.approx(expected, abs=0.06)
+        for split, expected in zip(SPLITS, part.series.patches(), strict=True):
+            patches = part.data.rows(split, 1.0)
+            np.testing.assert_array_equal(patches, expected)
+            assert part.blocks(split, 1.0).num == len(patches)
+            same = system.data.controls_of(split, 1.0)[:, 0] == part.fixed_controls["B"]
+            assert int(same.sum()) == len(patches)
+    assert system.blocks("test", 1.0).num == system.data.num_in("test")
+
+
 def test_number_of_patches_can_be_limited(folder):
     system = KerrImages(folder, patch=4, num_configurations=100)
     system.setup()
@@ -131,11 +162,8 @@ def test_number_of_patches_can_be_limited(folder):
 @pytest.mark.filterwarnings("ignore:.*copies of others")
 def test_bad_images_are_named_or_skipped(folder, tmp_path):
     path = tmp_path / "images"
-    tifffile.imwrite(path / "small.tif", np.zeros((8, 8), np.uint16))
-    with pytest.raises(ValueError, match=r"small\.tif is 8 × 8 of uint16, but .*image0\.tif is 24 × 32"):
-        KerrImages(folder, patch=4).setup()
     tifffile.imwrite(path / "small.tif", np.zeros((24, 32), np.uint8))
-    with pytest.raises(ValueError, match=r"24 × 32 of uint8, but"):
+    with pytest.raises(ValueError, match=r"small\.tif has values of uint8, but .*image0\.tif of uint16"):
         KerrImages(folder, patch=4).setup()
     (path / "small.tif").write_bytes(b"II*\0")
     with pytest.raises(ValueError, match=r"small\.tif cannot be read"):
@@ -222,7 +250,7 @@ def test_scale_bar_is_seen_and_masked(tmp_path):
     ):
         synthetic(tmp_path, scale_bar=True)
     system = synthetic(tmp_path, scale_bar=True, masks=[(117, 122, 120, 152)])
-    assert (system.textures != film((32, 40), 2.5, 12))[:, system.stack.sites].mean() < 2e-3
+    assert (system.textures != film((32, 40), 2.5, 12))[system.stack.sites].mean() < 2e-3
 
 
 def test_what_is_done_is_reported(tmp_path, capsys):

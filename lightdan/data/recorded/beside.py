@@ -68,7 +68,9 @@ def numbers_in_names(option: str, given: str, sources: Sequence[Source]) -> list
         ValueError: A name has no such number.
     """
     before, _, after = given.partition("*")
-    pattern = rf"(?<![A-Za-z]){re.escape(before)}({NUMBER}){re.escape(after)}"
+    # Without text before it a number must not begin after its sign or its first digits.
+    edge = r"(?<![A-Za-z])" if before else r"(?<![A-Za-z0-9.+-])"
+    pattern = rf"{edge}{re.escape(before)}({NUMBER}){re.escape(after)}"
     numbers = []
     for source in sources:
         found = re.search(pattern, with_points(str(source))) if given != "*" else None

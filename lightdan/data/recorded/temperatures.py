@@ -88,7 +88,7 @@ def open_recorded(
             )
         names["temperature"] = temperature
     given = controls or {}
-    _check_names(given)
+    check_names(given)
     names |= {_control(k): v for k, v in given.items() if isinstance(v, str) and "*" not in v}
     several = temperature is not None and not isinstance(temperature, (int, float))
     reading = Reading(exclude, axis, shape, grouped=several or bool(controls))
@@ -119,7 +119,10 @@ def open_recorded(
         if raw.size == array.shape[0] and raw.shape[:1] != array.shape[:1]:
             raw = raw.reshape(-1)
         row_weights = checked_weights(raw, array.shape[0], places["weights"])
-    columns = [_checked_control(key, v, array, name) for key, v in zip(given, values, strict=True)]
+    num = array.shape[0]
+    columns = [
+        checked_control(key, v, num, f"the file {name}") for key, v in zip(given, values, strict=True)
+    ]
     suffixes = sorted({source.suffix for source in sources}, key=lambda each: each in MAPPED)
     return Opened(
         name,
@@ -136,7 +139,7 @@ def open_recorded(
     )
 
 
-def _check_names(controls: Iterable[str]) -> None:
+def check_names(controls: Iterable[str]) -> None:
     """Raise ValueError unless names can stand in those of files and on the command line."""
     for name in controls:
         if not re.fullmatch(r"[\w.-]+", name) or name.lower() in TEMPERATURES:
@@ -175,27 +178,36 @@ def _is_axis(values: np.ndarray, array: Rows) -> bool:
     return len(array.shape) > 3 and 1 < values.size == array.shape[0]
 
 
-def _checked_control(key: str, values: np.ndarray, array: Rows, name: str) -> np.ndarray:
+def checked_control(
+    key: str, values: np.ndarray, num: int, name: str, things: str = "rows"
+) -> np.ndarray:
     """Return the values of a control `(M,)`.
 
+    Args:
+        key: Name of the control.
+        values: Its values.
+        num: Number M of rows or images.
+        name: File or folder with these, in words.
+        things: Word for rows or images.
+
     Raises:
-        ValueError: There is another number of values, or one is not finite.
+        ValueError: There is another number of values, one is not finite, or all are equal.
     """
-    num, flat = array.shape[0], values.reshape(-1)
+    flat, one = values.reshape(-1), things.removesuffix("s")
     if flat.size != num:
         raise ValueError(
-            f"The control {key} has {flat.size} values, but the file {name} has {num} rows: set it to "
-            "the name of an array or a column, or to the path of a file, with one number for each row."
+            f"The control {key} has {flat.size} values, but {name} has {num} {things}: set it to the "
+            f"name of an array or a column, or to the path of a file, with one number for each {one}."
         )
     if not np.isfinite(flat).all():
         row = int((~np.isfinite(flat)).argmax())
         raise ValueError(
-            f"The control {key} is {flat[row]:g} in row {row} (counted from 0): correct it."
+            f"The control {key} is {flat[row]:g} in {one} {row} (counted from 0): correct it."
         )
     if flat.min() == flat.max():
         raise ValueError(
-            f"The control {key} is {flat[0]:g} in all rows of {name}, so nothing can be learned about "
-            "it: leave it out."
+            f"The control {key} is {flat[0]:g} in all {things} of {name}, so nothing can be learned "
+            "about it: leave it out."
         )
     return flat
 

@@ -61,6 +61,8 @@ class Films(Measurement):
         system = ensemble.system
         if not isinstance(system, KerrImages):
             raise NotMeasurable(f"{type(system).__name__} has no images of films.")
+        if len(system.films) > 1:
+            raise NotMeasurable("The images are films at different controls, with too few patches each.")
         textures, seen = held_out(system)
         films = {"network": self.drawn(ensemble)}
         notes = [f"Lengths are in {system.unit}, a site being {system.site:.4g} {system.unit}."]
@@ -70,14 +72,14 @@ class Films(Measurement):
             except ValueError as reason:
                 notes.append(f"The Hamiltonian has no film. {reason}")
         whole = {name: ([film], [np.ones(film.shape, bool)]) for name, film in films.items()}
-        geometry = system.survey.film
+        geometry = system.series.survey.films[0]
         numbers = {
             name: compared(
                 *parts,
                 geometry.lags,
                 bright=geometry.bright,
                 rare=geometry.rare,
-                length=system.independence.reach + 1,
+                length=system.series.independence.reach + 1,
             )
             for name, parts in {"film": (textures, seen), **whole}.items()
         }
@@ -155,8 +157,8 @@ class Films(Measurement):
 
 def held_out(system: KerrImages) -> tuple[list[np.ndarray], list[NDArray[np.bool_]]]:
     """Return the images with held-out sites, and which sites of each are held out."""
-    sites = system.stack.sites
-    seen = [sites & (system.division.role_of_sites(k) == TEST) for k in range(len(system.textures))]
+    division = system.series.division
+    seen = [sites & (division.role_of_sites(k) == TEST) for k, sites in enumerate(system.series.sites)]
     some = [k for k, each in enumerate(seen) if each.any()]
     return [system.textures[k] for k in some], [seen[k] for k in some]
 

@@ -47,7 +47,7 @@ class ImageSteps(Measurement):
         figure, row = panels(5)
         labels = ("image", "without background", "mean per site", "spins")
         for axes, label, image in zip(row, labels, arrays.values(), strict=False):
-            low, high = np.quantile(image, [0.005, 0.995])
+            low, high = np.nanquantile(image, [0.005, 0.995])
             axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(label)

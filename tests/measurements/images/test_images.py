@@ -50,7 +50,7 @@ def test_films_beside_the_held_out_images(images):
     assert abs(ising.value - of_data.value) < 4 * math.hypot(ising.error, of_data.error)
     free = result.arrays["network_correlation"]
     assert np.abs(free[0, 1:4]).max() < 5 * free[1, 1:4].max() < 0.1
-    textures = [images.textures[k] for k in np.flatnonzero(images.division.images == TEST)]
+    textures = [images.textures[k] for k in np.flatnonzero(images.series.division.images == TEST)]
     area = result.reference["network_area_fraction"].value
     assert area == pytest.approx((np.array(textures) > 0).mean(), abs=1e-3)
     c = result.arrays["film_correlation"]
