@@ -139,7 +139,8 @@ def _facts(film: ShownFilm, k: int) -> dict[str, str]:
     """Return the numbers of an image by their names."""
     system, frame = film.system, film.frames[k]
     unit, pixel = system.unit, system.site / system.stack.steps.zoom
-    facts = {"image": f"{film.number(k)}, one of {len(film.frames)} images"}
+    number, others = film.number(k), len(film.frames)
+    facts = {"image": f"{number}, one of {others}" if others > 1 else f"{number}"}
     for name, value in zip(system.control_names, system.series.controls, strict=True):
         facts[name] = f"{value:g}"
     if math.isfinite(frame.ratio):

@@ -18,6 +18,8 @@ GREY = np.array([0.2125, 0.7154, 0.0721])
 """Luminance of red, green and blue (ITU-R BT.709)."""
 PER_PIXEL = 16
 """Bytes that the analysis of an image takes per pixel, at least."""
+MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
+"""Units of length in metadata, in µm."""
 
 
 class Choice(NamedTuple):
@@ -48,10 +50,12 @@ class Format:
     Args:
         count: Function that returns the number of images in a file.
         read: Function that returns an image, given its number.
+        pixel: Function that returns the side of a pixel in µm, NaN if it is no length; or None.
     """
 
     count: Callable[[Path, Choice], int]
     read: Callable[[Path, int, Choice], np.ndarray]
+    pixel: Callable[[Path, Choice], float] | None = None
 
 
 def to_grey(image: np.ndarray, channel: int | str | None = None) -> np.ndarray | None:
@@ -226,6 +230,19 @@ def _fields(file: Path, choice: Choice) -> tuple[np.ndarray, float]:
     return image.astype(np.float32), width / pixels
 
 
+def _micrographs(file: Path, choice: Choice) -> tuple[Any, float]:
+    """Return the images of a Gatan file along axis 0, still on disk, and the side of a pixel in µm."""
+    parts = extra("rsciio.digitalmicrograph", "scanning").file_reader(str(file), lazy=True)
+    parts = [part for part in parts if part["data"].ndim in (2, 3) and part["data"].dtype.kind in "uif"]
+    if not parts:
+        raise ValueError("no images")
+    titles = [str(part["metadata"].get("General", {}).get("title", "")) for part in parts]
+    part = parts[picked(file, titles, choice.channel)]
+    data, axis = part["data"], part["axes"][-1]
+    side = float(axis["scale"]) * MICROMETRES.get(str(axis["units"]), np.nan)
+    return data if data.ndim == 3 else data[None], side
+
+
 PICTURE = Format(lambda file, choice: 1, read_picture)
 TIFF = Format(count_tiff, read_tiff)
 ARRAY = Format(
@@ -235,6 +252,12 @@ ARRAY = Format(
 SCAN = Format(
     lambda file, choice: int(_fields(file, choice)[0].ndim > 0),
     lambda file, number, choice: _fields(file, choice)[0],
+    lambda file, choice: 1e6 * _fields(file, choice)[1],
+)
+MICROGRAPH = Format(
+    lambda file, choice: len(_micrographs(file, choice)[0]),
+    lambda file, number, choice: np.array(_micrographs(file, choice)[0][number]),
+    lambda file, choice: _micrographs(file, choice)[1],
 )
 FORMATS = {
     ".tif": TIFF,
@@ -246,10 +269,7 @@ FORMATS = {
     ".npy": ARRAY,
     ".gwy": SCAN,
     ".sxm": SCAN,
+    ".dm3": MICROGRAPH,
+    ".dm4": MICROGRAPH,
 }
 """Formats by the ends of file names."""
-
-
-def scan_pixel(file: Path, choice: Choice) -> float:
-    """Return the side of a pixel of a Gwyddion or Nanonis file in µm, or NaN if it is no length."""
-    return 1e6 * _fields(file, choice)[1]

@@ -14,6 +14,11 @@ from lightdan.images.thresholds import Phases, find_phases, local_threshold
 from lightdan.images.walls import profile, wall_width
 from lightdan.statistics import Estimate
 
+GREYS = 100_000
+"""Number of grey values from which the phases of an image are found."""
+PART = 384
+"""Side of the middle part of an image in which walls are measured, in pixels."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -61,11 +66,14 @@ class Frame:
         valid = stack.masks.pixels(page)
         filtered = stack.steps.smooth(flat, valid)
         rows, columns = film.valid.shape
-        values = stack.site_values(filtered)[:rows, :columns][film.valid]
-        phases = find_phases(values, len(stack.levels), stack.thresholds, film.labels[film.valid])
+        values, tiles = stack.site_values(filtered)[:rows, :columns][film.valid], film.labels[film.valid]
+        every = 1 + len(values) // GREYS
+        phases = find_phases(values[::every], len(stack.levels), stack.thresholds, tiles[::every])
         if stack.segmentation is not None:
             return cls(number, page, phases, 0.0, math.nan, numbers, film, True)
-        width = wall_width(*profile(filtered, above_threshold(stack, filtered) > 0, valid))
+        middle = tuple(slice(max(0, (n - PART) // 2), max(0, n - PART) // 2 + PART) for n in flat.shape)
+        above = above_threshold(stack, filtered)[middle] > 0
+        width = wall_width(*profile(filtered[middle], above, valid[middle]))
         return cls(number, page, phases, noise(flat, valid), width, numbers, film)
 
     @property

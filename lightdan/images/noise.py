@@ -11,6 +11,8 @@ from lightdan.images.thresholds import MINORITY, ONE_PHASE, OVERLAP, find_phases
 
 WIDTHS = (0.0, *(0.5 * 2 ** (k / 2) for k in range(9)))
 """Standard deviations of Gaussian filters in pixels, from which the best is chosen."""
+GREYS = 300_000
+"""Number of grey values from which the filter is chosen."""
 AVERAGES = 200
 """Smallest number of independent averages that a filtered image must have."""
 NEARLY = 0.9
@@ -78,11 +80,12 @@ def best_width(
         coarsen: Function that averages the pixels of each site.
     """
     area = sum(int(each.sum()) for each in valid)
+    step = 1 + sum(int(each.sum()) for each in sites) // GREYS
     every = list(zip(images, valid, sites, strict=True))
     widths = [width for width in WIDTHS if area >= AVERAGES * 4 * np.pi * width**2]
     apart = np.zeros(len(widths))
     for k, width in enumerate(widths):
-        values = np.concatenate([coarsen(gaussian(flat, v, width))[at] for flat, v, at in every])
+        values = np.concatenate([coarsen(gaussian(f, v, width))[at][::step] for f, v, at in every])
         if np.ptp(values) <= 1e-9 * np.abs(values).max():
             return 0.0
         phases = find_phases(values)

@@ -7,23 +7,22 @@ from typing import Any
 
 from lightdan.images.extras import MissingExtraError, extra
 from lightdan.images.files import find_files
-from lightdan.images.formats import FORMATS, SCAN, TIFF, UNCHOSEN, Choice, scan_pixel
+from lightdan.images.formats import FORMATS, MICROMETRES, TIFF, UNCHOSEN, Choice
 
 SAME = 1e-2
 """Relative difference up to which pixels have the same size."""
-MICROMETRES = {"micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "nm": 1e-3, "mm": 1e3}
 
 
 def pixel_size(file: Path, choice: Choice = UNCHOSEN) -> float | None:
-    """Return the side of a pixel in µm from the metadata of TIFF, Gwyddion or Nanonis files.
+    """Return the side of a pixel in µm from the metadata of TIFF files and scans.
 
     The result is None if the file has no pixel size, or cannot be read; reading the image then fails
     with a message.
     """
     kind = FORMATS[file.suffix.lower()]
     try:
-        if kind is SCAN:
-            return scan_pixel(file, choice)
+        if kind.pixel is not None:
+            return kind.pixel(file, choice)
         if kind is not TIFF:
             return None
         with extra("tifffile").TiffFile(file) as tiff:

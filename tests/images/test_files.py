@@ -1,3 +1,5 @@
+import struct
+
 import gwyfile
 import numpy as np
 import pytest
@@ -109,10 +111,10 @@ def test_unreadable_files_are_named(tmp_path):
         find_files(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="has no images"):
         find_files(str(tmp_path))
-    (tmp_path / "a.dm3").write_bytes(b"1")
-    with pytest.raises(ValueError, match=r"ends in '\.dm3', .*: convert it to \.tif, with the program"):
-        find_files(str(tmp_path / "a.dm3"))
-    with pytest.raises(ValueError, match=r"no images, but 1 files that end in \.dm3: convert them to"):
+    (tmp_path / "a.mrc").write_bytes(b"1")
+    with pytest.raises(ValueError, match=r"ends in '\.mrc', .*: convert it to \.tif, with the program"):
+        find_files(str(tmp_path / "a.mrc"))
+    with pytest.raises(ValueError, match=r"no images, but 1 files that end in \.mrc: convert them to"):
         find_files(str(tmp_path))
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, image(np.uint16, (64, 64)))
@@ -249,3 +251,42 @@ def test_scanning_probes(tmp_path):
     path.write_bytes(header.encode() + b"\x1a\x04" + data.astype(">f4").tobytes())
     np.testing.assert_array_equal(Page(path, 0).read(), data[0])
     assert pixel_size(path) == pytest.approx(0.1)
+
+
+def gatan(images, side, unit):
+    """Return a file of version 3 by its published layout: groups (20) and values (21) with names."""
+
+    def tag(kind, name):
+        return struct.pack(">BH", kind, len(name)) + name.encode()
+
+    def group(name, *tags):
+        return tag(20, name) + struct.pack(">BBI", 1, 0, len(tags)) + b"".join(tags)
+
+    def value(name, code, form, x):
+        return tag(21, name) + b"%%%%" + struct.pack(">II", 1, code) + struct.pack(form, x)
+
+    def array(name, x):
+        return tag(21, name) + b"%%%%" + struct.pack(">IIII", 3, 20, 4, x.size) + x.tobytes()
+
+    units = array("Units", np.frombuffer(unit.encode("utf-16-le"), "<u2"))
+    scale = [value("Origin", 6, "<f", 0.0), value("Scale", 6, "<f", side), units]
+    axes = group("Dimension", *[group("", *scale) for _ in images.shape])
+    sides = group("Dimensions", *[value("", 5, "<I", n) for n in images.shape[::-1]])
+    kind = [value("DataType", 5, "<I", 10), value("PixelDepth", 5, "<I", 2)]
+    data = group("ImageData", group("Calibrations", axes), array("Data", images), *kind, sides)
+    root = group("", group("ImageList", group("", data, group("ImageTags"))))[3:]
+    return struct.pack(">III", 3, len(root), 1) + root + bytes(8)
+
+
+def test_electron_micrographs(tmp_path):
+    path = tmp_path / "a.dm3"
+    series = image(np.uint16, (3, 12, 15))
+    for given in (series, series[:1]):
+        path.write_bytes(gatan(given.squeeze(), 12.5, "nm"))
+        np.testing.assert_array_equal([page.read() for page in pages([path], False)], given)
+        assert pixel_size(path) == pytest.approx(0.0125)
+    path.write_bytes(gatan(series[0], 12.5, "1/nm"))
+    assert np.isnan(pixel_size(path))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"a\.dm3 cannot be read"):
+        list(pages([path], skip=False))
