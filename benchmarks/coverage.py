@@ -1,9 +1,10 @@
 """Tables of the coverage of errors; rewrites those in `benchmarks/README.md`.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py [couplings] [test_split]
+    OMP_NUM_THREADS=1 python benchmarks/coverage.py [couplings] [test_split] [series] [measurements]
 
-Run it from the root of the repository. Each data set has 3 × 3 sites. The network of the couplings is
-a MADE trained for 60 steps; the likelihoods of the test split are those of random networks.
+Run it from the root of the repository. The data sets of the first two have 3 × 3 sites. The network of
+the couplings is a MADE trained for 60 steps; the likelihoods of the test split are those of random
+networks. The last two take two minutes.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,10 @@ import torch
 sys.path.insert(0, "tests")
 
 from intervals import TRUTHS, data_set, pulls_of_couplings, pulls_of_test_split
+from population import CASES, Population
+from scipy.signal import lfilter
+
+from lightdan.statistics import autocorrelation_time, jackknife, mean
 
 Pulls = Callable[[str, str, int], dict[str, list[float]]]
 
@@ -97,12 +103,68 @@ def table(measure: Pulls, num_sets: int, rows: dict[str, tuple[int, float]]) -> 
     return "\n".join(lines)
 
 
+def share(pulls: np.ndarray) -> tuple[str, str, str]:
+    """Return coverage, rms of the pulls that are stated, and how many are not, as text."""
+    stated = pulls[np.isfinite(pulls)]
+    withheld = f"{100 * (1 - len(stated) / len(pulls)):.0f}"
+    if not len(stated):
+        return "", "", withheld
+    rms = np.sqrt((stated**2).mean())
+    return f"{100 * (np.abs(stated) < 1).mean():.0f}", f"{rms:.2f}", withheld
+
+
+def of_series(num_sets: int = 1000, tau: float = 10.0) -> str:
+    """Return the table of functions of autoregressive series of normal variables."""
+    columns = ("series", "estimate", "coverage [%]", "rms of the pulls", "withheld [%]")
+    lines = [line(*columns), "|" + "---|" * len(columns)]
+    phi = (2 * tau - 1) / (2 * tau + 1)
+    rng = np.random.default_rng(1)
+    estimators = {
+        "mean": (mean, 0.0),
+        "variance": (lambda x: jackknife(lambda a, b: b - a**2, x, x**2), 1.0),
+        "variance of absolute values": (
+            lambda x: jackknife(lambda a, b: b - a**2, np.abs(x), x**2),
+            1 - 2 / np.pi,
+        ),
+        "Binder cumulant": (lambda x: jackknife(lambda a, b: 1 - b / 3 / a**2, x**2, x**4), 0.0),
+        "τ": (autocorrelation_time, tau),
+    }
+    for times in (8, 20, 50, 100, 400):
+        noise = rng.normal(size=(num_sets, round(times * tau)))
+        noise[:, 1:] *= np.sqrt(1 - phi**2)
+        rows = lfilter([1], [1, -phi], noise, axis=1)
+        for name, (estimator, truth) in estimators.items():
+            found = np.array([estimator(x) for x in rows])
+            pulls = (found[:, 0] - truth) / np.where(np.isinf(found[:, 1]), np.nan, found[:, 1])
+            lines.append(line(f"{times} τ", name, *share(pulls)))
+            print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def of_measurements(num_sets: int = 200) -> str:
+    """Return the table of all estimates of the measurements in `population.CASES`."""
+    columns = ("measurement", "estimate", "coverage [%]", "rms of the pulls", "withheld [%]")
+    lines = [line(*columns), "|" + "---|" * len(columns)]
+    for title, case in CASES.items():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            population = Population(case)
+            sets = [population.pulls(seed) for seed in range(num_sets)]
+        for name in population.truth:
+            pulls = np.array([found.get(name, np.nan) for found in sets])
+            if not name.endswith("_z"):
+                lines.append(line(title, f"`{name}`", *share(pulls)))
+                print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     page = Path("benchmarks/README.md")
-    for name in sys.argv[1:] or TABLES:
+    makers = {name: partial(table, *arguments) for name, arguments in TABLES.items()}
+    makers |= {"series": of_series, "measurements": of_measurements}
+    for name in sys.argv[1:] or makers:
         between = re.compile(rf"(<!-- {name} -->\n).*(\n<!-- /{name} -->)", re.DOTALL)
-        found = table(*TABLES[name])
+        found = makers[name]()
         page.write_text(
             between.sub(lambda match, new=found: match[1] + new + match[2], page.read_text())
         )

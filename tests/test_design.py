@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from jaxtyping import TypeCheckError
+from population import CASES, ELSEWHERE
 
 import lightdan
 from lightdan import Bernoulli, Categorical, Ising, registry
@@ -81,6 +82,15 @@ WRONG = {
 def test_shapes_and_types_are_checked_in_tests(call):
     with pytest.raises(TypeCheckError):
         call()
+
+
+def test_every_measurement_enters_the_sweep_of_coverage():
+    registry.load_plugins()
+    swept = {type(case.measurement(num_samples=10)).__name__ for case in CASES.values()}
+    classes = registry.known(lightdan.Measurement).items()
+    ours = {name for name, cls in classes if cls.__module__.startswith("lightdan.")}
+    assert swept | {*ELSEWHERE} == ours
+    assert not swept & {*ELSEWHERE}
 
 
 def test_every_public_name_can_be_imported():
