@@ -103,7 +103,7 @@ def test_every_config_runs_small(config, arguments, tmp_path):
         size.append("--data.init_args.patch=10")
         for callback in content["trainer"]["callbacks"]:
             if callback["class_path"] == "CriticalTemperature":
-                callback["init_args"] = {"size": 8, "num_ladders": 4, "num_steps": 20}
+                callback["init_args"] = {"size": 9, "num_ladders": 4, "num_steps": 20}
         small = tmp_path / "small.yaml"
         small.write_text(yaml.safe_dump(content))
         overrides = ["--config", str(small), *size, *FEW]
