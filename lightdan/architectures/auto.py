@@ -37,8 +37,8 @@ class Auto(Architecture):
       the training configurations choose its range and symmetries, and compare it with all pairs of
       spins. If it wins, the network is `PixelCNN`, augmented and symmetrised by these symmetries.
     - Otherwise the network is `MADE`. Spins and levels start as the linear regression on the sites
-      before that follows from all pairs, or to the data if that is better. Up to 100 spins have a
-      regression to draws, unless one to the data is better by more than two errors. The draws are from
+      before. Up to 100 spins have a regression to draws, unless one to the data is better by more than
+      two errors. The draws are from
       a sparse graph or from all pairs, as held-out pseudo-likelihood decides.
       Held-out configurations choose the width of the prior. Angles draw from all pairs, fields from a
       normal distribution.

@@ -13,12 +13,11 @@ from lightdan.architectures.linear_start import set_linear_part
 from lightdan.architectures.made import MADE
 from lightdan.architectures.rehearsal import Draws
 from lightdan.data.splits import derive_seed
-from lightdan.interactions.all_pairs import choose_width, fit_all_pairs
+from lightdan.interactions.all_pairs import fit_all_pairs
 from lightdan.interactions.choice import choose
 from lightdan.interactions.gaussian import best_normal
 from lightdan.interactions.graph_fit import GraphFit
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
-from lightdan.interactions.marginal import marginal
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.pairwise import pairwise
@@ -109,56 +108,54 @@ def linear_start(rows: Configurations, network: MADE, system: LightningDataModul
         system: System of the configurations.
     """
     # Other conditionals of spins see them as levels.
-    kind = "spin" if network.conditional.num_parameters == 1 else "level"
-    sites = Sites(kind, tuple(system.levels))
+    spins = network.conditional.num_parameters == 1
+    sites = Sites("spin" if spins else "level", tuple(system.levels))
     arranged = network.ordering.arrange(rows)
+    if not spins or network.num_sites > MOST_PAIRED:
+        width = set_linear_part(network, best_regression(Observations(arranged), sites, before=True))
+        reason = "the sites have no order in space; it starts as the linear regression on those before"
+        return Start("MADE", reason, (), None, width, network.state_dict())
     train, held_out = split(arranged, len(rows))
 
-    def implied(configurations: Configurations, pairs: Pairs) -> tuple[Regression, Draws | None]:
-        """Return the regressions that follow from all pairs, and draws that they were fitted to."""
-        if pairs.graph is None or network.num_sites > MOST_PAIRED:
-            return marginal(pairs.couplings, sites, Observations(configurations), pairs.width), None
+    def implied(pairs: Pairs) -> tuple[Regression, Draws]:
+        """Return draws from pairs, and the regressions fitted to them."""
         operators, couplings = operators_of_terms(pairs.graph.terms), pairs.graph.values[:, 0]
         hamiltonian = ExplicitHamiltonian.from_couplings(system.lattice_shape, operators, couplings)
         drawn = draws(hamiltonian, DRAWN_PAIRED, system.seed)
         observations = Observations(drawn.configurations.to(rows))
         return regress(observations, sites, before=True, width=WIDE), drawn
 
-    pairs = Pairs.of(train, sites)
+    pairs = Pairs.of(train)
     to_data = regress(Observations(train), sites, before=True, width=pairs.width)
-    of_pairs, drawn = implied(train, pairs)
+    of_pairs, _ = implied(pairs)
     gain = mean(of_pairs.log_prob(held_out) - to_data.log_prob(held_out))
     # From draws, the network learns more of the pairs than a regression can express.
-    if gain.value < (0 if drawn is None else -2 * gain.error):
+    if gain.value < -2 * gain.error:
         width = set_linear_part(network, best_regression(Observations(arranged), sites, before=True))
         size = Estimate(-gain.value, gain.error)
         reason = f"a linear regression to the data is better than the one of {pairs} by {size} nats"
         return Start("MADE", reason, (), None, width, network.state_dict())
-    of_pairs, drawn = implied(arranged, Pairs.of(arranged, sites, pairs))
+    of_pairs, drawn = implied(Pairs.of(arranged, pairs))
     width = set_linear_part(network, of_pairs)
-    if drawn is not None:
-        restored = network.ordering.restore(drawn.configurations.flatten(1))
-        drawn = drawn._replace(configurations=restored.reshape(drawn.configurations.shape))
+    restored = network.ordering.restore(drawn.configurations.flatten(1))
+    drawn = drawn._replace(configurations=restored.reshape(drawn.configurations.shape))
     reason = (
-        f"a regression {'that all pairs imply' if drawn is None else f'to draws from {pairs}'} is not "
-        f"worse than one to the data: its gain is {gain} nats"
+        f"a regression to draws from {pairs} is not worse than one to the data: its gain is {gain} nats"
     )
     return Start("MADE", reason, (), drawn, width, network.state_dict())
 
 
 class Pairs(NamedTuple):
-    """Couplings of pairs of spins or levels, fitted by pseudo-likelihood.
+    """Couplings of pairs of spins, fitted by pseudo-likelihood.
 
     Args:
-        couplings: J, symmetric `(N × F, N × F)`.
-        width: Width of their Gaussian prior.
-        graph: Fields and couplings of spins, or None.
-        sparse: Whether only significant couplings of spins are in the graph.
+        graph: Fields and couplings.
+        width: Width of the Gaussian prior of all pairs.
+        sparse: Whether only significant couplings are in the graph.
     """
 
-    couplings: Tensor
+    graph: GraphFit
     width: float
-    graph: GraphFit | None = None
     sparse: bool = False
 
     def __str__(self) -> str:
@@ -166,41 +163,26 @@ class Pairs(NamedTuple):
         return "a sparse graph of pairs" if self.sparse else "all pairs"
 
     @classmethod
-    def of(cls, rows: Configurations, sites: Sites, like: "Pairs | None" = None) -> "Pairs":
-        """Fit couplings to configurations.
+    def of(cls, rows: Configurations, like: "Pairs | None" = None) -> "Pairs":
+        """Fit a sparse graph or all pairs to spins.
 
         Args:
             rows: Configurations `(M, *lattice)`.
-            sites: Kind of sites.
             like: Pairs with the width of the prior and the sparsity; held-out configurations choose
                 them by default.
         """
-        if sites.kind == "spin":
-            return cls.of_spins(rows, like)
-        observations = Observations(rows)
-        if like is None:
-            found = best_regression(observations, sites, before=False)
-        else:
-            found = regress(observations, sites, before=False, width=like.width)
-        return cls((found.weight + found.weight.T) / 2, found.width)
-
-    @classmethod
-    def of_spins(cls, rows: Configurations, like: "Pairs | None") -> "Pairs":
-        """Fit a sparse graph or all pairs of spins; more than 100 spins have all pairs."""
         width = None if like is None else like.width
-        sparse = rows[0].numel() <= MOST_PAIRED if like is None else like.sparse
-        if sparse:
+        if like is None or like.sparse:
             search = TermSearch(rows)
             search.find()
+            sparse = True
             if width is None:
                 choice = choose(search, rows)
                 width, sparse = choice.width, not choice.all_pairs
             if sparse:
-                graph = search.fit(rows)
-                return cls(graph.pairs(), width, graph, sparse)
-        width = choose_width(rows) if width is None else width
-        graph = fit_all_pairs(rows, width, errors=False)
-        return cls(graph.pairs(), width, graph)
+                return cls(search.fit(rows), width, sparse)
+        assert width is not None
+        return cls(fit_all_pairs(rows, width, errors=False), width)
 
 
 def continuous_start(rows: Configurations, system: LightningDataModule) -> Start:
