@@ -31,10 +31,8 @@ def damages(checkpoint: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             parent = parent[key]
         if kind == "missing":
             del parent[last]
-        elif parent[last] != ODD[kind]:
-            parent[last] = ODD[kind]
         else:
-            continue
+            parent[last] = ODD[kind]
         yield "/".join(map(str, (*place, kind))), damaged
     for name, change in CHANGES.items():
         damaged = copy.deepcopy(checkpoint)

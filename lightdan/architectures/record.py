@@ -45,7 +45,7 @@ class TrainingRecord:
             ValueError: A part of it is missing or of another kind.
         """
         try:
-            rows = [SeenRows(**rows) for rows in origin["rows"]]
+            rows = [SeenRows(**rows | {"splits": dict(rows["splits"])}) for rows in origin["rows"]]
             # The first checkpoints of this format have no ranges.
             return cls(rows, origin["system"], origin["recipe"], origin.get("ranges"), resumes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

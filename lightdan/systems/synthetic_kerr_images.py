@@ -19,6 +19,9 @@ from lightdan.lattices.shapes import check_shape
 from lightdan.progress import progress_bar
 from lightdan.systems.kerr_images import WIDEST, KerrImages
 
+SMALLEST_FILM = 8
+"""Smallest side of a film in spins."""
+
 
 class SyntheticKerrImages(KerrImages):
     """Synthetic microscope images of periodic films in equilibrium at T.
@@ -62,7 +65,8 @@ class SyntheticKerrImages(KerrImages):
         super().__init__(
             path="", temperature=temperature, num_images=num_images, site_size=site_size, **kwargs
         )
-        check_shape(film, "film")
+        if min(check_shape(film, "film")) < SMALLEST_FILM:
+            raise ValueError(f"film must have sides of at least {SMALLEST_FILM} spins, not {film}.")
         self.film, self.dipolar = film, check_number("dipolar", dipolar)
         check_number("contrast", contrast, SMALLEST, 2)
         check_number("blur", blur, 0, WIDEST)

@@ -5,14 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sweep
 import yaml
 
 from lightdan.cli.main import main
 
-FEW = 1000
+FEW = 250
 """Number of cases of the sweep."""
 
 
@@ -114,6 +113,6 @@ def test_every_option_with_odd_values_ends_in_a_run_or_a_sentence(tmp_path):
     for result in results:
         assert result["code"] in (0, 2), result
         if result["code"] == 2:
-            (sentence,) = [x for x in result["err"].splitlines() if x.startswith("lightdan: error: ")]
-            assert sentence.endswith("."), result
-    assert 50 < np.sum([result["code"] == 0 for result in results]) < FEW / 2
+            said = [line for line in result["err"].splitlines() if line.startswith("lightdan: error: ")]
+            assert len(said) == 1, result
+    assert FEW / 20 < sum(result["code"] == 0 for result in results) < FEW / 2
