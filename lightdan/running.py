@@ -14,6 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lightdan.data.cache import write_hdf5
 from lightdan.data.files import check_writable, whole_file
@@ -206,6 +207,24 @@ class SaveConfig(SaveConfigCallback):
             files = {path.name for path in self.directory.iterdir()}
             if files <= {self.config_filename, "hparams.yaml"}:
                 shutil.rmtree(self.directory)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Files of checkpoints that appear whole or not at all.
+
+    Lightning's own are copied from the directory of temporary files, which is often on another disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -11,6 +11,7 @@ from lightdan import MADE, Ising
 from lightdan.running import (
     BestCheckpoint,
     LastCheckpoint,
+    WholeCheckpoints,
     check_new,
     claim_directory,
     lock_run,
@@ -101,6 +102,21 @@ def test_resumed_twice_and_moved(system, tmp_path):
     assert train(system, tmp_path / "b", tmp_path / "moved" / "checkpoints" / "last.ckpt", killed=3) == 1
     assert train(system, tmp_path / "c", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=4) == 1
     assert train(system, tmp_path / "d", tmp_path / "b" / "checkpoints" / "last.ckpt", epochs=6) == 4
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path, files = tmp_path / "new" / "last.ckpt", WholeCheckpoints()
+    files.save_checkpoint({"step": 1}, path)
+
+    def full(content, temporary):
+        temporary.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        files.save_checkpoint({"step": 2}, path)
+    assert files.load_checkpoint(path) == {"step": 1}
+    assert [*path.parent.iterdir()] == [path]
 
 
 def test_only_training_writes_the_last_checkpoint(system, tmp_path):

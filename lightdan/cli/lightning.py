@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lightdan import checkpoints
 from lightdan.architectures.base import LINKED, Architecture
@@ -33,6 +34,7 @@ from lightdan.running import (
     LastCheckpoint,
     PredictionWriter,
     SaveConfig,
+    WholeCheckpoints,
     check_new,
     go_on,
     next_directory,
@@ -165,6 +167,8 @@ class CLI(LightningCLI):
                 f"trainer.callbacks has the measurement {twice[0]} twice, and both would write the same "
                 "files: remove one."
             )
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
 
     def _parse_ckpt_path(self) -> None:

@@ -1,5 +1,6 @@
 """The entry point of ``lightdan``: it finds the command and turns bad input into one sentence."""
 
+import errno
 import os
 import signal
 import sys
@@ -64,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise
         return fail(f"There is not enough memory ({error}): use fewer configurations or sites.")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("LIGHTDAN_TRACEBACK"):
+            raise
+        return fail("The disk is full: free space on it, and run the command again or resume it.")
     except errors.BAD_INPUT as error:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise

@@ -1,6 +1,8 @@
 """Monte-Carlo simulations and exact solutions on plain numpy arrays."""
 
+import atexit
 import os
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,14 +21,21 @@ def can_write(directory: Path) -> bool:
     return True
 
 
-# numba refuses to compile if it finds no place for compiled code.
-if "NUMBA_CACHE_DIR" not in os.environ:
-    kept = (Path(__file__).parent / "__pycache__", user_cache_path("numba"))
-    if not any(map(can_write, kept)):
-        temporary = tempfile.TemporaryDirectory()
-        os.environ["NUMBA_CACHE_DIR"] = temporary.name
-        warnings.warn(
-            f"Neither {kept[0]} nor {kept[1]} can be written, so that compiled code is not kept: set "
-            "the environment variable NUMBA_CACHE_DIR to a directory.",
-            stacklevel=1,
-        )
+def place_compiled_code(*kept: Path) -> None:
+    """Set a temporary directory for compiled code if none of those where numba keeps it can be written.
+
+    numba refuses to compile without one. A `UserWarning` says so.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ or any(map(can_write, kept)):
+        return
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = directory
+    warnings.warn(
+        f"Neither {' nor '.join(map(str, kept))} can be written, so that compiled code is not kept: set "
+        "the environment variable NUMBA_CACHE_DIR to a directory.",
+        stacklevel=2,
+    )
+
+
+place_compiled_code(Path(__file__).parent / "__pycache__", user_cache_path("numba"))
