@@ -1,5 +1,6 @@
 """Parts of every run: its directory, configuration, checkpoints and predictions."""
 
+import io
 import os
 import pickle
 import shutil
@@ -223,8 +224,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()  # because torch hides that a disk is full
+        torch.save(checkpoint, content)
         with whole_file(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(content.getbuffer())
 
 
 class BestCheckpoint(ModelCheckpoint):
