@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightdan import checkpoints, registry
 from lightdan.architectures.base import Architecture
+from lightdan.checks import SMALLEST, check_number
 from lightdan.progress import progress_bar
 from lightdan.simulation.hmc import HybridMonteCarlo
 from lightdan.statistics import effective_sample_size
@@ -42,8 +43,7 @@ def coefficients(first: float, second: float, third: float) -> tuple[float, floa
         arXiv:2405.10493.
     """
     for beta in (first, second, third):
-        if not 0 < beta < math.inf:
-            raise ValueError(f"β must be positive and finite, not {beta:g}; pass another beta.")
+        check_number("β", beta, SMALLEST)
     if math.isclose(first, second, rel_tol=1e-9):
         raise ValueError(
             f"Both models were trained at β = {first:g}, which does not separate the kinetic and the "

@@ -102,6 +102,7 @@ def test_errors_of_a_chain_are_those_of_its_correlation():
         ((2.0, 2.0, 3.0), "Both models were trained at β = 2"),
         ((2.0, 4.0, 0.0), "β must be positive"),
         ((2.0, 4.0, math.nan), "β must be positive"),
+        ((2.0, 4.0, 1e300), "β must be a number from"),
     ],
 )
 def test_impossible_beta(betas, said):
