@@ -23,6 +23,7 @@ from lightdan.architectures.base import Architecture
 from lightdan.cli import lightning
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.main import main
+from lightdan.measurements.couplings import film_likelihood, own_simulation
 from lightdan.signals import Stopped
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -80,7 +81,10 @@ def same(a, b):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*not the same in all directions")  # one film in fifty, by chance
-def test_every_config_runs_small(config, arguments, tmp_path):
+def test_every_config_runs_small(config, arguments, tmp_path, monkeypatch):
+    for module, sides in ((film_likelihood, 32), (own_simulation, 64)):
+        monkeypatch.setattr(module, "FILMS", 2)
+        monkeypatch.setattr(module, "SIDE", sides)
     content = yaml.safe_load(config.read_text())
     size = ["--data.init_args.shape=4"]
     if content["data"]["class_path"] == "DoubleWell":
@@ -102,7 +106,7 @@ def test_every_config_runs_small(config, arguments, tmp_path):
             size = ["--data.init_args.path=images.tif"]
         size.append("--data.init_args.patch=10")
         less = {
-            "CriticalTemperature": {"size": 9, "num_ladders": 4, "num_steps": 20},
+            "CriticalTemperature": {"max_distance": 2.0, "size": 8, "num_ladders": 4, "num_steps": 20},
             "Films": {"side": 48},
         }
         callbacks = content["trainer"]["callbacks"]
