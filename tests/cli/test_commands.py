@@ -106,7 +106,7 @@ def test_every_config_runs_small(config, arguments, tmp_path, monkeypatch):
             size = ["--data.init_args.path=images.tif"]
         size.append("--data.init_args.patch=10")
         less = {
-            "CriticalTemperature": {"max_distance": 2.0, "size": 8, "num_ladders": 4, "num_steps": 20},
+            "CriticalTemperature": {"size": 9, "num_ladders": 4, "num_steps": 20},
             "Films": {"side": 48},
         }
         callbacks = content["trainer"]["callbacks"]
