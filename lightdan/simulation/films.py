@@ -1,5 +1,6 @@
 """Large periodic films of spins with uniform interactions, cooled from disorder."""
 
+import math
 from typing import Any, NamedTuple
 
 import numba
@@ -145,7 +146,9 @@ def cool(stencil: Stencil, shape: tuple[int, int], seed: int | np.random.Generat
 
     The temperature falls from where spins are nearly free to T by equal factors. Sweeps at T follow,
     until the energy of the last third differs from that of the third before by less than three errors
-    or than `TOLERANCE`. A labyrinth of stripes is not the state of lowest free energy, but lasts.
+    or than `TOLERANCE`. Only the latter counts if the thirds are too short to tell an error.
+
+    A labyrinth of stripes is not the state of lowest free energy, but lasts.
 
     Args:
         stencil: Hamiltonian, in units of T.
@@ -166,9 +169,10 @@ def cool(stencil: Stencil, shape: tuple[int, int], seed: int | np.random.Generat
         third = len(energies) // 3
         before, after = (mean(part) for part in (energies[third:-third], energies[-third:]))
         drift = Estimate(after.value - before.value, float(np.hypot(before.error, after.error)))
-        limit = max(3 * drift.error, TOLERANCE * stencil.strength)
-        if abs(drift.value) < limit or rounds >= LONGEST:
-            settled = bool(abs(drift.value) < limit)
+        # A third that is too short for its τ tells no error, as while the energy still falls.
+        noise = 3 * drift.error if math.isfinite(drift.error) else 0.0
+        settled = bool(abs(drift.value) < max(noise, TOLERANCE * stencil.strength))
+        if settled or rounds >= LONGEST:
             return Cooled(film.spins.astype(np.int8), rounds, drift, settled)
         rounds *= 2
 

@@ -9,6 +9,7 @@ from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.films import simulate_film, stencil_of
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
+from lightdan.simulation import films
 from lightdan.simulation.films import Film
 from lightdan.statistics import mean
 
@@ -67,6 +68,16 @@ def test_stripes():
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64)))
     assert spectrum[(k > 1 / 9) & (k < 1 / 7)].mean() > 3 * spectrum[k < 1 / 16].mean()
     assert np.array_equal(cooled.spins, simulate_film(stripes, (64, 64), 0).spins)
+
+
+def test_growing_domains_are_not_settled(monkeypatch):
+    """Their energy falls all the time, so a third of the sweeps is too short to tell an error."""
+    monkeypatch.setattr(films, "LONGEST", films.SETTLING)
+    ising = hamiltonian((4, 4), "window", 1.0, nearest_neighbour=1 / 1.5)
+    cooled = simulate_film(ising, (64, 64), 0)
+    assert cooled.drift.value < -0.02
+    assert cooled.drift.error == np.inf
+    assert not cooled.settled
 
 
 def test_refusals():
