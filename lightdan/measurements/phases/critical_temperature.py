@@ -60,7 +60,7 @@ class CriticalTemperature(Measurement):
 
     Args:
         max_distance: Largest distance of the pairs, in lattice spacings; by default that of `Couplings`.
-        size: Side L of the smaller lattice, in sites.
+        size: Side L of the smaller lattice, in sites; longer if the pairs reach around it.
         num_ladders: Number of independent ladders.
         num_steps: Number of steps of each chain; the first fifth is discarded.
         num_samples: Number of samples of the network for `Couplings`.
@@ -105,8 +105,10 @@ class CriticalTemperature(Measurement):
         film = self.film(ensemble)
         if (result := modulated(film)) is not None:
             return result
-        temperatures = self.peak(film) * FINEST
-        sides = [self.size, 2 * self.size]
+        # Pairs of half the side of a torus would be half as many.
+        size = max(self.size, math.floor(2 * film.max_distance) + 1)
+        temperatures = self.peak(film, size) * FINEST
+        sides = [size, 2 * size]
         pair = [film.simulate(side, temperatures, self.num_ladders, self.num_steps) for side in sides]
         result = Result({}, {"temperature": temperatures})
         self.add_crossing(result, pair, ensemble.temperature)
@@ -140,15 +142,19 @@ class CriticalTemperature(Measurement):
             self.seed,
         )
 
-    def peak(self, film: "Film") -> float:
+    def peak(self, film: "Film", size: int) -> float:
         """Return the T' of the peak of the specific heat, in two searches with short chains.
+
+        Args:
+            film: Uniform Hamiltonian.
+            size: Side of the lattice in sites.
 
         Raises:
             NotMeasurable: There is no peak.
         """
         few = max(10, self.num_steps // 4)
         temperatures = film.temperature * COARSE
-        coarse = specific_heat(film.simulate(self.size, temperatures, self.num_ladders, few))
+        coarse = specific_heat(film.simulate(size, temperatures, self.num_ladders, few))
         best = int(coarse.argmax())
         if best in (0, len(COARSE) - 1):
             raise NotMeasurable(
@@ -156,7 +162,7 @@ class CriticalTemperature(Measurement):
                 f"{temperatures[0]:.3g} and {temperatures[-1]:.3g}."
             )
         finer = film.temperature * (COARSE[best] * FINER)
-        return polynomial_peak(film.simulate(self.size, finer, self.num_ladders, few))
+        return polynomial_peak(film.simulate(size, finer, self.num_ladders, few))
 
     @staticmethod
     def add_crossing(result: Result, pair: Sequence[Ladders], temperature: float) -> None:

@@ -9,6 +9,7 @@ from lightdan import MADE, CriticalTemperature, Ising, NotMeasurable
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import critical_temperature
+from lightdan.measurements.phases.films import Film
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate
 
@@ -80,6 +81,22 @@ def test_dipoles_make_a_modulated_phase(monkeypatch):
     period = result.estimates["period"]
     assert "critical_temperature" not in result.estimates
     assert abs(period.value - 7.5) < 3 * math.hypot(period.error, 0.07) < 3
+
+
+def test_no_pair_reaches_half_around_the_lattice(monkeypatch):
+    """Each operator has as many terms per site as on a lattice of any size."""
+    known = dict.fromkeys(("nearest_neighbour", "pair_1_1", "pair_2_0", "pair_2_1", "pair_2_2"), 0.1)
+    ensemble = with_couplings(monkeypatch, (16, 16), 2.0, known, dict.fromkeys(known, 0.001))
+
+    def simulate(film, side, *_):
+        large = film.operators(20)
+        for operator, other in zip(film.operators(side), large, strict=True):
+            assert len(operator.sites) * 20**2 == len(other.sites) * side**2
+        raise NotMeasurable(f"The side is {side}.")
+
+    monkeypatch.setattr(Film, "simulate", simulate)
+    with pytest.raises(NotMeasurable, match="The side is 13"):
+        CriticalTemperature(size=12).measure(ensemble)
 
 
 def test_no_critical_temperature_without_an_error(monkeypatch):
