@@ -312,6 +312,11 @@ def verdict(network: Likelihood, baselines: dict[str, Likelihood]) -> str:
     """
     best = min(baselines, key=lambda name: baselines[name].nll.value)
     gain = network.gain_over(baselines[best])
+    if not math.isfinite(gain.error):
+        return (
+            "The held-out configurations are too few, or too correlated, to compare the network with "
+            "simpler models."
+        )
     if gain.value > 2 * gain.error:
         return f"The network is better than every simpler model, by {gain} nats than {TITLES[best]}."
     for name, other in baselines.items():

@@ -13,6 +13,7 @@ from lightdan.data.splits import SPLITS
 from lightdan.measurements.couplings.baselines import verdict
 from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, num_chains
 from lightdan.measurements.ensemble import Ensemble
+from lightdan.statistics import Blocks
 from lightdan.testing import all_configurations
 
 
@@ -64,6 +65,13 @@ def test_the_simplest_of_the_best_is_recommended(gains, sentence):
         for k, (name, gain) in enumerate(zip(("independent", "linear"), gains, strict=True))
     }
     assert verdict(network, others).startswith(sentence)
+
+
+def test_without_an_error_no_model_is_recommended():
+    """A single block of rows tells no error, however much the network gains."""
+    network = Likelihood(np.zeros(10), blocks=Blocks.single(10))
+    sentence = verdict(network, {"independent": Likelihood(np.full(10, 5.0) + np.arange(10))})
+    assert sentence.startswith("The held-out configurations are too few, or too correlated")
 
 
 def exact_ensemble(folder, rows, states, log_p, counts=None, **options):
