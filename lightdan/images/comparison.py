@@ -42,7 +42,10 @@ def compared(
     films: dict[bytes, Film] = {}
     rows = []
     for texture, seen in zip(textures, valid, strict=True):
-        film = films.setdefault(np.packbits(seen).tobytes(), Film(seen, tiles, lags, mean, bright, rare))
+        key = np.packbits(seen).tobytes()
+        if key not in films:
+            films[key] = Film(seen, tiles, lags, mean, bright, rare)
+        film = films[key]
         sums = film.sums(texture)
         part = film.rows(sums, sums.offset)
         rows.append(part if len(textures) * len(tiles) <= MOST_BLOCKS else part.sum(0, keepdims=True))

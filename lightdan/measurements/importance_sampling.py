@@ -100,7 +100,8 @@ class ImportanceSampling(SampledMeasurement):
         unseen = self.unseen(ensemble, log_weights)
         weak = weakness(log_weights) or unseen
         result.withhold(["ess"], unseen or weakness_of_size(log_weights))
-        result.withhold({*reweighted} - {"ess", "variational_free_energy"}, weak)
+        uncertain = (name for name in reweighted if name not in ("ess", "variational_free_energy"))
+        result.withhold(uncertain, weak)
         disagreement = max(map(reduction, chains.values()))
         sticking = (
             f"chains disagree, R̂ = {disagreement:.2f}" if disagreement > LARGEST_REDUCTION else None

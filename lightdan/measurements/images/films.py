@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightdan.architectures.films import draw_films, num_steps
+from lightdan.checks import check_integer, check_seed
 from lightdan.images.comparison import compared
 from lightdan.images.film import FilmNumbers
 from lightdan.images.patches import TEST
@@ -54,7 +55,8 @@ class Films(Measurement):
 
     def __init__(self, side: int = 512, seed: int = 0, every_n_epochs: int | None = None) -> None:
         super().__init__(every_n_epochs)
-        self.side, self.seed = side, seed
+        self.side = check_integer("side", side, 2)
+        self.seed = check_seed("seed", seed)
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Draw the films and measure them."""
@@ -64,13 +66,19 @@ class Films(Measurement):
         if len(system.films) > 1:
             raise NotMeasurable("The images are films at different controls, with too few patches each.")
         textures, seen = held_out(system)
-        films = {"network": self.drawn(ensemble)}
+        films: dict[str, NDArray[np.int16]] = {}
         notes = [f"Lengths are in {system.unit}, a site being {system.site:.4g} {system.unit}."]
+        try:
+            films["network"] = self.drawn(ensemble)
+        except ValueError as reason:
+            notes.append(f"The network has no film. {reason}")
         if (hamiltonian := ensemble.kept(MEASURED)) is not None:
             try:
                 films["hamiltonian"] = self.simulated(hamiltonian, notes)
             except ValueError as reason:
                 notes.append(f"The Hamiltonian has no film. {reason}")
+        if not films:
+            raise NotMeasurable(" ".join(notes[1:]))
         whole = {name: ([film], [np.ones(film.shape, bool)]) for name, film in films.items()}
         geometry = system.series.survey.films[0]
         numbers = {

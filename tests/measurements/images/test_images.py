@@ -60,6 +60,12 @@ def test_films_beside_the_held_out_images(images):
     assert result.arrays["r"][1] == pytest.approx(4 * (1 + 2**0.5) / 2)  # sides and diagonals, in pixels
 
 
+def test_a_network_in_another_order_has_no_film(images):
+    model = MADE.for_system(images, ordering="snake")
+    with pytest.raises(NotMeasurable, match=r"The network has no film\. .*model.ordering to raster"):
+        Films(side=64).measure(Ensemble(model, images, 3.0))
+
+
 def test_steps_of_an_image(images, measured):
     system = images
     result = ImageSteps().measure(Ensemble(measured.model, system, 3.0))
