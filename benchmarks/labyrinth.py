@@ -84,11 +84,12 @@ def main():
     with np.load(run / "measurements" / "films.npz") as arrays:
         films = {name: arrays[name] for name in ("network", "hamiltonian") if name in arrays}
     print(f"\nThe run took {duration:.0f} s of CPU.\n")
-    print("| film | largest ΔC(r)/C(0) to two periods | period | correlation length | walls per area |")
-    print("|---|---|---|---|---|")
+    columns = ("period", "correlation length", "walls per area", "area fraction")
+    print(f"| film | largest ΔC(r)/C(0) to two periods | {' | '.join(columns)} |")
+    print("|---|---|---|---|---|---|")
     for name, texture in {"left half": left, **films, "right half": right}.items():
         numbers = measured(texture, lags)
-        names = ("domain_period", "correlation_length", "wall_length")
+        names = ("domain_period", "correlation_length", "wall_length", "area_fraction")
         found = [str(numbers.estimates[key]) if key in numbers.estimates else "none" for key in names]
         print(f"| {name} | {largest_deviation(numbers, truth)} | {' | '.join(found)} |")
     couplings(run)
