@@ -74,12 +74,14 @@ def check_temperatures(temperature: float | Sequence[float], name: str = "temper
     """Return the temperatures as a list of positive numbers.
 
     Args:
-        temperature: One temperature or several.
+        temperature: One temperature or several, also as an array.
         name: Name of the option in the message.
 
     Raises:
         ValueError: There is none, one occurs twice, or one is not a positive finite number.
     """
+    if hasattr(temperature, "tolist"):
+        temperature = temperature.tolist()
     values = temperature if isinstance(temperature, Sequence) else [temperature]
     if not values or isinstance(values, str):
         raise ValueError(f"{name} must be positive and finite, not {temperature!r}.")

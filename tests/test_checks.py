@@ -58,7 +58,7 @@ def test_seeds_may_be_zero():
 @pytest.mark.parametrize("values", [None, "2.0", [], [1.0, None], [math.inf], [0.0], 1e300])
 def test_temperatures(values):
     assert check_temperatures(2) == [2.0]
-    assert check_temperatures((1, 2.5)) == [1.0, 2.5]
+    assert check_temperatures((1, 2.5)) == check_temperatures(np.array([1, 2.5])) == [1.0, 2.5]
     with pytest.raises(ValueError, match="temperature must be"):
         check_temperatures(values)
     with pytest.raises(ValueError, match="temperature names a value twice"):

@@ -172,7 +172,7 @@ def is_of(path: Path, origin: Mapping[str, Any], num: int) -> bool:
         with h5py.File(path) as file:
             same = all(file.attrs.get(name) == value for name, value in origin.items())
             return bool(same and len(file["configurations"]) == num)
-    except (OSError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError, RuntimeError):  # of h5py, for damaged files
         return False
 
 

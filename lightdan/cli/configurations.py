@@ -51,12 +51,13 @@ def import_plugins(args: Sequence[str]) -> None:
 class OneOfEach(yaml.SafeLoader):
     """Loader that refuses a key that is no text, or occurs twice: YAML would take the last."""
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put in the keys of other dictionaries that ``<<`` names.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Return a dictionary as it is written, before ``<<`` puts in the keys of others.
 
         Raises:
             ConstructorError: A key occurs twice or is no text.
         """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
@@ -67,7 +68,7 @@ class OneOfEach(yaml.SafeLoader):
                 seen.add(key.value)
                 continue
             raise yaml.constructor.ConstructorError(None, None, wrong, key.start_mark)
-        super().flatten_mapping(node)
+        return node
 
 
 def check_config(path: Path) -> str:

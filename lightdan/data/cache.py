@@ -73,29 +73,35 @@ class CachedSimulation:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(f"{self.path}.lock"))
             except OSError as error:
+                self._check_unkept(error, in_memory)
                 with progress_bar(title, total) as advance:
-                    return self._unkept(simulate(advance), error, in_memory)
+                    return self._unkept(simulate(advance))
             if (cached := self._read(in_memory)) is not None:  # another process has written it
                 return cached
             with progress_bar(title, total) as advance:
                 simulation = simulate(advance)
                 try:
                     self._write(simulation)
+                    with h5py.File(self.path) as file:
+                        configurations = self._rows(file["configurations"], in_memory)
                 except OSError as error:
+                    self._check_unkept(error, in_memory)
                     if isinstance(simulation.configurations, Parts):
                         simulation = simulate(advance)  # some of its parts are spent
-                    return self._unkept(simulation, error, in_memory)
-            with h5py.File(self.path) as file:
-                configurations = self._rows(file["configurations"], in_memory)
+                    return self._unkept(simulation)
             return Simulation(configurations, simulation.tau, simulation.updates_per_configuration)
 
-    def _unkept(self, simulation: Simulation, error: OSError, in_memory: bool) -> Simulation:
+    def _check_unkept(self, error: OSError, in_memory: bool) -> None:
+        """Warn that nothing can be kept, or raise ValueError if the memory is too small for all."""
         if not in_memory:
             raise ValueError(
                 f"{reason(self.directory, error)}, and the data are larger than max_memory_gb: set "
                 "cache_dir to another directory."
             ) from error
         warn(self.directory, error)
+
+    @staticmethod
+    def _unkept(simulation: Simulation) -> Simulation:
         configurations = simulation.configurations
         if isinstance(configurations, Parts):
             configurations = np.concatenate([*configurations.parts])

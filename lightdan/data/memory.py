@@ -70,7 +70,19 @@ def stored_bytes(path: Path) -> int:
     """Return the number of bytes that a file takes on disk, without its holes."""
     status = path.stat()
     blocks = getattr(status, "st_blocks", None)
-    return status.st_size if blocks is None else blocks * 512
+    if blocks is None or DENSEST * 512 * blocks > status.st_size:
+        return status.st_size if blocks is None else blocks * 512
+    # Some file systems count blocks late, or never.
+    size = place = 0
+    with path.open("rb") as file:
+        while place < status.st_size:
+            try:
+                start = os.lseek(file.fileno(), place, os.SEEK_DATA)
+            except OSError:  # only holes are left
+                break
+            place = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            size += place - start
+    return size
 
 
 def in_words(num_bytes: int) -> str:

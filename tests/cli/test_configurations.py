@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightdan.cli.configurations import import_plugins
+from lightdan.cli.configurations import check_config, import_plugins
 from lightdan.cli.main import main
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -32,6 +32,15 @@ def test_configurations_that_grow_are_refused(content, said, option, tmp_path, c
     path.write_text(content)
     assert main(["fit", option, str(path)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_dictionary_may_take_the_keys_of_one_that_takes_those_of_another(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\n")
+    assert check_config(path) == path.read_text()
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 2, y: 3}\n")
+    with pytest.raises(ValueError, match="the key 'y' occurs twice"):
+        check_config(path)
 
 
 @pytest.mark.parametrize("option", ["optimizer", "scheduler"])

@@ -107,6 +107,13 @@ def test_a_cache_that_cannot_be_written_is_read_or_done_without(tmp_path, monkey
         assert (CachedSimulation(tmp_path, "y", KEY).get(constant(2), "x", 3).configurations == 2).all()
 
 
+def test_nothing_is_simulated_that_can_neither_be_kept_nor_held(tmp_path):
+    (tmp_path / "file").write_text("")
+    cached = CachedSimulation(tmp_path / "file" / "cache", "x", KEY)
+    with pytest.raises(ValueError, match="larger than max_memory_gb"):
+        cached.get(lambda progress: pytest.fail("simulated"), "x", 3, in_memory=False)
+
+
 def test_a_directory_that_cannot_be_made_is_done_without(tmp_path):
     (tmp_path / "file").write_text("")
     cached = CachedSimulation(tmp_path / "file" / "cache", "x", KEY)

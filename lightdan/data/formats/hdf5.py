@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from lightdan.data.formats.common import choose, chosen, read_safely
-from lightdan.data.memory import check_memory, check_unpacked
+from lightdan.data.memory import RefusedError, check_memory, check_unpacked
 from lightdan.data.rows import VALUES_READ, Hdf5Rows, Rows
 
 
@@ -21,7 +21,7 @@ def hdf5(path: Path, dataset: str | None) -> Rows:
     shapes = {name: rows.shape for name, rows in datasets.items()}
     wanted = dataset and dataset.strip("/")
     name = choose(path, others if wanted in others or not shapes else shapes, wanted)
-    _refuse_unwritten(path, name)
+    read_safely(path, lambda: _refuse_unwritten(path, name))
     if name in others:
         words = read_safely(path, lambda: _words(path, name))
         if words is not None:
@@ -49,14 +49,14 @@ def _words(path: Path, name: str) -> np.ndarray | None:
 
 
 def _refuse_unwritten(path: Path, name: str) -> None:
-    """Raise ValueError if the numbers of a dataset are in other files, or were never written.
+    """Raise RefusedError if the numbers of a dataset are in other files, or were never written.
 
     External storage and virtual datasets can name any file of this machine as numbers.
     """
     with h5py.File(path) as file:
         item, what = file[name], f"the dataset {name!r} in {path}"
         if item.external or item.is_virtual:
-            raise ValueError(
+            raise RefusedError(
                 f"The numbers of {what} are in other files, which it can name at will: save them in one "
                 "file, as by h5repack or np.save."
             )
@@ -71,7 +71,7 @@ def _refuse_unwritten(path: Path, name: str) -> None:
             share = item.id.get_num_chunks() / math.prod(counts)
         remedy = "save only the rows that were recorded"
         if share < 1:
-            raise ValueError(
+            raise RefusedError(
                 f"Only {100 * share:.3g} % of {what}, {item.shape}, were ever written: {remedy}."
             )
         check_unpacked(f"The {what[4:]}", item.nbytes, stored, remedy)
@@ -114,7 +114,7 @@ def matlab73(path: Path, dataset: str | None) -> Rows:
     name = choose(path, shapes, dataset and dataset.replace("/", "."))
     inside = name.replace(".", "/")
     rows = datasets[inside]
-    _refuse_unwritten(path, inside)
+    read_safely(path, lambda: _refuse_unwritten(path, inside))
     num_bytes = 2 * math.prod(rows.shape) * rows.dtype.itemsize  # with a copy in the order of numpy
     check_memory(f"The array {name!r} in {path}", num_bytes, "save it as HDF5, so that it stays on disk")
     array = read_safely(path, lambda: np.asarray(rows[slice(None)]).T)

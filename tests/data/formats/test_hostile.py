@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from io import BytesIO
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -207,6 +208,21 @@ def test_memory_that_is_left_is_refused_beyond(monkeypatch, tmp_path):
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(100, size=(1000, 1000)))
     with pytest.raises(ValueError, match="needs 8 MB of memory, but 5 MB are left"):
         open_array(tmp_path / "a.npz")
+
+
+def test_bytes_on_disk_are_counted_where_the_file_system_counts_no_blocks(tmp_path):
+    class Uncounted(type(tmp_path)):
+        def stat(self, **options):
+            return SimpleNamespace(st_size=super().stat(**options).st_size, st_blocks=0)
+
+    full, sparse = Uncounted(tmp_path / "full"), Uncounted(tmp_path / "sparse")
+    full.write_bytes(bytes(10**6))
+    with sparse.open("wb") as file:
+        file.truncate(10**8)
+        file.seek(10**7)
+        file.write(b"x")
+    assert memory.stored_bytes(full) == 10**6
+    assert 0 < memory.stored_bytes(sparse) < 10**5
 
 
 def test_an_image_is_refused_by_its_size(monkeypatch, tmp_path):
