@@ -30,7 +30,7 @@ def draw_films(
     film have it as far as the conditionals at different places of a patch are those of one film. If the
     network averages over symmetries, each whole film is changed by a random one.
 
-    Sites on a line of slope −1/⌈columns/2⌉ do not see each other and are drawn at once.
+    Sites on a line of slope −1/columns of a patch do not see each other and are drawn at once.
 
     Args:
         model: Network of patches of a plane, in raster order.
@@ -89,18 +89,17 @@ def steps(
         Raster index in the patch → first row and column of the patch, row and column of the site.
     """
     (height, width), (rows, columns) = patch, film
-    before = width // 2
-    lag = width - before
     for step in range(num_steps(patch, film)):
         sites = defaultdict(list)
-        for row in range(max(0, -((columns - 1 - step) // lag)), min(rows - 1, step // lag) + 1):
-            column = step - lag * row
+        # At the left edge, the patch of a site reaches `width` columns far in the row above.
+        for row in range(max(0, -((columns - 1 - step) // width)), min(rows - 1, step // width) + 1):
+            column = step - width * row
             top = min(max(row - height + 1, 0), rows - height)
-            left = min(max(column - before, 0), columns - width)
+            left = min(max(column - width // 2, 0), columns - width)
             sites[(row - top) * width + column - left].append((top, left, row, column))
         yield sites
 
 
 def num_steps(patch: tuple[int, int], film: tuple[int, int]) -> int:
     """Return the number of steps in which a film is drawn."""
-    return film[1] + (patch[1] - patch[1] // 2) * (film[0] - 1)
+    return film[1] + patch[1] * (film[0] - 1)

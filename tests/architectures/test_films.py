@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from lightdan import MADE, PixelCNN, Triangular
-from lightdan.architectures.films import draw_films, num_steps
+from lightdan.architectures.films import draw_films, num_steps, steps
 from lightdan.testing import all_configurations
 from lightdan.testing.states import assert_frequencies, probabilities_of, randomize
 
 SPATIAL = ("z2", "rotation", "reflection")
 
 
-def made(**options):
-    return randomize(MADE(width=2, lattice_shape=(2, 3), **options), 1.0)
+def made(shape=(2, 3), **options):
+    return randomize(MADE(width=2, lattice_shape=shape, **options), 1.0)
 
 
 @pytest.mark.parametrize("options", [{}, {"symmetrize": SPATIAL}])
 def test_a_film_as_large_as_a_patch_has_the_distribution_of_the_network(options):
-    model, states = made(**options), all_configurations((2, 3), (-1, 1))
-    films = draw_films(model, (2, 3), 10_000, seed=1)
+    model, states = made((2, 4), **options), all_configurations((2, 4), (-1, 1))
+    films = draw_films(model, (2, 4), 10_000, seed=1)
     assert_frequencies(films, states, probabilities_of(model, states))
 
 
@@ -51,10 +51,22 @@ def test_films_of_levels_and_fields(kind):
     )
 
 
+@pytest.mark.parametrize("patch", [(4, 6), (3, 5), (3, 2)])
+def test_all_sites_that_a_site_sees_are_drawn_in_earlier_steps(patch):
+    drawn = set()
+    for step in steps(patch, (7, 9)):
+        sites = [(place, site) for place, group in step.items() for site in group]
+        for place, (top, left, _, _) in sites:
+            seen = {(top + k // patch[1], left + k % patch[1]) for k in range(place)}
+            assert seen <= drawn
+        drawn |= {(row, column) for _, (_, _, row, column) in sites}
+    assert len(drawn) == 7 * 9
+
+
 def test_progress_has_one_call_for_each_step():
     calls = []
     draw_films(made(), (4, 7), progress=calls.append)
-    assert sum(calls) == num_steps((2, 3), (4, 7)) == 7 + 3 * 2
+    assert sum(calls) == num_steps((2, 3), (4, 7)) == 7 + 3 * 3
 
 
 @pytest.mark.parametrize(
