@@ -141,7 +141,7 @@ def jackknife(
     Example:
         >>> x = np.random.default_rng(0).normal(size=10_000)
         >>> print(jackknife(lambda first, second: second - first**2, x, x**2))
-        0.996(14)
+        0.996(13)
     """
     (estimate,) = jackknife_each(
         lambda *means: [function(*means)], *arrays, blocks=blocks, weights=weights
