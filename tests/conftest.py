@@ -1,6 +1,7 @@
 """Shapes and types are checked while the tests run; each process keeps to one thread."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,9 @@ CHECKED += [f"interactions.{name}" for name in ("correction", "fit", "operators"
 install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for oracle.py, films.py and others
+# A shell ignores these signals for what it starts in the background; tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 torch.set_num_threads(1)
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # for the processes that tests start
 

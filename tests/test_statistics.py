@@ -281,7 +281,7 @@ def test_mean_covers(phi, shape, rng):
 
 @pytest.mark.parametrize("phi", [0.0, 0.5])
 def test_jackknife_of_a_variance_covers(phi, rng):
-    series = autoregressive(phi, (REPEATS, 2999), rng)
+    series = autoregressive(phi, (REPEATS, 999), rng)
     assert_covers([jackknife(lambda m1, m2: m2 - m1**2, x, x**2) for x in series], 1.0)
 
 

@@ -120,7 +120,7 @@ def test_nothing_lies_outside_the_box():
     conditional = BoxBetaMixture(bound=2.0)
     x = torch.tensor([-2.001, 2.001])
     assert (conditional.log_prob(x, torch.zeros(2, 9)) == -math.inf).all()
-    with pytest.raises(ValueError, match="bound must be positive and finite, not 0.0"):
+    with pytest.raises(ValueError, match="bound must be positive and finite"):
         BoxBetaMixture(bound=0.0)
     with pytest.raises(ValueError, match="components ≥ 1"):
         GaussianMixture(components=0)

@@ -20,6 +20,7 @@ def test_errors_of_independent_rows(kind, num_sets):
     check([pulls_of_fits(kind, 400, 0.5, seed, POOL) for seed in range(num_sets)])
 
 
+@pytest.mark.slow
 def test_errors_of_correlated_rows():
     check([pulls_of_fits("real", 4000, TAU, seed, POOL) for seed in range(80)])
 

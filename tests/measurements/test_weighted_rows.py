@@ -111,7 +111,7 @@ def test_boltzmann_weights_on_all_states_give_the_exact_means(recorded):
     assert nll["slope"].value == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kind", ["counts", "real"])
+@pytest.mark.parametrize("kind", ["counts", pytest.param("real", marks=pytest.mark.slow)])
 def test_errors_cover(recorded, kind):
     """Rows are drawn uniformly and weighted, or counted; the pulls of the data are of size 1."""
     random = np.random.default_rng(1)

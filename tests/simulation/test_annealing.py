@@ -35,6 +35,7 @@ def test_ln_z_by_enumeration(scale):
     assert sum(steps) == 400
 
 
+@pytest.mark.slow
 def test_intervals_of_ln_z_cover_it():
     h = hamiltonian(0.5)
     exact = np.logaddexp.reduce(-h.energy(STATES))

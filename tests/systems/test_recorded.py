@@ -388,10 +388,10 @@ def test_few_values_are_levels_with_physical_values(recorded, name, dtype, value
 @pytest.mark.parametrize("turn", [0.0, np.pi / 6, -np.pi])
 @pytest.mark.parametrize("states", [3, 4, 6, 12, 64])
 def test_angles_of_a_clock_are_levels(recorded, states, turn):
-    levels = random(range(states), shape=(8, 8))
+    levels = random(range(states), shape=(4, 4))
     angles = 2 * np.pi * levels / states + turn
     angles = np.mod(angles, 2 * np.pi) if turn >= 0 else angles
-    angles += 1e-9 * random((-1, 1), shape=(8, 8))  # some are just below 0
+    angles += 1e-9 * random((-1, 1), shape=(4, 4))  # some are just below 0
     system = recorded(angles)
     assert (system.site_kind, system.clock) == ("level", True)
     assert system.levels == tuple(range(states))

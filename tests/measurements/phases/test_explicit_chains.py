@@ -66,6 +66,7 @@ def states_of(levels, num):
             ),
             lambda: states_of((0, 1, 3), 6),
             id="levels",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             oracle(
