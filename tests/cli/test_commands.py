@@ -103,7 +103,7 @@ def test_every_config_runs_small(config, arguments, tmp_path, monkeypatch):
             noise = np.random.default_rng(1).normal(size=(12, 48, 48))
             films = gaussian_filter(noise, (0, 0.6, 0.6)) > 0
             tifffile.imwrite(tmp_path / "images.tif", np.where(films, 160, 90).astype(np.uint8))
-            size = ["--data.init_args.path=images.tif"]
+            size = ["--data.init_args.path=images.tif", "--trainer.val_check_interval=2"]
         size.append("--data.init_args.patch=10")
         less = {
             "CriticalTemperature": {"size": 9, "num_ladders": 4, "num_steps": 20},
