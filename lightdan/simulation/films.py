@@ -177,6 +177,21 @@ def cool(stencil: Stencil, shape: tuple[int, int], seed: int | np.random.Generat
         rounds *= 2
 
 
+def windows(spins: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Return the windows of a film side by side `(M, *shape)`, without what is left at the edges.
+
+    Args:
+        spins: Spins `(rows, columns)`.
+        shape: Rows and columns of a window.
+    """
+    (height, width), (down, right) = (
+        shape,
+        (n // side for n, side in zip(spins.shape, shape, strict=True)),
+    )
+    tiles = spins[: down * height, : right * width].reshape(down, height, right, width)
+    return tiles.swapaxes(1, 2).reshape(-1, height, width)
+
+
 @numba.njit(cache=True, nogil=True)
 def _sweep(spins: Any, fields: Any, stencil: Any, beta: float, num: int, rng: Any) -> None:
     """Draw all spins from their conditionals row by row, and keep the fields of their pairs."""

@@ -80,6 +80,13 @@ def test_growing_domains_are_not_settled(monkeypatch):
     assert not cooled.settled
 
 
+def test_windows_side_by_side():
+    film = np.arange(5 * 8).reshape(5, 8)
+    found = films.windows(film, (2, 3))
+    assert found.shape == (4, 2, 3)
+    np.testing.assert_array_equal(found[3], film[2:4, 3:6])
+
+
 def test_refusals():
     """Bonds that are not everywhere, short films and other sites are refused."""
     bond = ExplicitHamiltonian((4, 4), [Operator("bond", np.array([[0, 1]]), 1.0)], 1.0)

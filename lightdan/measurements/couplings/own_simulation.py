@@ -20,6 +20,7 @@ from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
+from lightdan.simulation.films import windows
 from lightdan.simulation.simulation import Simulation
 from lightdan.statistics import Bound, Estimate, bennett, mean
 
@@ -82,16 +83,14 @@ class OwnSimulation:
     def _windows(self) -> np.ndarray:
         """Return windows of large films side by side `(M, *lattice)`."""
         rows, columns = self.hamiltonian.lattice_shape
-        windows = []
+        parts = []
         with progress_bar("Simulating the couplings", FILMS) as advance:
             for number in range(FILMS):
                 rng = np.random.default_rng([self.seed, number])
                 spins = simulate_film(self.hamiltonian, (SIDE, SIDE), rng).spins
-                cut = spins[: SIDE // rows * rows, : SIDE // columns * columns]
-                tiles = cut.reshape(SIDE // rows, rows, SIDE // columns, columns).swapaxes(1, 2)
-                windows.append(tiles.reshape(-1, rows, columns))
+                parts.append(windows(spins, (rows, columns)))
                 advance(1)
-        return np.concatenate(windows)
+        return np.concatenate(parts)
 
     def _film(self) -> ExplicitHamiltonian:
         """Return the Hamiltonian of a periodic lattice of twice the sides."""

@@ -15,7 +15,7 @@ from lightdan.measurements.figures import EXACT, MODEL, panels
 from lightdan.measurements.phases.ladders import Change, Ladders
 from lightdan.measurements.report import Result
 from lightdan.progress import progress_bar
-from lightdan.simulation.films import cool
+from lightdan.simulation.films import cool, windows
 from lightdan.simulation.tempering import temper
 from lightdan.statistics import Estimate, jackknife
 
@@ -111,15 +111,14 @@ class Film:
         operators = self.operators(side)
         couplings = [operator.coupling for operator in operators]
         hamiltonian = stencil(couplings, [shapes_of(o, (side, side)) for o in operators])
-        windows = []
+        parts = []
         with progress_bar("Modulated films", FILMS) as advance:
             for number in range(FILMS):
                 rng = np.random.default_rng([self.seed, number])
                 spins = cool(hamiltonian, (SIDE, SIDE), rng).spins
-                tiles = spins.reshape(SIDE // WINDOW, WINDOW, SIDE // WINDOW, WINDOW).swapaxes(1, 2)
-                windows.append(tiles.reshape(-1, WINDOW, WINDOW))
+                parts.append(windows(spins, (WINDOW, WINDOW)))
                 advance(1)
-        k, factors = structure_factor(np.concatenate(windows))
+        k, factors = structure_factor(np.concatenate(parts))
         return jackknife(lambda s: 2 * math.pi / peak(k, s)[0], factors)
 
 

@@ -12,15 +12,9 @@ from lightdan.measurements.couplings import film_likelihood as module
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.film_likelihood import film_likelihood
 from lightdan.measurements.ensemble import Ensemble
+from lightdan.simulation.films import windows
 
 SYMMETRIES = ("rotation", "reflection", "z2")
-
-
-def windows(spins, side):
-    """Return the windows of a film side by side."""
-    number = len(spins) // side
-    tiles = spins[: number * side, : number * side].reshape(number, side, number, side)
-    return tiles.swapaxes(1, 2).reshape(-1, side, side)
 
 
 def effective(rows, max_distance, path):
@@ -49,7 +43,7 @@ def test_likelihood_of_stripes(monkeypatch, tmp_path):
     for name, value in {"FILMS": 6, "SIDE": 48, "STEPS": 8, "FULL": 4}.items():
         monkeypatch.setattr(module, name, value)
     true = dipolar()
-    rows = windows(simulate_film(true, (224, 224), 0).spins, 16)
+    rows = windows(simulate_film(true, (224, 224), 0).spins, (16, 16))
     exact = np.array([operator.coupling for operator in true.operators])
     found = effective(rows, 4.0, tmp_path)
     likely = film_likelihood(found, 0)
@@ -61,7 +55,7 @@ def test_likelihood_of_stripes(monkeypatch, tmp_path):
     deviations = []
     for couplings in (short.pseudo.couplings, film_likelihood(short, 0).couplings):
         learned = ExplicitHamiltonian.from_couplings((16, 16), short.operators, couplings)
-        own = windows(simulate_film(learned, (128, 128), 1).spins, 16)
+        own = windows(simulate_film(learned, (128, 128), 1).spins, (16, 16))
         deviations.append(np.abs(correlations(own) - data).max())
     assert deviations[1] < 0.05 < deviations[0]
 
@@ -77,7 +71,7 @@ def correlations(rows):
 def test_frozen_stripes_leave_combinations_to_the_prior(tmp_path):
     """Straight walls fix a sum of couplings; the prior holds the rest with errors of its width."""
     stripes = np.tile(np.sign(np.sin(2 * np.pi * (np.arange(96) + 0.5) / 12)), (96, 1))
-    rows = windows(stripes.astype(np.int8), 8)
+    rows = windows(stripes.astype(np.int8), (8, 8))
     found = effective(rows, 2.0, tmp_path)
     assert np.isfinite(found.pseudo.couplings).all()
     assert found.pseudo.standard_errors.max() > 0.5
