@@ -37,7 +37,9 @@ def check_number(name: str, value: N, least: float = -LARGEST, most: float = LAR
     kind = "positive and finite" if least > 0 else "finite and not negative" if least == 0 else "finite"
     if not math.isfinite(value) or value <= 0 <= least:
         raise ValueError(f"{name} must be {kind}, not {value}.")
-    raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {value}.")
+    raise ValueError(
+        f"{name} must be a number from {least:g} to {most:g}, not {value}: use other units."
+    )
 
 
 def check_integer(name: str, value: int, least: int = 1, most: int = 2**63 - 1) -> int:

@@ -80,6 +80,7 @@ def lock_run(directory: Path, seconds: float = 5.0) -> BaseFileLock:
     Raises:
         ValueError: Another process holds the lock.
     """
+    directory = Path(os.path.abspath(directory))  # "." has no name
     directory.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory.with_name(f".{directory.name}.lock"))
     try:
@@ -141,7 +142,8 @@ def go_on(trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> None:
         )
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger) and logger.version is None:
-            identity = checkpoint.get("wandb", {}).get(logger.name)
+            identities = checkpoint.get("wandb")
+            identity = identities.get(logger.name) if isinstance(identities, dict) else None
             if identity in Path(path).resolve().parts:
                 logger._id = logger._wandb_init["id"] = identity
 

@@ -14,7 +14,7 @@ OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 """File with the control groups of this process, and folder of all of them."""
 DENSEST = 500
 """Largest number of bytes that one byte of a compressed file of configurations stands for."""
-LONG = 10**8
+LONG = 10**9
 """Number of bytes that take long to read."""
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -134,7 +135,7 @@ def test_every_config_runs_small(config, arguments, tmp_path, monkeypatch):
     assert config.read_text().startswith("#")
     assert main(["fit", *overrides]) == 0
     measured = estimates("runs")
-    assert {name.partition("@")[0] for name in measured} == {
+    assert {re.split("@|-along-", name)[0] for name in measured} == {
         registry.find(lightdan.Measurement, name if isinstance(name, str) else name["class_path"]).name
         for name in content["trainer"]["callbacks"]
         if not isinstance(name, dict) or name["class_path"] != "EarlyStopping"

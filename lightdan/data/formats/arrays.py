@@ -21,7 +21,7 @@ from lightdan.data.rows import LabelledRows, Rows
 
 STACKED = 10
 """Smallest number of arrays in a list that are taken for one configuration each."""
-RECORDED = "save only the rows that were recorded"
+RECORDED = "save only the rows that were recorded, uncompressed"
 
 
 def npy(path: Path, dataset: str | None) -> Rows:
