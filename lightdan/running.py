@@ -6,6 +6,7 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def lock_run(directory: Path, seconds: float = 5.0) -> BaseFileLock:
     return lock
 
 
-def check_new(trainer: Trainer, resumed: str | None) -> list[BaseFileLock]:
+def check_new(trainer: Trainer, resumed: str | None, locks: ExitStack) -> None:
     """Check that the run would replace no file, whose directories have a given name, and lock these.
 
     A run that resumes from a checkpoint in its own directory may go on there.
@@ -100,21 +101,18 @@ def check_new(trainer: Trainer, resumed: str | None) -> list[BaseFileLock]:
     Args:
         trainer: Trainer of the run.
         resumed: Checkpoint from which a training resumes.
-
-    Returns:
-        Locks that the run holds until its end.
+        locks: Stack that releases the locks at the end of the run.
 
     Raises:
         ValueError: A file exists, or another process works in the directory.
     """
-    locks = []
     for logger in trainer.loggers:
         named = isinstance(logger, CSVLogger | TensorBoardLogger) and logger._version is not None
         named |= isinstance(logger, WandbLogger) and logger.version is not None
         if not named:  # it gets a new number from `claim_directory`, or a new name from its server
             continue
         directory = _directory(logger, trainer.default_root_dir)
-        locks.append(lock_run(directory))
+        locks.callback(lock_run(directory).release)
         if resumed and directory.resolve() in Path(resumed).resolve().parents:
             keep(directory / "metrics.csv")
             for start in ("Experiment logs directory", "Checkpoint directory"):
@@ -124,7 +122,6 @@ def check_new(trainer: Trainer, resumed: str | None) -> list[BaseFileLock]:
                 f"The run would replace {found[0]}: leave the version of the logger out, or pass a new "
                 "one."
             )
-    return locks
 
 
 def go_on(trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> None:

@@ -1,4 +1,5 @@
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,11 @@ def test_directories_are_numbered_and_claimed(tmp_path):
     assert [next_directory(tmp_path / "x").name for _ in range(3)] == [f"version_{n}" for n in range(3)]
 
 
+def check_new_once(trainer, resumed):
+    with ExitStack() as locks:
+        check_new(trainer, resumed, locks)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -216,16 +222,17 @@ def test_nothing_is_replaced_in_a_named_directory(tmp_path, name):
     (tmp_path / "r" / "mine" / "notes.txt").write_text("of no concern")
     trainer = quiet_trainer(logger=CSVLogger(tmp_path, "r", version="mine"))
     with pytest.raises(ValueError, match=f"would replace .*{path.name}: leave the version"):
-        check_new(trainer, None)
+        check_new_once(trainer, None)
     with pytest.raises(ValueError, match="would replace"):
-        check_new(trainer, str(tmp_path / "other" / "last.ckpt"))
-    last = str(path.parents[name.count("/")] / "checkpoints" / "last.ckpt")
-    locks = check_new(trainer, last)
-    with pytest.raises(ValueError, match=r"Another process works in .*mine: wait for it, or pass"):
-        lock_run(path.parents[name.count("/")], 0.0)
-    locks[0].release()
+        check_new_once(trainer, str(tmp_path / "other" / "last.ckpt"))
+    directory = path.parents[name.count("/")]
+    with ExitStack() as locks:
+        check_new(trainer, str(directory / "checkpoints" / "last.ckpt"), locks)
+        with pytest.raises(ValueError, match=r"Another process works in .*mine: wait for it, or pass"):
+            lock_run(directory, 0.0)
+    lock_run(directory, 0.0).release()
     assert "mine" in [p.read_text() for p in Path(tmp_path).rglob("*") if p.is_file()]
     path.unlink(missing_ok=True)
     for moved in path.parent.glob("metrics-*"):
         assert moved.read_text() == "mine"
-    check_new(trainer, None)
+    check_new_once(trainer, None)

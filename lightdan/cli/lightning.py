@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,12 @@ class CLI(LightningCLI):
 
     Args:
         args: Arguments of the command line, the command first; only its parser is made.
+        locks: Stack that releases the locks of the run's directories at its end.
         options: Further arguments of `LightningCLI`.
     """
 
-    def __init__(self, args: list[str], **options: Any) -> None:
-        self.command = args[0]
+    def __init__(self, args: list[str], locks: ExitStack, **options: Any) -> None:
+        self.command, self.locks = args[0], locks
         super().__init__(Architecture, System, args=args, **options)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
@@ -133,7 +135,7 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero:
             if path and self.subcommand == "fit":
                 go_on(self.trainer, checkpoint, path)
-            self._locks = check_new(self.trainer, path if self.subcommand == "fit" else None)
+            check_new(self.trainer, path if self.subcommand == "fit" else None, self.locks)
         reserve_names(self.trainer)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
@@ -244,25 +246,30 @@ def run(args: Sequence[str]) -> None:
     usage = f"lightdan {args[0]} --config FILE [options]"
     texts = {"description": description, "usage": usage}
     try:
-        CLI(
-            list(args),
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=SaveConfig,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={
-                "exit_on_error": False,
-                args[0]: texts,
-            },
-            trainer_defaults={
-                "default_root_dir": ROOT,
-                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": ROOT, "name": "run"}},
-                "num_sanity_val_steps": 0,
-                "enable_progress_bar": sys.stderr.isatty(),
-            },
-        )
+        with ExitStack() as locks:
+            CLI(
+                list(args),
+                locks,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=SaveConfig,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={
+                    "exit_on_error": False,
+                    args[0]: texts,
+                },
+                trainer_defaults={
+                    "default_root_dir": ROOT,
+                    "logger": {
+                        "class_path": "CSVLogger",
+                        "init_args": {"save_dir": ROOT, "name": "run"},
+                    },
+                    "num_sanity_val_steps": 0,
+                    "enable_progress_bar": sys.stderr.isatty(),
+                },
+            )
     except Exception as error:
         if is_sentence(error) or not passed(error, RESTORING):
             raise
