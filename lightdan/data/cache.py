@@ -55,13 +55,13 @@ class CachedSimulation:
     ) -> Simulation:
         """Return the simulation from the file, after running it if the file is missing or damaged.
 
+        A directory that cannot be written, or is full, is warned of, and nothing is kept.
+
         Args:
             simulate: Function that runs it and reports n more configurations to its argument.
             title: Title of the progress bar.
             total: Number of configurations.
             in_memory: Whether to read all configurations now; otherwise they are `Rows` on disk.
-
-        A directory that cannot be written, or is full, is warned of, and nothing is kept.
 
         Raises:
             ValueError: Nothing can be kept, and the configurations are too many for the memory.
