@@ -13,7 +13,7 @@ import lightdan.architectures.start as start_of_a_fit
 from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
 from lightdan.architectures.linear_start import set_linear_part
 from lightdan.architectures.rehearsal import Contest, Draws, divergence
-from lightdan.architectures.start import choose_start, training_rows
+from lightdan.architectures.start import Pairs, choose_start, training_rows
 from lightdan.data.samples import Samples
 from lightdan.interactions.hamiltonian import edwards_anderson
 from lightdan.interactions.observations import Observations
@@ -134,6 +134,23 @@ def test_levels_start_as_the_regression_to_the_data(tmp_path):
     with torch.no_grad():
         gain = mean(network.log_prob(new.float()).numpy() - linear.log_prob(new))
     assert abs(gain.value) < 0.02  # blocks in another order may choose another width
+
+
+@pytest.mark.parametrize("share", [0.15, 1.0])
+def test_few_bonds_are_a_sparse_graph_and_many_are_all_pairs(share):
+    """A few strong bonds leave the others at 0; weak ones between all spins are all fitted."""
+    rng = np.random.default_rng(3)
+    i, j = np.triu_indices(10, 1)
+    bonds = rng.normal(0, 0.7 if share < 1 else 0.1, i.size) * (rng.random(i.size) < share)
+    states = (np.arange(2**10)[:, None] >> np.arange(10) & 1) * 2 - 1
+    p = np.exp((states[:, i] * states[:, j]) @ bonds)
+    rows = torch.from_numpy(states[rng.choice(len(p), 3_000, p=p / p.sum())]).float()
+    pairs = Pairs.of(rows)
+    assert pairs.sparse == (share < 1)
+    fitted = pairs.graph.pairs().numpy()[i, j]
+    assert (fitted[bonds == 0] == 0).mean() > 0.9 if pairs.sparse else (fitted != 0).all()
+    again = Pairs.of(rows, pairs)
+    assert (again.width, again.sparse) == (pairs.width, pairs.sparse)
 
 
 def test_a_start_without_draws_waits_for_its_first_validation():
