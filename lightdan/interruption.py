@@ -18,7 +18,8 @@ from lightdan.signals import NUMBERS, Stopped, handle, restore, stop
 class Interruption(Callback):
     """Callback that lets a signal end training after the current step, so that the checkpoint is whole.
 
-    All processes of a run end after the same step. A second Ctrl-C interrupts at once. Measurements end
+    If a validation is due then, training ends one step after it, because a resumed run would leave it
+    out. All processes of a run end after the same step. A second Ctrl-C interrupts at once. Measurements end
     at once. A run that loses one of its processes ends, too.
     """
 
@@ -45,17 +46,23 @@ class Interruption(Callback):
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """End training after a signal to any of the processes."""
-        noted = self._number is not None
-        if trainer.world_size > 1:
-            noted = trainer.strategy.reduce_boolean_decision(noted, all=False)
-        if noted:
-            raise Stopped(self._number or signal.SIGTERM)
+        """End training after a signal to any of the processes, unless a validation is due."""
+        loop = trainer.fit_loop
+        fetcher = loop._data_fetcher
+        due = fetcher is not None and loop.epoch_loop._should_check_val_fx(fetcher)
+        self._end(trainer, self._number is not None and not due)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the former handlers, and heed a signal since the last step."""
         restore(self._previous)
-        self.on_train_batch_end(trainer)
+        self._end(trainer, self._number is not None)
+
+    def _end(self, trainer: Trainer, noted: bool) -> None:
+        """Raise `Stopped` if one of the processes is to end."""
+        if trainer.world_size > 1:
+            noted = trainer.strategy.reduce_boolean_decision(noted, all=False)
+        if noted:
+            raise Stopped(self._number or signal.SIGTERM)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals until Lightning restores the former handlers."""

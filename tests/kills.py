@@ -269,10 +269,14 @@ def run(arguments=None):
             where = folder / f"{name}-{number}"
             events, fault = killed(found[name], where, seconds, rng)
             met.update((name, *event) for event in events)
-            if fault or found[name].results(where) != results:
+            got = {} if fault else found[name].results(where)
+            if got != results:
                 different += 1
-                log = (where / "log.txt").read_text()
-                print(f"{name}-{number} {fault or 'differs'}: {events}\n{log}", flush=True)
+                fault = (
+                    fault or f"differs in {', '.join(k for k in results if got.get(k) != results[k])}"
+                )
+                print((where / "log.txt").read_text())
+                print(f"{name}-{number} {fault}: {events}", flush=True)
             else:
                 shutil.rmtree(where)
     for (name, event, code), count in sorted(met.items()):

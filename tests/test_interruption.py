@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from lightning import LightningModule
 from lightning.pytorch.callbacks import Callback
 from trainers import quiet_trainer
@@ -38,6 +39,38 @@ def test_a_signal_ends_training_after_the_step(number):
             hook(trainer, model)
         assert stop.value.code == 128 + number
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("interval", [1.0, 3])
+@pytest.mark.parametrize("step", [3, 5, 6, 7])
+def test_no_validation_is_lost_by_a_signal(tmp_path, step, interval):
+    class Watch(Callback):
+        def __init__(self, last=None):
+            self.last, self.losses = last, {}
+
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == self.last:
+                signal.raise_signal(signal.SIGUSR1)
+
+        def on_validation_end(self, trainer, pl_module):
+            self.losses[trainer.global_step] = trainer.callback_metrics["val_loss"].item()
+
+    def trained(watch, path=None):
+        system = Ising(2, num_configurations=64, batch_size=8, cache_dir=str(tmp_path / "cache"), seed=0)
+        torch.manual_seed(0)
+        callbacks = [watch, Interruption(), LastCheckpoint()]
+        options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_epochs": 3}
+        trainer = quiet_trainer(callbacks=callbacks, val_check_interval=interval, **options)
+        trainer.fit(MADE.for_system(system, width=1), datamodule=system, ckpt_path=path)
+        return watch.losses
+
+    expected = trained(Watch())
+    first = Watch(step)
+    with pytest.raises(Stopped):
+        trained(first)
+    again = trained(Watch(), next(tmp_path.rglob("last.ckpt")))
+    assert again.keys() | first.losses.keys() == expected.keys()
+    assert first.losses | again == expected
 
 
 def test_an_ignored_signal_stays_ignored_and_a_second_one_disturbs_nothing():
