@@ -1,0 +1,198 @@
+"""Graphs: any number of sites, and any bonds between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import igraph
+import numpy as np
+from numpy.typing import NDArray
+
+from lightdan.lattices.lattice import Displacement, Lattice
+
+MOST_AUTOMORPHISMS = 100_000
+"""Largest number of automorphisms that are listed."""
+
+
+@dataclass(frozen=True)
+class Graph(Lattice):
+    """Graph: sites without translations, joined by listed bonds.
+
+    Distances are numbers of bonds, and the displacement of a pair is its distance. Its symmetries are
+    the automorphisms, the permutations of the sites that keep the bonds.
+
+    Args:
+        edges: Pairs of sites, counted from 0.
+
+    Raises:
+        ValueError: A bond has a site beyond N, joins a site with itself, or is listed twice.
+
+    Example:
+        >>> triangle = graph(3, [(0, 1), (1, 2), (2, 0)])
+        >>> len(automorphisms(triangle))
+        6
+    """
+
+    is_graph = True
+
+    edges: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seen: dict[tuple[int, int], int] = {}
+        for number, edge in enumerate(self.edges):
+            first, second = sorted(edge)
+            if first < 0 or second >= self.num_sites:
+                raise ValueError(
+                    f"Bond {number} joins the sites {edge[0]} and {edge[1]}, but the last site is "
+                    f"{self.num_sites - 1}: count sites from 0, or set shape to their number."
+                )
+            if first == second:
+                raise ValueError(f"Bond {number} joins site {first} with itself: remove it.")
+            if (first, second) in seen:
+                raise ValueError(
+                    f"The bonds {seen[first, second]} and {number} both join the sites {first} and "
+                    f"{second}: list each bond once."
+                )
+            seen[first, second] = number
+
+    @cached_property
+    def network(self) -> igraph.Graph:
+        """The graph as the library for graphs has it."""
+        return igraph.Graph(self.num_sites, self.edges)
+
+    @cached_property
+    def positions(self) -> NDArray[np.float64]:
+        """Positions on a circle `(N, 2)`."""
+        turn = 2 * np.pi * np.arange(self.num_sites) / self.num_sites
+        return np.stack([np.cos(turn), np.sin(turn)], axis=1)
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """Arguments as plain lists, for a checkpoint."""
+        return {"cells": [*self.cells], "edges": [[*edge] for edge in self.edges]}
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Numbers of bonds between all sites `(N, N)`, infinite where no path joins them."""
+        return np.array(self.network.distances(), np.float64)
+
+    def opposite(self, displacement: Displacement) -> Displacement:
+        """Return the same distance, because bonds have no direction."""
+        return displacement
+
+    def displacements(self, max_distance: float) -> dict[Displacement, float]:
+        """Return the numbers of bonds between sites up to the largest one."""
+        if max_distance < 2:
+            return {(1,): 1.0} if self.edges and max_distance >= 1 else {}
+        found = np.unique(self.distances[self.distances <= max_distance]).astype(int).tolist()
+        return {(steps,): float(steps) for steps in found if steps}
+
+    def displaced(self, displacement: Displacement) -> NDArray[np.intp]:
+        """Return the pairs of sites at a distance `(pairs, 2)`, each once."""
+        if displacement == (1,):
+            return np.array(self.edges, np.intp).reshape(-1, 2)
+        return np.argwhere(np.triu(self.distances == displacement[0]))
+
+    @cached_property
+    def steps(self) -> tuple[Displacement, ...]:
+        """Distance of neighbours."""
+        return ((1,),)
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """Number of the only direction."""
+        return (0,)
+
+
+def graph(num_sites: int, edges: Sequence[Sequence[int]]) -> Graph:
+    """Return a graph.
+
+    Args:
+        num_sites: Number N of sites.
+        edges: Pairs of sites, counted from 0.
+    """
+    return Graph((num_sites,), "open", edges=tuple((int(i), int(j)) for i, j in edges))
+
+
+def read_graph(path: str | Path, num_sites: int) -> Graph:
+    """Return the graph of a file of text (.txt, .csv) or of an array (.npy).
+
+    The file is a list of bonds, two sites in each line, or the matrix of adjacency `(N, N)`, with zeros
+    where no bond is. In text, `#` begins a comment.
+
+    Args:
+        path: File.
+        num_sites: Number N of sites.
+
+    Raises:
+        ValueError: The file cannot be read, is neither form, or has bad bonds.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            array = np.load(path, allow_pickle=False)
+        else:
+            text = path.read_text().replace(",", " ").replace(";", " ").splitlines()
+            array = np.array(
+                [line.split() for line in (row.split("#")[0] for row in text) if line.strip()]
+            )
+            array = array.astype(np.float64)
+    except FileNotFoundError:
+        raise ValueError(
+            f"There is no file {path}: set lattice to the path of a list of bonds."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The graph {path} cannot be read ({error}): write two sites in each line, or a matrix of "
+            "adjacency."
+        ) from None
+    if array.dtype.kind not in "biuf" or array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError(f"The graph {path} is no table of numbers: write two sites in each line.")
+    if array.shape == (num_sites, num_sites) and _is_adjacency(array):
+        return graph(num_sites, np.argwhere(np.triu(array)).tolist())
+    if array.shape[1] != 2 or (array != np.round(array)).any():
+        raise ValueError(
+            f"The graph {path} has the shape {array.shape}: write two whole numbers for each bond, or a "
+            f"symmetric matrix ({num_sites}, {num_sites}) with zeros on its diagonal."
+        )
+    try:
+        return graph(num_sites, array.astype(np.int64).tolist())
+    except ValueError as error:
+        raise ValueError(f"The graph {path} is none. {error}") from None
+
+
+def _is_adjacency(array: NDArray[Any]) -> bool:
+    """Return whether a square array is symmetric without a diagonal."""
+    return bool((array == array.T).all() and not array.diagonal().any())
+
+
+def num_automorphisms(lattice: Graph) -> int:
+    """Return the number of permutations of the sites that keep the bonds."""
+    return round(lattice.network.count_automorphisms())
+
+
+def automorphisms(lattice: Graph) -> NDArray[np.intp]:
+    """Return all permutations of the sites that keep the bonds `(automorphisms, N)`, the identity first.
+
+    Raises:
+        ValueError: There are more than `MOST_AUTOMORPHISMS`.
+    """
+    num = num_automorphisms(lattice)
+    if num > MOST_AUTOMORPHISMS:
+        raise ValueError(
+            f"The graph has {num:.3g} automorphisms, more than {MOST_AUTOMORPHISMS:,}: leave the "
+            "operation automorphism out."
+        )
+    generators = np.array(lattice.network.automorphism_group(), np.intp).reshape(-1, lattice.num_sites)
+    found = {tuple(range(lattice.num_sites)): None}
+    newest = np.arange(lattice.num_sites)[None]
+    while len(newest):
+        images = np.concatenate([newest[:, g] for g in generators] or [newest[:0]])
+        rows = dict.fromkeys(map(tuple, images.tolist()))
+        fresh = [row for row in rows if row not in found]
+        found |= dict.fromkeys(fresh)
+        newest = np.array(fresh, np.intp).reshape(-1, lattice.num_sites)
+    return np.array([*found], np.intp)
