@@ -16,7 +16,7 @@ pytest.register_assert_rewrite("lightdan.testing")
 # integer stands for a float.
 CHECKED = ["architectures", "checkpoints", "cli.commands", "conditionals", "data.cache", "data.loader"]
 CHECKED += ["data.readers", "data.splits", "lattices", "measurements", "provenance", "registry"]
-CHECKED += ["running", "statistics", "systems.base", "systems.ising"]
+CHECKED += ["runs", "statistics", "systems.base", "systems.ising"]
 CHECKED += [f"interactions.{name}" for name in ("correction", "fit", "operators", "search")]
 install_import_hook([f"lightdan.{name}" for name in CHECKED], "beartype.beartype")
 

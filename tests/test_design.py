@@ -23,7 +23,7 @@ FLOORS = [
     ["provenance", "simulation", "data", "images"],
     ["interactions", "conditionals", "objectives"],
     ["systems", "architectures"],
-    ["checkpoints", "convergence", "interruption", "running"],
+    ["checkpoints", "runs"],
     ["measurements"],
     ["testing"],
     ["cli", "__main__"],

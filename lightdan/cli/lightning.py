@@ -26,21 +26,19 @@ from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.configurations import check_class_paths
 from lightdan.cli.errors import passed
 from lightdan.cli.options import check_run
-from lightdan.convergence import Convergence
 from lightdan.data.files import check_writable
-from lightdan.interruption import Interruption
 from lightdan.measurements.base import measurements_of
-from lightdan.running import (
+from lightdan.runs.checkpointing import (
     BestCheckpoint,
     LastCheckpoint,
-    PredictionWriter,
-    SaveConfig,
     WholeCheckpoints,
-    check_new,
-    go_on,
-    next_directory,
     reserve_names,
 )
+from lightdan.runs.configuration import SaveConfig, go_on
+from lightdan.runs.convergence import Convergence
+from lightdan.runs.directories import check_new, next_directory
+from lightdan.runs.interruption import Interruption
+from lightdan.runs.predictions import PredictionWriter
 from lightdan.systems.base import System
 
 RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"

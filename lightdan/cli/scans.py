@@ -28,7 +28,7 @@ from lightdan.measurements import curves
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.report import Summary, write_result
 from lightdan.progress import progress_bar
-from lightdan.running import lock_run
+from lightdan.runs.directories import lock_run
 from lightdan.signals import GRACE, PARENT, Stopped
 from lightdan.statistics import Estimate
 

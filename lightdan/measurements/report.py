@@ -23,7 +23,7 @@ from lightdan.interactions.fit import Undetermined
 from lightdan.measurements import table
 from lightdan.measurements.ensemble import NotMeasurable
 from lightdan.measurements.table import Reference, Row
-from lightdan.running import run_directory
+from lightdan.runs.directories import run_directory
 from lightdan.statistics import Bound, Estimate
 from lightdan.systems.base import System
 

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from trainers import quiet_trainer
 
 from lightdan import MADE, Ising
-from lightdan.interruption import Interruption
-from lightdan.running import LastCheckpoint
+from lightdan.runs.checkpointing import LastCheckpoint
+from lightdan.runs.interruption import Interruption
 from lightdan.signals import NUMBERS, PARENT, Stopped, heeded
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from lightdan.running import LastCheckpoint, run_directory
+from lightdan.runs.checkpointing import LastCheckpoint
+from lightdan.runs.directories import run_directory
 from lightdan.signals import NUMBERS, Stopped, handle, restore, stop
 
 
@@ -19,8 +20,8 @@ class Interruption(Callback):
     """Callback that lets a signal end training after the current step, so that the checkpoint is whole.
 
     If a validation is due then, training ends one step after it, because a resumed run would leave it
-    out. All processes of a run end after the same step. A second Ctrl-C interrupts at once. Measurements end
-    at once. A run that loses one of its processes ends, too.
+    out. All processes of a run end after the same step. A second Ctrl-C interrupts at once. Measurements
+    end at once. A run that loses one of its processes ends, too.
     """
 
     def __init__(self) -> None:

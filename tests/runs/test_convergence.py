@@ -8,7 +8,7 @@ import torch
 from trainers import quiet_trainer
 
 from lightdan import MADE, Recorded
-from lightdan.convergence import Convergence, verdict
+from lightdan.runs.convergence import Convergence, verdict
 
 STEPS = np.arange(10, 310, 10)
 

@@ -1,0 +1,1 @@
+"""Parts of every run: its directory, configuration, checkpoints, predictions and end."""
