@@ -26,6 +26,7 @@ from intervals import TRUTHS, data_set, pulls_of_couplings, pulls_of_test_split
 from population import CASES, Population
 from scipy.signal import lfilter
 
+from lightdan.measurements.observables import binder_cumulant
 from lightdan.statistics import autocorrelation_time, jackknife, mean
 
 Pulls = Callable[[str, str, int], dict[str, list[float]]]
@@ -126,10 +127,10 @@ def of_series(num_sets: int = 1000, tau: float = 10.0) -> str:
             lambda x: jackknife(lambda a, b: b - a**2, np.abs(x), x**2),
             1 - 2 / np.pi,
         ),
-        "Binder cumulant": (lambda x: jackknife(lambda a, b: 1 - b / 3 / a**2, x**2, x**4), 0.0),
+        "Binder cumulant": (binder_cumulant, 0.0),
         "τ": (autocorrelation_time, tau),
     }
-    for times in (8, 20, 50, 100, 400):
+    for times in (8, 20, 50, 100, 400, 1000):
         noise = rng.normal(size=(num_sets, round(times * tau)))
         noise[:, 1:] *= np.sqrt(1 - phi**2)
         rows = lfilter([1], [1, -phi], noise, axis=1)

@@ -238,7 +238,7 @@ class Samples:
     def blocks(self, split: str, temperature: float) -> Blocks:
         """Return the blocks of `rows` that count as one observation in standard errors.
 
-        If all rows together last less than 16 τ there is one block, and errors are infinite.
+        If all rows together last less than 9 τ there is one block, and errors are infinite.
         """
         tau, num = self._tau_at(temperature)
         if is_too_short(num, tau):

@@ -27,6 +27,9 @@ from lightdan.runs.directories import run_directory
 from lightdan.statistics import Bound, Estimate
 from lightdan.systems.base import System
 
+TOO_FEW = "too few independent rows"
+"""Reason why an estimate has no error, unless a measurement gives another."""
+
 
 @dataclass
 class Result:
@@ -63,6 +66,12 @@ class Result:
             self.estimates[name] = Estimate(self.estimates[name].value, math.inf)
             self.remarks[name] = str(reason)
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why estimates have no error, by name; where no measurement said so, the rows are too few."""
+        few = {name: TOO_FEW for name, (_, error) in self.estimates.items() if error == math.inf}
+        return few | self.remarks
+
 
 class Summary:
     """Rows and notes of several results, printed as one table."""
@@ -79,8 +88,9 @@ class Summary:
             result: Result of the measurement.
             label: Conditions, if there are several.
         """
+        reasons = result.reasons
         self.rows += [
-            Row(name, label, key, estimate, result.reference.get(key), result.remarks.get(key, ""))
+            Row(name, label, key, estimate, result.reference.get(key), reasons.get(key, ""))
             for key, estimate in result.estimates.items()
             if key not in result.unlisted
         ]
@@ -282,7 +292,7 @@ def write_result(directory: Path, stem: str, result: Result, context: Mapping[st
         },
         "reference_kind": {name: _kind(value) for name, value in result.reference.items()},
         "intervals": {row.name: row.interval for row in rows if row.interval},
-        "remarks": result.remarks,
+        "remarks": result.reasons,
         **context,
         "unlisted": sorted(result.unlisted),
         "notes": result.notes,

@@ -15,7 +15,7 @@ from lightdan.statistics.importance import (
     log_mean_exp,
     weighted_mean,
 )
-from lightdan.statistics.means import effective_number, jackknife, jackknife_each, mean
+from lightdan.statistics.means import blocks_of, effective_number, jackknife, jackknife_each, mean
 from lightdan.statistics.pareto import pareto_shape, weakness, weakness_of_size
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "autocorrelation_time",
     "bennett",
     "block_length",
+    "blocks_of",
     "effective_number",
     "effective_sample_size",
     "freedom_left",

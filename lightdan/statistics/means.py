@@ -7,13 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightdan.statistics.blocks import Blocks
-from lightdan.statistics.correlation import (
-    autocorrelation_time,
-    chains_of,
-    gamma_method,
-    is_too_short,
-)
+from lightdan.statistics.blocks import INDEPENDENT, TIMES_PER_BLOCK, Blocks
+from lightdan.statistics.correlation import Gamma, chains_of, gamma_method, is_too_short
 from lightdan.statistics.estimates import Estimate, freedom_left, student_factor
 
 STEP = 0.1
@@ -23,10 +18,11 @@ STEP = 0.1
 def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None = None) -> Estimate:
     """Return the mean of a stationary, correlated series; ±1 error covers the true one in 68 %.
 
-    The standard error is √(2τ Γ(0)/N), for independent samples s/√N. Γ is corrected for the bias of the
-    subtracted mean. The standard error is multiplied by `student_factor`, because it is itself an
-    estimate. Its degrees of freedom are N/(2W + 1), where W is the last step in the sum of τ; values
-    with wide tails have fewer, see `freedom_left`.
+    A correlated series is divided into blocks for a time one error longer than its τ, and the error is
+    that of `jackknife`. Where τ is at most half a step, the standard error is √(2τ Γ(0)/N), for
+    independent samples s/√N. Γ is corrected for the bias of the subtracted mean. It is multiplied by
+    `student_factor`, with N/(2W + 1) degrees of freedom, where W is the last step in the sum of τ;
+    values with wide tails have fewer, see `freedom_left`.
 
     With weights the value is Σ w x/Σ w. Integers are counts: a sample with a count of n is n independent
     ones. For real weights Γ is that of w (x − x̄)/⟨w⟩; the error of independent samples is then
@@ -41,7 +37,7 @@ def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None =
 
     Returns:
         The mean in the units of ``x``. The error is infinite for a single number, and for a correlated
-        series shorter than 16 τ.
+        series shorter than 9 τ.
 
     Raises:
         ValueError: x and weights differ in shape.
@@ -60,8 +56,8 @@ def mean(x: ArrayLike, weights: ArrayLike | None = None, blocks: Blocks | None =
     if np.ptp(series) == 0.0:
         return Estimate(value, 0.0)
     gamma = gamma_method(series)
-    if is_too_short(series.size, gamma.tau):
-        return Estimate(value, math.inf)
+    if gamma.tau >= INDEPENDENT:
+        return jackknife(float, series.ravel(), blocks=_blocks_of(series.shape, [gamma]))
     error = math.sqrt(2.0 * gamma.tau * gamma.variance / series.size)
     observations = series.size / (2.0 * gamma.tau)
     freedom = freedom_left(series.size / (2 * gamma.window + 1), series.ravel(), observations)
@@ -129,7 +125,7 @@ def jackknife(
 
     Returns:
         The estimate; its error is infinite if there is only one block, or a correlated series is shorter
-        than 16 τ.
+        than 9 τ.
 
     Raises:
         ValueError: The arrays differ in length, or there are fewer than 2 samples or blocks.
@@ -183,9 +179,7 @@ def jackknife_each(
     if blocks is None:
         deviations = _linearised(function, samples, full)
         columns = [*deviations, *(sample for sample in samples if sample.ndim == 1)]
-        tau = max(autocorrelation_time(series).value for series in columns)
-        short = is_too_short(length, tau)
-        blocks = Blocks.single(length) if short else Blocks.of_rows(np.arange(length), tau)
+        blocks = blocks_of(*columns)
     if blocks.num != length:
         raise ValueError(f"Pass blocks of {length} samples, not of {blocks.num}.")
     if len(blocks.starts) == 1:
@@ -206,6 +200,34 @@ def jackknife_each(
         bias = blocks.understatement**2 * (f - value)
         estimates.append(Estimate(float(f - bias), math.hypot(error * blocks.factor(series), bias)))
     return estimates
+
+
+def blocks_of(*series: NDArray[np.float64]) -> Blocks:
+    """Return blocks of the rows of a correlated series, a single one if the rows are too few.
+
+    Args:
+        *series: Functions of the rows `(M,)`, the slowest of which decides.
+    """
+    varying = [column[None] for column in series if np.ptp(column) > 0]
+    return _blocks_of((1, len(series[0])), [gamma_method(column) for column in varying])
+
+
+def _blocks_of(shape: tuple[int, ...], gammas: list[Gamma]) -> Blocks:
+    """Return the blocks of chains one after the other; a single one if they are too short.
+
+    Args:
+        shape: Numbers of chains and of their steps.
+        gammas: Results of the Γ method for several series of the chains.
+    """
+    chains, steps = shape
+    num = chains * steps
+    if any(is_too_short(num, gamma.tau) for gamma in gammas):
+        return Blocks.single(num)
+    # An independent series has times of half a step within their errors.
+    correlated = [gamma.longest for gamma in gammas if gamma.tau >= INDEPENDENT]
+    tau = max(correlated, default=0.5)
+    apart = steps + math.ceil(2 * TIMES_PER_BLOCK * tau)
+    return Blocks.of_rows((np.arange(chains)[:, None] * apart + np.arange(steps)).ravel(), tau)
 
 
 def _linearised(
