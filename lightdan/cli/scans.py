@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.table import Table
 
 from lightdan import registry
 from lightdan.checks import check_integer
-from lightdan.data.files import check_writable, whole_file, write_text
+from lightdan.data.files import check_writable, locked, whole_file, write_text
 from lightdan.measurements import curves
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.report import Summary, write_result
@@ -142,14 +142,13 @@ def scan(
         for run in waiting:
             check_writable(run.directory, "--output")
             try:
-                locks.enter_context(FileLock(run.directory / ".lock", timeout=0))
+                locks.enter_context(locked(run.directory / ".lock", 0))
             except Timeout as error:
                 raise ValueError(
                     f"Another scan works in {run.directory}: wait for it or pass another --output."
                 ) from error
-            lock_run(
-                run.directory / "run", 2 * GRACE
-            ).release()  # of a killed scan's process, which ends
+            with lock_run(run.directory / "run", 2 * GRACE):
+                pass  # a killed scan's process has ended
         failed = work_off(waiting, processes)
     if failed:
         words = (failed[0].directory / "log.txt").read_text(errors="replace").strip().splitlines()

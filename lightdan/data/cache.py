@@ -12,9 +12,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from filelock import FileLock
 
-from lightdan.data.files import whole_file
+from lightdan.data.files import locked, whole_file
 from lightdan.data.rows import Hdf5Rows, Rows
 from lightdan.progress import progress_bar
 from lightdan.simulation.simulation import Parts, Simulation
@@ -71,7 +70,7 @@ class CachedSimulation:
         with ExitStack() as held:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(f"{self.path}.lock"))
+                held.enter_context(locked(Path(f"{self.path}.lock")))
             except OSError as error:
                 self._check_unkept(error, in_memory)
                 with progress_bar(title, total) as advance:

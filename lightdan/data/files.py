@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all, and directories for them."""
+"""Files that appear whole or not at all, directories for them, and locks."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 
 @contextmanager
@@ -31,6 +33,27 @@ def write_text(path: Path, text: str) -> None:
     """Write text, in UTF-8, to a file that appears whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+@contextmanager
+def locked(path: Path, seconds: float = -1) -> Iterator[None]:
+    """Hold a lock in the block, and leave no file of it.
+
+    The file is removed while the lock is held. A process that waits for it notices, and makes a new one.
+
+    Args:
+        path: File of the lock.
+        seconds: Time to wait for another process, −1 without end.
+
+    Raises:
+        filelock.Timeout: Another process holds the lock.
+    """
+    with FileLock(path, timeout=seconds):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # some systems remove it at the release
+                path.unlink()
 
 
 def check_writable(directory: Path, option: str) -> None:

@@ -2,14 +2,15 @@
 
 import os
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import Timeout
 from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from lightdan.data.files import check_writable
+from lightdan.data.files import check_writable, locked
 
 MADE_BY_RUNS = (
     "config.yaml",
@@ -60,8 +61,9 @@ def next_directory(root: Path) -> Path:
         return root / f"version_{number}"
 
 
-def lock_run(directory: Path, seconds: float = 5.0) -> BaseFileLock:
-    """Return a lock of a run's directory, held until it is released or the process ends.
+@contextmanager
+def lock_run(directory: Path, seconds: float = 5.0) -> Iterator[None]:
+    """Hold the lock of a run's directory in the block.
 
     Args:
         directory: Directory of the run.
@@ -72,14 +74,15 @@ def lock_run(directory: Path, seconds: float = 5.0) -> BaseFileLock:
     """
     directory = Path(os.path.abspath(directory))  # "." has no name
     directory.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory.with_name(f".{directory.name}.lock"))
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout as error:
-        raise ValueError(
-            f"Another process works in {directory}: wait for it, or pass another version of the logger."
-        ) from error
-    return lock
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(directory.with_name(f".{directory.name}.lock"), seconds))
+        except Timeout as error:
+            raise ValueError(
+                f"Another process works in {directory}: wait for it, or pass another version of the "
+                "logger."
+            ) from error
+        yield
 
 
 def check_new(trainer: Trainer, resumed: str | None, locks: ExitStack) -> None:
@@ -101,7 +104,7 @@ def check_new(trainer: Trainer, resumed: str | None, locks: ExitStack) -> None:
         if not named:  # it gets a new number from `claim_directory`, or a new name from its server
             continue
         directory = _directory(logger, trainer.default_root_dir)
-        locks.callback(lock_run(directory).release)
+        locks.enter_context(lock_run(directory))
         if resumed and directory.resolve() in Path(resumed).resolve().parents:
             keep(directory / "metrics.csv")
             for start in ("Experiment logs directory", "Checkpoint directory"):

@@ -7,11 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
-
 from lightdan.checks import SMALLEST, check_number
 from lightdan.data.cache import warn
-from lightdan.data.files import whole_file
+from lightdan.data.files import locked, whole_file
 from lightdan.data.samples import Samples
 from lightdan.images.extras import extra
 from lightdan.images.microscope import Microscope, film
@@ -94,7 +92,7 @@ class SyntheticKerrImages(KerrImages):
             return
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock"):
+            with locked(Path(f"{self.path}.lock")):
                 if not Path(self.path).exists():
                     self._write()
         except OSError as error:

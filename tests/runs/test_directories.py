@@ -57,8 +57,8 @@ def test_nothing_is_replaced_in_a_named_directory(tmp_path, name):
     with ExitStack() as locks:
         check_new(trainer, str(directory / "checkpoints" / "last.ckpt"), locks)
         with pytest.raises(ValueError, match=r"Another process works in .*mine: wait for it, or pass"):
-            lock_run(directory, 0.0)
-    lock_run(directory, 0.0).release()
+            locks.enter_context(lock_run(directory, 0.0))
+    assert [*(tmp_path / "r").iterdir()] == [tmp_path / "r" / "mine"]
     assert "mine" in [p.read_text() for p in Path(tmp_path).rglob("*") if p.is_file()]
     path.unlink(missing_ok=True)
     for moved in path.parent.glob("metrics-*"):
