@@ -51,7 +51,7 @@ class Truth:
     def hamiltonian(self) -> ExplicitHamiltonian:
         """The Hamiltonian at T = 1."""
         lattice = UniformLattice(
-            SHAPE, "periodic", ("translation", "rotation", "reflection"), 1.0, self.kind, self.levels
+            SHAPE, ("translation", "rotation", "reflection"), 1.0, self.kind, self.levels
         )
         operators = lattice.operators(self.operators)
         couplings = np.array([self.couplings[operator.name] for operator in operators])

@@ -47,7 +47,7 @@ def oracle(**options):
 def ising(coupling):
     """Return the Hamiltonian with a field and nearest neighbours only."""
     every = ("translation", "rotation", "reflection")
-    field, pairs = uniform_operators(SHAPE, "periodic", every, 1.0)[:2]
+    field, pairs = uniform_operators(SHAPE, every, 1.0)[:2]
     operators = [field, replace(pairs, coupling=coupling)]
     return ExplicitHamiltonian(SHAPE, operators, TEMPERATURE)
 

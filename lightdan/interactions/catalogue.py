@@ -1,22 +1,19 @@
 """Uniform operators of a lattice by name, for each kind of site."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightdan.interactions.factors import Bump, Factor, Harmonic, Power, Table
 from lightdan.interactions.operators import Operator, Product
-from lightdan.lattices.geometry import (
-    Displacement,
-    oriented_pairs,
-    pairs_by_displacement,
-    plaquettes,
-    triples,
-)
+from lightdan.lattices.bravais import LatticeLike, as_lattice
+from lightdan.lattices.geometry import oriented_pairs, pairs_by_displacement, plaquettes, triples
+from lightdan.lattices.lattice import Displacement, Lattice
 
 BUMPS = 16
 """Number of splines of a potential."""
@@ -33,10 +30,9 @@ class UniformLattice:
     """A uniform lattice and its sites, for which the catalogue makes operators.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        lattice: Lattice, or the shape of a rectangular torus.
         symmetries: Names of the symmetries; those on the lattice merge classes of displacements.
-        max_distance: Largest distance of a pair, in lattice constants.
+        max_distance: Largest distance of a pair, in units of that between nearest neighbours.
         site_kind: Kind of site: ``spin``, ``level``, ``angle`` or ``real``.
         levels: Values of a discrete site.
         low: Smallest value of a field.
@@ -44,8 +40,7 @@ class UniformLattice:
         level_values: Physical value of each level, if it is not the level itself.
     """
 
-    shape: Sequence[int]
-    boundary: str
+    lattice: LatticeLike
     symmetries: Sequence[str]
     max_distance: float
     site_kind: str = "spin"
@@ -53,6 +48,11 @@ class UniformLattice:
     low: float = -1.0
     high: float = 1.0
     level_values: tuple[float, ...] = ()
+
+    @cached_property
+    def geometry(self) -> Lattice:
+        """The lattice, also if its shape was given."""
+        return as_lattice(self.lattice)
 
     def operators(self, names: Iterable[str] | None = None) -> list[Operator]:
         """Return operators by the names of entries of the catalogue or by their own.
@@ -66,7 +66,7 @@ class UniformLattice:
         names = DEFAULTS[self.site_kind] if names is None else list(names)
         operators = list({o.name: o for name in names for o in self._named(name)}.values())
         if not operators:
-            sides = " × ".join(map(str, self.shape))
+            sides = " × ".join(map(str, self.geometry.shape))
             raise ValueError(
                 f"A lattice of {sides} sites has no {', '.join(names)}: name other operators."
             )
@@ -97,7 +97,7 @@ class UniformLattice:
     # Single sites
 
     def _single(self, name: str, factor: Factor, weight: complex = 1.0) -> Operator:
-        sites = np.arange(math.prod(self.shape)).reshape(-1, 1)
+        sites = np.arange(self.geometry.num_sites).reshape(-1, 1)
         return Operator(name, sites, products=(Product((factor,), weight),))
 
     def field(self) -> list[Operator]:
@@ -136,10 +136,23 @@ class UniformLattice:
         self, label: str, products: Sequence[Product] = (), max_distance: float = math.inf
     ) -> list[Operator]:
         pairs = pairs_by_displacement(
-            self.shape, self.boundary, self.symmetries, min(self.max_distance, max_distance)
+            self.geometry, self.symmetries, min(self.max_distance, max_distance)
         )
+        return self._of_pairs(label, pairs, tuple(products))
+
+    def _of_pairs(
+        self, label: str, pairs: Mapping[Displacement, NDArray[np.intp]], products: tuple[Product, ...]
+    ) -> list[Operator]:
+        lattice = self.geometry
+        ends = lattice.steps + tuple(map(lattice.opposite, lattice.steps))
         return [
-            Operator(pair_name(step, label), sites, displacement=step, products=tuple(products))
+            Operator(
+                pair_name(step, label, step == max(ends)),
+                sites,
+                displacement=step,
+                products=products,
+                distance=lattice.length(step),
+            )
             for step, sites in pairs.items()
         ]
 
@@ -198,19 +211,17 @@ class UniformLattice:
         """
         products = (Product((Harmonic(-order), Harmonic(order)), -1j),)
         label = "sine" if order == 1 else f"sine_{order}"
-        pairs = oriented_pairs(self.shape, self.boundary, NEAREST)
-        if "rotation" in self.symmetries and len(pairs) > 1 and len(set(self.shape)) == 1:
+        pairs = oriented_pairs(self.geometry, NEAREST)
+        shape = self.geometry.shape
+        if "rotation" in self.symmetries and len(pairs) > 1 and len(set(shape)) == 1:
             pairs = {max(pairs): np.concatenate(list(pairs.values()))}
-        return [
-            Operator(pair_name(step, label), sites, displacement=step, products=products)
-            for step, sites in pairs.items()
-        ]
+        return self._of_pairs(label, pairs, products)
 
     # More sites
 
     def plaquettes(self) -> list[Operator]:
         """Return Σ s_i s_j s_k s_l, or Σ cos(θ_i − θ_j − θ_k + θ_l), over the smallest squares."""
-        corners = plaquettes(self.shape, self.boundary)
+        corners = plaquettes(self.geometry)
         signs = (1, -1, -1, 1)
         factors: tuple[Factor, ...] = (self._power(1),) * 4
         if self.site_kind == "angle":
@@ -220,7 +231,7 @@ class UniformLattice:
 
     def triples(self) -> list[Operator]:
         """Return Σ cos(θ_i − 2θ_j + θ_k), or Σ s_i s_j s_k, over three consecutive sites of a line."""
-        sites = triples(self.shape, self.boundary)
+        sites = triples(self.geometry)
         factors: tuple[Factor, ...] = (self._power(1),) * 3
         if self.site_kind == "angle":
             factors = (Harmonic(1), Harmonic(-2), Harmonic(1))
@@ -275,18 +286,17 @@ DEFAULTS = {
 
 
 def uniform_operators(
-    shape: Sequence[int], boundary: str, symmetries: Sequence[str], max_distance: float, **site: Any
+    lattice: LatticeLike, symmetries: Sequence[str], max_distance: float, **site: Any
 ) -> list[Operator]:
     """Return the default operators of a uniform lattice, for spins unless `site` says otherwise.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        lattice: Lattice, or the shape of a rectangular torus.
         symmetries: Names of the symmetries; those on the lattice merge classes of displacements.
-        max_distance: Largest distance of a pair, in lattice constants.
+        max_distance: Largest distance of a pair, in units of that between nearest neighbours.
         site: Other arguments of `UniformLattice`.
     """
-    return UniformLattice(shape, boundary, symmetries, max_distance, **site).operators()
+    return UniformLattice(lattice, symmetries, max_distance, **site).operators()
 
 
 def contrasts_of(levels: Sequence[int], level_values: Sequence[float] = ()) -> list[Table]:
@@ -305,8 +315,8 @@ def contrasts_of(levels: Sequence[int], level_values: Sequence[float] = ()) -> l
     return [Table(tuple(levels), tuple(column.tolist())) for column in vectors.T[1:]]
 
 
-def pair_name(displacement: Displacement, label: str = "") -> str:
+def pair_name(displacement: Displacement, label: str, nearest: bool) -> str:
     """Return a name made of letters, digits and underscores, with m for a minus sign."""
-    if not label and displacement in ((1,), (1, 0)):
+    if nearest and not label:
         return "nearest_neighbour"
     return "_".join([label or "pair", *(str(step).replace("-", "m") for step in displacement)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightdan.interactions.factors import Harmonic, factor_of
 from lightdan.interactions.operators import Operator, Product
-from lightdan.lattices.geometry import Displacement
+from lightdan.lattices.lattice import Displacement
 from lightdan.simulation.terms import KINDS
 
 FORMAT = 3
@@ -83,7 +83,8 @@ def _operator(entry: dict[str, Any], shape: tuple[int, ...], kind: str) -> Opera
     displacement: Displacement | None = None
     if entry["displacement"] is not None:
         displacement = tuple(int(step) for step in entry["displacement"])
-        if len(displacement) != len(shape) or sites.shape[1] != 2:
+        # With a basis, two places in it take the position of one axis.
+        if len(displacement) - len(shape) not in (0, 1) or sites.shape[1] != 2:
             raise ValueError(f"the displacement of {name} does not fit its pairs and the lattice")
     products = tuple(
         Product(tuple(map(factor_of, product["factors"])), complex(*map(float, product["weight"])))
@@ -103,6 +104,7 @@ def _operator(entry: dict[str, Any], shape: tuple[int, ...], kind: str) -> Opera
         math.nan if entry["error"] is None else float(entry["error"]),
         displacement,
         products,
+        _finite(f"the distance of {name}", entry["distance"]) if "distance" in entry else math.nan,
     )
 
 

@@ -29,7 +29,8 @@ def simulate_film(
 
     Example:
         >>> from lightdan.interactions.catalogue import uniform_operators
-        >>> pairs = uniform_operators((4, 4), "window", (), 1.0)[1:3]
+        >>> from lightdan.lattices.bravais import hypercubic
+        >>> pairs = uniform_operators(hypercubic((4, 4), "window"), (), 1.0)[1:3]
         >>> ising = ExplicitHamiltonian.from_couplings((4, 4), pairs, np.array([0.4, 0.4]))
         >>> simulate_film(ising, (64, 64), seed=0).spins.shape
         (64, 64)

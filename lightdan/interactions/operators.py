@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightdan.interactions.factors import Factor, Power
-from lightdan.lattices.geometry import Displacement, coordinates
+from lightdan.lattices.bravais import LatticeLike, as_lattice
+from lightdan.lattices.lattice import Displacement
 
 VALUES = 2**22
 """Values of terms that are multiplied at a time."""
@@ -47,6 +48,8 @@ class Operator:
         error: Standard error of J.
         displacement: Canonical displacement that all pairs share; None for any other operator.
         products: Products p that are added in each term.
+        distance: Distance of the pairs, in units of that between nearest neighbours; by default that of
+            the displacement on a rectangular lattice, NaN without one.
     """
 
     name: str
@@ -55,20 +58,18 @@ class Operator:
     error: float = math.nan
     displacement: Displacement | None = None
     products: tuple[Product, ...] = ()
+    distance: float = math.nan
 
     def __post_init__(self) -> None:
         if not self.products:
             object.__setattr__(self, "products", (Product((Power(),) * self.order),))
+        if self.displacement is not None and math.isnan(self.distance):
+            object.__setattr__(self, "distance", math.hypot(*self.displacement))
 
     @property
     def order(self) -> int:
         """Number of sites in a term: 1 for a field, 2 for pairs."""
         return self.sites.shape[1]
-
-    @property
-    def distance(self) -> float:
-        """Distance |r| of the pairs in lattice constants; NaN without a displacement."""
-        return math.nan if self.displacement is None else math.hypot(*self.displacement)
 
     @property
     def multiplies_values(self) -> bool:
@@ -107,9 +108,12 @@ class Operator:
             }
             for factors, weight in self.products
         ]
+        # Files of rectangles have no distance, because the displacement gives it.
+        off = self.displacement and abs(self.distance - math.hypot(*self.displacement)) > 1e-6
         return {
             "name": self.name,
             "displacement": self.displacement and list(self.displacement),
+            **({"distance": self.distance} if off else {}),
             "coupling": float(self.coupling),
             "error": float(self.error) if math.isfinite(self.error) else None,
             "sites": self.sites.tolist(),
@@ -132,30 +136,28 @@ def operators_of_terms(terms: Iterable[Term]) -> list[Operator]:
     ]
 
 
-def sites_with_neighbours(
-    shape: Sequence[int], boundary: str, operators: Sequence[Operator]
-) -> NDArray[np.intp]:
+def sites_with_neighbours(lattice: LatticeLike, operators: Sequence[Operator]) -> NDArray[np.intp]:
     """Return the sites whose conditionals the operators describe.
 
     In a window of a larger lattice, a site near the edge interacts with sites that are not seen. Their
     mean effect is not a coupling of the lattice, so these sites are left out.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        lattice: Lattice, or the shape of a rectangular torus.
         operators: Translation-invariant operators.
 
     Raises:
         ValueError: No site has all its neighbours in the window.
     """
-    places = coordinates(shape)
-    if boundary != "window":
-        return np.arange(len(places))
+    lattice = as_lattice(lattice)
+    if lattice.boundary != "window":
+        return np.arange(lattice.num_sites)
+    places = lattice.places
     reach = max(int(np.ptp(places[o.sites], axis=1).max()) for o in operators)
-    inside = ((places >= reach) & (places < np.array(shape) - reach)).all(axis=1)
+    inside = ((places >= reach) & (places < np.array(lattice.cells) - reach)).all(axis=1)
     if not inside.any():
         raise ValueError(
-            f"A window of {' × '.join(map(str, shape))} sites has no site that is {reach} away from its "
-            "edge: reduce max_distance or use larger patches."
+            f"A window of {' × '.join(map(str, lattice.shape))} sites has no site that is {reach} away "
+            "from its edge: reduce max_distance or use larger patches."
         )
     return np.flatnonzero(inside)

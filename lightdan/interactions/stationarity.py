@@ -11,6 +11,7 @@ from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.fit import Undetermined, fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
+from lightdan.lattices.bravais import hypercubic
 
 MOST_ROWS, MOST_SITES = 2000, 64
 """Numbers of rows, and of sites given all others, to which couplings are fitted."""
@@ -59,7 +60,7 @@ def drift_of_couplings(
         entries = ("powers", "pairs")
     low, high = float(configurations.min()), float(configurations.max())
     lattice = UniformLattice(
-        shape, boundary, ("translation",), DISTANCE, site_kind, tuple(levels), low, high
+        hypercubic(shape, boundary), ("translation",), DISTANCE, site_kind, tuple(levels), low, high
     )
     operators = lattice.operators(entries)
     some = np.unique(np.linspace(0, sites - 1, min(sites, num_sites)).astype(int)).tolist()

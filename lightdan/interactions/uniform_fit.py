@@ -16,6 +16,7 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
 from lightdan.interactions.site_models import MOST_NODES, quadrature, site_model
+from lightdan.lattices.bravais import hypercubic
 from lightdan.statistics import Estimate, mean
 from lightdan.types import Configurations
 
@@ -77,7 +78,11 @@ class UniformModel:
         """Return the local fields of the operators."""
         symmetries = (*self.spatial, *self.internal)
         lattice = UniformLattice(
-            self.shape, self.boundary, symmetries, self.max_distance, self.site_kind, self.levels
+            hypercubic(self.shape, self.boundary),
+            symmetries,
+            self.max_distance,
+            self.site_kind,
+            self.levels,
         )
         operators, num_sites = lattice.operators(self.names()), math.prod(self.shape)
         sites = range(0, num_sites, math.ceil(num_sites / MOST_SITES))

@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from lightdan.lattices.graphs import graph
+from lightdan.lattices.graphs import SUFFIXES, graph, read_graph
 from lightdan.lattices.lattice import Lattice
+from lightdan.lattices.shapes import check_size
+
+LatticeLike: TypeAlias = Lattice | Sequence[int]
+"""A lattice, or the shape of a rectangular torus."""
 
 _HEIGHT = math.sqrt(3) / 2
 
@@ -39,6 +44,43 @@ LATTICES: dict[str, Callable[[Sequence[int], str], Lattice]] = {
     "kagome": kagome,
 }
 """Lattices by name; an own one is added as an entry."""
+
+
+def lattice_of(
+    lattice: str, shape: int | Sequence[int], boundary: str = "periodic", name: str = "shape"
+) -> Lattice:
+    """Return a lattice by its name, or the graph of a file.
+
+    Args:
+        lattice: Entry of `LATTICES`, or path of a list of bonds, see `read_graph`.
+        shape: Numbers of cells along the axes, where one integer L is L × L, or of the sites of a graph.
+        boundary: Boundary of a lattice: ``periodic``, ``open`` or ``window``.
+        name: Name of the shape in messages.
+
+    Raises:
+        ValueError: There is no such lattice, the shape does not fit it, or the graph cannot be read.
+    """
+    if Path(lattice).suffix in SUFFIXES:
+        num = math.prod((shape,) if isinstance(shape, int) else shape)
+        return read_graph(lattice, num)
+    if lattice not in LATTICES:
+        raise ValueError(
+            f"There is no lattice {lattice!r}: set lattice to one of {', '.join(LATTICES)}, or to the "
+            f"path of a list of bonds ({', '.join(SUFFIXES)})."
+        )
+    sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
+    if not sides or min(sides) < 1:
+        raise ValueError(f"{name} must be positive numbers of cells, not {shape}.")
+    check_size(sides, name)
+    try:
+        return LATTICES[lattice](sides, boundary)
+    except ValueError as error:
+        raise ValueError(f"{name} {sides} does not fit the lattice {lattice}. {error}") from None
+
+
+def as_lattice(lattice: LatticeLike) -> Lattice:
+    """Return a lattice as it is, and the torus of a shape."""
+    return lattice if isinstance(lattice, Lattice) else hypercubic(lattice)
 
 
 def from_spec(spec: Mapping[str, Any]) -> Lattice:

@@ -2,10 +2,10 @@
 
 import itertools
 
-import igraph
 import numpy as np
 from numpy.typing import NDArray
 
+from lightdan.lattices.graphs import network
 from lightdan.lattices.lattice import Lattice
 
 MOST_PATTERNS = 100_000
@@ -30,8 +30,8 @@ def colours(lattice: Lattice) -> NDArray[np.intp]:
             slope, offsets = pattern
             basis = np.arange(lattice.num_sites) % lattice.num_basis
             return (lattice.places @ slope + offsets[basis]) % num
-    network = igraph.Graph(lattice.num_sites, lattice.bonds.tolist()).simplify()
-    return np.array(network.vertex_coloring_greedy(method="dsatur"), np.intp)
+    greedy = network(lattice.num_sites, lattice.bonds.tolist()).vertex_coloring_greedy(method="dsatur")
+    return np.array(greedy, np.intp)
 
 
 def _pattern(lattice: Lattice, num: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:

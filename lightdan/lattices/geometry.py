@@ -1,135 +1,120 @@
-"""Coordinates, displacements and plaquettes of chains and rectangular lattices."""
+"""Pairs of sites by displacement, plaquettes and straight triples of a lattice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Displacement = tuple[int, ...]
-"""Steps along the axes from one site to another."""
+from lightdan.lattices.isometries import reflections, rotations
+from lightdan.lattices.lattice import Displacement, Lattice
+from lightdan.lattices.loops import loops
+
+PARALLEL = 1e-6
+"""Largest difference of vectors that are the same."""
 
 
 def coordinates(shape: Sequence[int]) -> NDArray[np.intp]:
-    """Return the coordinates of all sites in raster order, `(N, axes)`."""
+    """Return the coordinates of all sites of a rectangle in raster order, `(N, axes)`."""
     return np.indices(tuple(shape)).reshape(len(shape), -1).T
 
 
 def pairs_by_displacement(
-    shape: Sequence[int], boundary: str, symmetries: Sequence[str], max_distance: float
+    lattice: Lattice, symmetries: Sequence[str], max_distance: float
 ) -> dict[Displacement, NDArray[np.intp]]:
     """Return the pairs of sites up to a distance, grouped by displacement.
 
-    Displacements that a symmetry maps onto each other share one canonical representative. On a periodic
-    lattice, distances are along the shortest path around the torus.
+    Displacements that a symmetry maps onto each other share one canonical representative. On a torus,
+    distances are along the shortest path around it.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        lattice: Lattice.
         symmetries: Names of the symmetries, among them ``rotation`` and ``reflection``.
-        max_distance: Largest distance of a pair, in lattice constants.
+        max_distance: Largest distance of a pair, in units of that between nearest neighbours.
 
     Returns:
         Canonical displacement → pairs `(pairs, 2)`, each pair once, by ascending distance.
     """
-    # A rectangle has rotations by 180° only, which map every bond onto itself.
-    rotation = "rotation" in symmetries and len(set(shape)) < len(shape)
-    reflection = "reflection" in symmetries
+    lengths = lattice.displacements(max_distance)
     classes: dict[Displacement, list[NDArray[np.intp]]] = {}
-    for displacement in _displacements(shape, boundary, max_distance):
-        representative = canonical(displacement, rotation, reflection)
-        classes.setdefault(representative, []).append(_displaced(shape, boundary, displacement))
+    for displacement in lengths:
+        representative = canonical(displacement, lattice, symmetries)
+        classes.setdefault(representative, []).append(lattice.displaced(displacement))
     pairs = {}
-    for displacement in sorted(classes, key=lambda steps: (np.linalg.norm(steps), steps)):
+    for displacement in sorted(classes, key=lambda steps: (lengths[steps], steps)):
         both = np.sort(np.concatenate(classes[displacement]), axis=1)
         pairs[displacement] = np.unique(both[both[:, 0] != both[:, 1]], axis=0)
     return pairs
 
 
-def oriented_pairs(
-    shape: Sequence[int], boundary: str, max_distance: float
-) -> dict[Displacement, NDArray[np.intp]]:
+def oriented_pairs(lattice: Lattice, max_distance: float) -> dict[Displacement, NDArray[np.intp]]:
     """Return the pairs (i, j) with j displaced from i, grouped by displacement up to its sign.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
-        max_distance: Largest distance of a pair, in lattice constants.
+        lattice: Lattice; a graph has no such pairs.
+        max_distance: Largest distance of a pair, in units of that between nearest neighbours.
 
     Returns:
         Displacement → pairs `(pairs, 2)`. Half the way around a torus is left out, because its two
         directions coincide.
     """
-    sides = np.array(shape)
+    lengths = lattice.displacements(max_distance)
     pairs = {}
-    for displacement in _displacements(shape, boundary, max_distance):
-        opposite = tuple(-step for step in displacement)
-        same = (2 * np.array(displacement) % sides == 0).all() and boundary == "periodic"
-        if displacement > opposite and not same:
-            pairs[displacement] = _displaced(shape, boundary, displacement)
-    return dict(sorted(pairs.items(), key=lambda item: (np.linalg.norm(item[0]), item[0])))
+    for displacement in sorted(lengths, key=lambda steps: (lengths[steps], steps)):
+        cells, first, second = lattice.parts(displacement)
+        same = first == second and lattice.periodic and not (2 * cells % lattice.cells).any()
+        if displacement > lattice.opposite(displacement) and not same:
+            pairs[displacement] = lattice.displaced(displacement)
+    return pairs
 
 
-def _displacements(shape: Sequence[int], boundary: str, max_distance: float) -> Iterator[Displacement]:
-    """Yield the displacements up to a distance, on a torus those of the shortest paths."""
-    reach = [min(int(max_distance), side // 2 if boundary == "periodic" else side - 1) for side in shape]
-    for index in np.ndindex(*(2 * r + 1 for r in reach)):
-        displacement = tuple(int(x) - r for x, r in zip(index, reach, strict=True))
-        if 0 < np.linalg.norm(displacement) <= max_distance:
-            yield displacement
-
-
-def _displaced(shape: Sequence[int], boundary: str, displacement: Sequence[int]) -> NDArray[np.intp]:
-    """Return each site with the site displaced from it, `(pairs, 2)`."""
-    sites = np.arange(np.prod(shape)).reshape(shape)
-    places, sides = coordinates(shape), np.array(shape)
-    moved = places + np.array(displacement)
-    inside = ((moved >= 0) & (moved < sides)).all(axis=1)
-    if boundary == "periodic":
-        moved, inside = moved % sides, np.ones(len(moved), bool)
-    return np.stack([sites.ravel()[inside], sites[tuple(moved[inside].T)]], axis=1)
-
-
-def canonical(displacement: Displacement, rotation: bool, reflection: bool) -> Displacement:
+def canonical(displacement: Displacement, lattice: Lattice, symmetries: Sequence[str]) -> Displacement:
     """Return the representative of a displacement under symmetries and exchange of its two sites.
 
     Args:
-        displacement: Steps along the axes.
-        rotation: Whether rotations by 90° are symmetries.
-        reflection: Whether reflections of the axes are symmetries.
+        displacement: Displacement on the lattice.
+        lattice: Lattice.
+        symmetries: Names of the symmetries, among them ``rotation`` and ``reflection``.
     """
     images = {displacement}
-    if reflection:
-        images |= {tuple(abs(x) for x in displacement)}
-    if rotation:
-        images |= {(y, -x) for x, y in images} | {(y, x) for x, y in images if reflection}
-    images |= {tuple(-x for x in image) for image in images}
-    return max(images)
+    for name, found in (("reflection", reflections), ("rotation", rotations)):
+        if name in symmetries and not lattice.is_graph:
+            images |= {each.moved(image, lattice) for each in found(lattice) for image in images}
+    return max(images | {lattice.opposite(image) for image in images})
 
 
-def plaquettes(shape: Sequence[int], boundary: str) -> NDArray[np.intp]:
-    """Return the corners of the smallest squares, `(plaquettes, 4)`.
+def plaquettes(lattice: Lattice) -> NDArray[np.intp]:
+    """Return the corners of the elementary loops of four bonds, `(plaquettes, 4)`.
 
-    Chains and lattices with a side shorter than 3 have none.
+    The first and the last corner are opposite. Lattices with a side shorter than 3 have none, because
+    corners or loops might coincide.
     """
-    if len(shape) != 2 or min(shape) < 3:
-        return np.empty((0, 4), np.intp)
-    sites = np.arange(np.prod(shape)).reshape(shape)
-    if boundary == "periodic":
-        sites = np.pad(sites, (0, 1), mode="wrap")
-    corners = [sites[:-1, :-1], sites[:-1, 1:], sites[1:, :-1], sites[1:, 1:]]
-    return np.stack(corners, axis=-1).reshape(-1, 4)
+    wide = lattice.is_graph or min(lattice.cells) >= 3
+    found = loops(lattice).get(4, np.empty((0, 4), np.intp)) if wide else np.empty((0, 4), np.intp)
+    return found[:, [0, 1, 3, 2]]
 
 
-def triples(shape: Sequence[int], boundary: str) -> NDArray[np.intp]:
-    """Return three consecutive sites of each line along an axis, `(triples, 3)`.
+def triples(lattice: Lattice) -> NDArray[np.intp]:
+    """Return three consecutive sites of each straight line of bonds, `(triples, 3)`.
 
-    Axes shorter than 3 have none.
+    Axes shorter than 3 have none, and neither have graphs.
     """
-    lines = [np.empty((0, 3), np.intp)]
-    for axis, side in enumerate(shape):
-        if side >= 3:
-            step = tuple(int(axis == other) for other in range(len(shape)))
-            after = dict(_displaced(shape, boundary, step).tolist())
-            starts = [i for i, j in after.items() if j in after]
-            lines.append(np.array([(i, after[i], after[after[i]]) for i in starts], np.intp))
-    return np.concatenate(lines)
+    if lattice.is_graph:
+        return np.empty((0, 3), np.intp)
+    lines: list[tuple[int, int, int]] = []
+    vectors: list[NDArray[np.float64]] = []
+    following: list[dict[int, int]] = []
+    for step, pairs in lattice.bond_classes.items():
+        vector = lattice.vector(step)
+        for number, other in enumerate(vectors):
+            if np.abs(vector - other).max() < PARALLEL:
+                following[number].update(pairs.tolist())
+                break
+            if np.abs(vector + other).max() < PARALLEL:
+                following[number].update(pairs[:, ::-1].tolist())
+                break
+        else:
+            vectors.append(vector)
+            following.append(dict(pairs.tolist()))
+    for after in following:
+        lines += [(i, j, after[j]) for i, j in after.items() if after.get(j, i) != i]
+    return np.array(lines, np.intp).reshape(-1, 3)

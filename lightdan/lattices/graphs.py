@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import igraph
 import numpy as np
 from numpy.typing import NDArray
 
 from lightdan.lattices.lattice import Displacement, Lattice
 
+SUFFIXES = (".txt", ".csv", ".dat", ".npy")
+"""Endings of the files of graphs."""
 MOST_AUTOMORPHISMS = 100_000
 """Largest number of automorphisms that are listed."""
 
@@ -59,9 +60,9 @@ class Graph(Lattice):
             seen[first, second] = number
 
     @cached_property
-    def network(self) -> igraph.Graph:
-        """The graph as the library for graphs has it."""
-        return igraph.Graph(self.num_sites, self.edges)
+    def network(self) -> Any:
+        """The graph as igraph has it."""
+        return network(self.num_sites, self.edges)
 
     @cached_property
     def positions(self) -> NDArray[np.float64]:
@@ -82,6 +83,10 @@ class Graph(Lattice):
     def opposite(self, displacement: Displacement) -> Displacement:
         """Return the same distance, because bonds have no direction."""
         return displacement
+
+    def length(self, displacement: Displacement) -> float:
+        """Return the number of bonds."""
+        return float(displacement[0])
 
     def displacements(self, max_distance: float) -> dict[Displacement, float]:
         """Return the numbers of bonds between sites up to the largest one."""
@@ -115,6 +120,13 @@ def graph(num_sites: int, edges: Sequence[Sequence[int]]) -> Graph:
         edges: Pairs of sites, counted from 0.
     """
     return Graph((num_sites,), "open", edges=tuple((int(i), int(j)) for i, j in edges))
+
+
+def network(num_sites: int, edges: Sequence[Sequence[int]]) -> Any:
+    """Return a graph of igraph, without double bonds."""
+    import igraph  # half a second
+
+    return igraph.Graph(num_sites, edges).simplify()
 
 
 def read_graph(path: str | Path, num_sites: int) -> Graph:

@@ -1,7 +1,6 @@
 """Groups of symmetry operations that act on configurations of a lattice."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,10 @@ import torch
 from torch import Tensor
 
 from lightdan.lattices.angles import TWO_PI, wrap
+from lightdan.lattices.bravais import LatticeLike, as_lattice
+from lightdan.lattices.graphs import MOST_AUTOMORPHISMS, Graph, automorphisms, graph, num_automorphisms
+from lightdan.lattices.isometries import Isometry, reflections, rotations
+from lightdan.lattices.lattice import Lattice
 from lightdan.types import Configurations, Index
 
 
@@ -68,54 +71,71 @@ class Group:
         return Group(rows[:, 2:], rows[:, 0], rows[:, 1])
 
 
-def _spatial(images: Sequence[np.ndarray]) -> Group:
-    permutations = torch.from_numpy(np.stack([image.ravel() for image in images]))
-    return Group(permutations, torch.ones(len(images), dtype=torch.long))
+def _of(permutations: np.ndarray) -> Group:
+    return Group(torch.from_numpy(permutations), torch.ones(len(permutations), dtype=torch.long))
 
 
-def _sites(shape: Sequence[int]) -> np.ndarray:
-    return np.arange(math.prod(shape)).reshape(shape)
-
-
-def identity(shape: Sequence[int]) -> Group:
+def identity(lattice: LatticeLike) -> Group:
     """Return the trivial group."""
-    return _spatial([_sites(shape)])
+    return _of(np.arange(as_lattice(lattice).num_sites)[None])
 
 
-def translation(shape: Sequence[int]) -> Group:
-    """Return all shifts of a periodic lattice."""
-    axes = tuple(range(len(shape)))
-    return _spatial([np.roll(_sites(shape), shift, axes) for shift in np.ndindex(*shape)])
+def translation(lattice: LatticeLike) -> Group:
+    """Return all shifts of a torus."""
+    lattice = as_lattice(lattice)
+    axes = tuple(range(len(lattice.cells)))
+    sites = np.arange(lattice.num_sites).reshape(*lattice.cells, lattice.num_basis)
+    shifted = [np.roll(sites, shift, axes).ravel() for shift in np.ndindex(*lattice.cells)]
+    return _of(np.stack(shifted))
 
 
-def rotation(shape: Sequence[int]) -> Group:
-    """Return the rotations of a plane: by 90° on a square, by 180° on a rectangle."""
-    turns = range(4) if shape[0] == shape[1] else (0, 2)
-    return _spatial([np.rot90(_sites(shape), turn) for turn in turns])
+def rotation(lattice: LatticeLike) -> Group:
+    """Return the rotations of a lattice: by 90° on a square, by 60° on a triangular torus.
+
+    A rectangle has those by 180° only.
+    """
+    return _of_isometries(rotations, as_lattice(lattice))
 
 
-def reflection(shape: Sequence[int]) -> Group:
-    """Return the reversals of all subsets of the axes."""
-    axes = range(len(shape))
-    subsets = [tuple(a for a in axes if bits >> a & 1) for bits in range(2 ** len(shape))]
-    return _spatial([np.flip(_sites(shape), subset) for subset in subsets])
+def reflection(lattice: LatticeLike) -> Group:
+    """Return the reversals of all subsets of the axes, or one reflection with the identity.
+
+    The latter is for lattices whose axes are at other angles than 90°.
+    """
+    return _of_isometries(reflections, as_lattice(lattice))
 
 
-def z2(shape: Sequence[int]) -> Group:
+def _of_isometries(find: Callable[[Lattice], Sequence[Isometry]], lattice: Lattice) -> Group:
+    images = [isometry.permutation(lattice) for isometry in find(lattice)]
+    return _of(np.stack(images)) if images else identity(lattice)
+
+
+def automorphism(lattice: LatticeLike) -> Group:
+    """Return the permutations of sites that keep the bonds of a graph; a lattice is taken for one.
+
+    Raises:
+        ValueError: There are too many.
+    """
+    lattice = as_lattice(lattice)
+    if not isinstance(lattice, Graph):
+        lattice = graph(lattice.num_sites, np.unique(np.sort(lattice.bonds, axis=1), axis=0).tolist())
+    return _of(automorphisms(lattice))
+
+
+def z2(lattice: LatticeLike) -> Group:
     """Return the spin flip s → −s on all sites, with the identity."""
-    permutations = torch.from_numpy(np.stack([_sites(shape).ravel()] * 2))
-    return Group(permutations, torch.tensor([1, -1]))
+    return Group(identity(lattice).permutations.repeat(2, 1), torch.tensor([1, -1]))
 
 
-def spin_rotation(shape: Sequence[int]) -> Group:
+def spin_rotation(lattice: LatticeLike) -> Group:
     """Return the rotations θ → θ + α of all sites by whole degrees α."""
-    unmoved = torch.from_numpy(_sites(shape).ravel()).expand(360, -1)
+    unmoved = identity(lattice).permutations.expand(360, -1)
     return Group(unmoved, torch.ones(360, dtype=torch.long), torch.arange(360))
 
 
-def spin_reflection(shape: Sequence[int]) -> Group:
+def spin_reflection(lattice: LatticeLike) -> Group:
     """Return the reflection θ → −θ of all sites, with the identity."""
-    flip = z2(shape)
+    flip = z2(lattice)
     return Group(flip.permutations, flip.signs, torch.tensor([0, 0]))
 
 
@@ -127,19 +147,45 @@ OPERATIONS = {
     "translation": translation,
     "rotation": rotation,
     "reflection": reflection,
+    "automorphism": automorphism,
 }
+"""Operations on configurations by name, each of a lattice or of the shape of a rectangular torus."""
 
 
-def spatial_operations(shape: Sequence[int], boundary: str) -> tuple[str, ...]:
-    """Return the names of the operations that map a lattice of this shape and boundary onto itself."""
-    periodic = ("translation",) if boundary == "periodic" else ()
-    turns = ("rotation",) if len(shape) == 2 else ()
-    return (*periodic, *turns, "reflection")
+def spatial_operations(lattice: Lattice) -> tuple[str, ...]:
+    """Return the names of the operations that map a lattice onto itself.
+
+    A graph has its automorphisms, if they are few enough to be listed.
+    """
+    if isinstance(lattice, Graph):
+        return ("automorphism",) if 1 < num_automorphisms(lattice) <= MOST_AUTOMORPHISMS else ()
+    names = ["translation"] if lattice.periodic else []
+    names += ["rotation"] if len(rotations(lattice)) > 1 else []
+    return (*names, "reflection") if len(reflections(lattice)) > 1 else tuple(names)
 
 
-def group(operations: Sequence[str], shape: Sequence[int]) -> Group:
+def keeps(name: str, lattice: Lattice, couplings: np.ndarray) -> bool:
+    """Return whether an operation maps every bond onto one of equal coupling.
+
+    Args:
+        name: Name of an operation on the lattice.
+        lattice: Lattice or graph.
+        couplings: Coupling of each of `lattice.bonds` `(bonds,)`.
+    """
+
+    def sorted_bonds(permutation: np.ndarray) -> np.ndarray:
+        first, second = np.sort(permutation[lattice.bonds], axis=1).T
+        order = np.lexsort((couplings, second, first))
+        return np.stack([first, second, couplings])[:, order]
+
+    permutations = OPERATIONS[name](lattice).permutations.numpy()
+    present = sorted_bonds(np.arange(lattice.num_sites))
+    return all(np.array_equal(sorted_bonds(each), present) for each in permutations)
+
+
+def group(operations: Sequence[str], lattice: LatticeLike) -> Group:
     """Return the group that the named operations generate; without a name it is trivial."""
-    product = identity(shape)
+    product = identity(lattice)
     for name in operations:
-        product = product @ OPERATIONS[name](shape)
+        product = product @ OPERATIONS[name](lattice)
     return product

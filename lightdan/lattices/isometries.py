@@ -27,14 +27,12 @@ class Isometry(NamedTuple):
     cells: NDArray[np.intp]
     images: NDArray[np.intp]
 
-    def permutation(self, lattice: Lattice) -> NDArray[np.intp] | None:
-        """Return the image of every site `(N,)`, or None if one leaves the lattice."""
+    def permutation(self, lattice: Lattice) -> NDArray[np.intp]:
+        """Return the image of every site `(N,)`."""
         basis = np.arange(lattice.num_sites) % lattice.num_basis
-        moved, sides = lattice.places @ self.matrix.T + self.cells[basis], np.array(lattice.cells)
+        moved = lattice.places @ self.matrix.T + self.cells[basis]
         if lattice.periodic:
-            moved = moved % sides
-        elif ((moved < 0) | (moved >= sides)).any():
-            return None
+            moved = moved % np.array(lattice.cells)
         cells = np.ravel_multi_index(tuple(moved.T), lattice.cells)
         return cells * lattice.num_basis + self.images[basis]
 
@@ -114,7 +112,7 @@ def _centres(lattice: Lattice) -> list[NDArray[np.float64]]:
     """Return the candidates for a fixed point `(d,)`, in cells."""
     inverse = np.linalg.inv(np.array(lattice.vectors))
     basis = np.array(lattice.basis)
-    centres = [lattice.positions.mean(axis=0) @ inverse]
+    centres = [(np.array(lattice.cells) - 1) / 2 + (basis @ inverse).mean(axis=0)]
     if not lattice.periodic:
         return centres
     centres += [*(basis @ inverse)]
@@ -138,7 +136,15 @@ def _about(centre: NDArray[np.float64], matrix: NDArray[np.intp], lattice: Latti
     if not fits[rows, images].all():
         return None
     isometry = Isometry(matrix, offsets[rows, images].round().astype(np.intp), images)
-    return None if isometry.permutation(lattice) is None else isometry
+    return isometry if lattice.periodic or _stays(isometry, lattice) else None
+
+
+def _stays(isometry: Isometry, lattice: Lattice) -> bool:
+    """Return whether the corners of the array, and so all cells, stay within it."""
+    last = np.array(lattice.cells) - 1
+    corners = np.array([*itertools.product((0, 1), repeat=len(last))]) * last
+    moved = (corners @ isometry.matrix.T)[:, None] + isometry.cells
+    return bool(((moved >= 0) & (moved <= last)).all())
 
 
 def _angle(isometry: Isometry, lattice: Lattice) -> tuple[float, ...]:

@@ -29,12 +29,12 @@ class Links(NamedTuple):
     Args:
         starts: Place of the first bond of each site, and the number of all `(N + 1,)`.
         others: Site at the other end of each bond; a site that is reached by two bonds is there twice.
-        classes: Number of the class of each bond, in the order of `Lattice.bond_classes`.
+        bonds: Number of each bond in `Lattice.bonds`.
     """
 
     starts: NDArray[np.intp]
     others: NDArray[np.intp]
-    classes: NDArray[np.intp]
+    bonds: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,15 @@ class Lattice:
         """Whether the lattice is a torus."""
         return self.boundary == "periodic"
 
+    @property
+    def is_hypercubic(self) -> bool:
+        """Whether it is a chain, a square or a cubic lattice, or one with more such axes."""
+        return (
+            self.num_basis == 1
+            and not self.is_graph
+            and np.array_equal(self.vectors, np.eye(len(self.cells)))
+        )
+
     @cached_property
     def places(self) -> NDArray[np.intp]:
         """Cells of all sites `(N, d)`, in raster order."""
@@ -165,6 +174,10 @@ class Lattice:
         basis = np.array(self.basis)
         ahead: NDArray[np.float64] = cells @ np.array(self.vectors) + basis[second] - basis[first]
         return ahead
+
+    def length(self, displacement: Displacement) -> float:
+        """Return the length of a displacement."""
+        return float(np.round(np.linalg.norm(self.vector(displacement)), DIGITS))
 
     def displacements(self, max_distance: float) -> dict[Displacement, float]:
         """Return the displacements up to a distance, with their lengths.
@@ -268,4 +281,4 @@ class Lattice:
         order = np.concatenate([2 * numbers, 2 * numbers + 1])
         sorting = np.lexsort((order, ends[:, 0]))
         starts = np.searchsorted(ends[sorting, 0], np.arange(self.num_sites + 1))
-        return Links(starts, ends[sorting, 1], order[sorting] // 2)
+        return Links(starts, ends[sorting, 1], sorting % max(1, len(self.bonds)))

@@ -81,13 +81,14 @@ def _faces(lattice: Lattice, outgoing: list[list[Corner]]) -> list[list[Corner]]
 
 
 def _from_first(corners: list[Corner]) -> tuple[Corner, ...]:
-    """Return a cycle from its smallest corner on, moved to the cell 0."""
+    """Return a cycle from its smallest corner on to the smaller of the next, moved to the cell 0."""
     start = corners.index(min(corners))
     origin = corners[start][0]
-    return tuple(
+    first, *others = (
         (tuple(x - o for x, o in zip(cell, origin, strict=True)), site)
         for cell, site in corners[start:] + corners[:start]
     )
+    return (first, *(others if others[0] < others[-1] else reversed(others)))
 
 
 def _shortest_cycles(outgoing: list[list[Corner]]) -> list[list[Corner]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from lightdan.architectures.base import Architecture
 from lightdan.checks import check_integer, check_seed
 from lightdan.lattices import groups
+from lightdan.lattices.lattice import Lattice
 from lightdan.measurements.base import Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, MODEL, panels
@@ -78,7 +79,7 @@ class Symmetry(Measurement):
         for suffix, function in functions.items():
             identity = ensemble.evaluate(function, configurations, controls=controls)
             for name in self.operations(system):
-                images = self.images(name, configurations, system.lattice_shape)
+                images = self.images(name, configurations, system.lattice)
                 values = [ensemble.evaluate(function, image, controls=controls) for image in images]
                 differences = np.stack(values) - identity
                 arrays[name + suffix] = differences / identity.std()
@@ -97,13 +98,11 @@ class Symmetry(Measurement):
     @staticmethod
     def operations(system: System) -> list[str]:
         """Return the symmetries that change something: a single site has no rotation."""
-        return [
-            name for name in system.symmetries if len(groups.OPERATIONS[name](system.lattice_shape)) > 1
-        ]
+        return [name for name in system.symmetries if len(groups.OPERATIONS[name](system.lattice)) > 1]
 
-    def images(self, name: str, configurations: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+    def images(self, name: str, configurations: Tensor, lattice: Lattice) -> list[Tensor]:
         """Return the configurations under elements of a symmetry other than the identity."""
-        group = groups.OPERATIONS[name](shape)
+        group = groups.OPERATIONS[name](lattice)
         elements = 1 + torch.randperm(len(group) - 1, generator=torch.Generator().manual_seed(self.seed))
         chosen = elements[:MAX_ELEMENTS].to(configurations.device)
         return [group.act(configurations, element) for element in chosen]

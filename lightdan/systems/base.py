@@ -22,6 +22,8 @@ from lightdan.data.samples import Samples
 from lightdan.data.seen import simulation_name
 from lightdan.data.splits import check_splits, derive_seed
 from lightdan.lattices.angles import polarization, vorticity
+from lightdan.lattices.bravais import hypercubic
+from lightdan.lattices.lattice import Lattice
 from lightdan.lattices.sites import site_values
 from lightdan.provenance import KeepsArguments, is_plain
 from lightdan.simulation.simulation import Simulation
@@ -95,6 +97,11 @@ class System(LightningDataModule, KeepsArguments):
         self.splits = splits
         self.seed = check_seed("seed", seed)
         self.cache_dir = Path(cache_dir) if cache_dir else user_cache_path("lightdan")
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """Lattice of the sites, rectangular unless a subclass sets another one."""
+        return hypercubic(self.lattice_shape, self.boundary)
 
     # Implemented by subclasses
 

@@ -83,7 +83,8 @@ class BlockSpin(System):
         if (inner := system.spec()) is not None:
             self.constructor_arguments["system"] = inner
         name = type(system).__name__
-        if len(system.lattice_shape) != 2 or system.site_kind not in ("spin", "level"):
+        plane = len(system.lattice_shape) == 2 and system.lattice.is_hypercubic
+        if not plane or system.site_kind not in ("spin", "level"):
             raise ValueError(
                 f"BlockSpin cannot block {name}, which has sites of kind {system.site_kind!r} on "
                 f"{len(system.lattice_shape)} axes: use a system of spins or levels on two axes."

@@ -48,7 +48,7 @@ class GaussianField(System):
         super().__init__(temperature=1.0, **kwargs)
         self.lattice_shape = check_shape(shape)
         self.mass2 = check_number("mass2", mass2, SMALLEST)
-        self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
+        self.symmetries = ("z2", *groups.spatial_operations(self.lattice))
 
     def parameters(self) -> dict[str, Any]:
         """Return m²."""

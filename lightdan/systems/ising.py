@@ -46,7 +46,7 @@ class Ising(System):
         self.lattice_shape = check_shape(shape)
         self.coupling = check_number("coupling", coupling)
         self.field = check_number("field", field)
-        spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
+        spatial = groups.spatial_operations(self.lattice)
         self.symmetries = spatial if field else ("z2", *spatial)
 
     def parameters(self) -> dict[str, Any]:

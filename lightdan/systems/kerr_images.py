@@ -157,7 +157,7 @@ class KerrImages(System):
         self.pixel_size, self.site_size = pixel_size, site_size
         self.crop, self.masks = crop, masks if isinstance(masks, str) else tuple(masks or ())
         self.background, self.denoise = background, denoise
-        self.symmetries = groups.spatial_operations(shape, self.boundary)
+        self.symmetries = groups.spatial_operations(self.lattice)
         if num_levels == 2:
             self.symmetries = ("z2", *self.symmetries)
         else:

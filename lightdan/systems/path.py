@@ -71,7 +71,7 @@ class Path(System):
         self.lattice_shape = (num_slices,)
         self.sampler = sampler
         check_confining(self.potential, self.force)
-        self.symmetries = groups.spatial_operations(self.lattice_shape, self.boundary)
+        self.symmetries = groups.spatial_operations(self.lattice)
         self.symmetric = is_even(self.potential)
         if self.symmetric:
             self.symmetries = ("z2", *self.symmetries)

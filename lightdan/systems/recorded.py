@@ -128,7 +128,7 @@ class Recorded(System):
         self.findings: list[Finding] = []
         self.site_kind, self.levels = form.site_kind, form.levels
         self.level_values, self.clock = form.level_values, form.clock
-        self.symmetries = groups.spatial_operations(self.lattice_shape, boundary)
+        self.symmetries = groups.spatial_operations(self.lattice)
         if self.site_kind == "angle":
             self.symmetries = (*groups.SPIN_OPERATIONS, *self.symmetries)
         elif self.levels and self.levels == tuple(-level for level in reversed(self.levels)):

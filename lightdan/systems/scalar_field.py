@@ -64,7 +64,7 @@ class ScalarField(System):
                 f"1/{2 * dimensions}, or a positive coupling."
             )
         self.hopping, self.coupling = hopping, coupling
-        self.symmetries = ("z2", *groups.spatial_operations(self.lattice_shape, self.boundary))
+        self.symmetries = ("z2", *groups.spatial_operations(self.lattice))
 
     def parameters(self) -> dict[str, Any]:
         """Return κ and λ."""

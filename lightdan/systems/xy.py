@@ -45,7 +45,7 @@ class XY(System):
         super().__init__(**kwargs)
         self.lattice_shape = check_shape(shape)
         self.coupling = check_number("coupling", coupling)
-        spatial = groups.spatial_operations(self.lattice_shape, self.boundary)
+        spatial = groups.spatial_operations(self.lattice)
         self.symmetries = (*groups.SPIN_OPERATIONS, *spatial)
 
     def parameters(self) -> dict[str, Any]:

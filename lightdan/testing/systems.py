@@ -48,7 +48,7 @@ class SystemTests:
         assert system.site_kind in SITE_KINDS
         assert system.boundary in ("periodic", "open", "window")
         assert bool(system.levels) == (system.site_kind in ("spin", "level"))
-        spatial = spatial_operations(system.lattice_shape, system.boundary)
+        spatial = spatial_operations(system.lattice)
         internal = SPIN_OPERATIONS if system.site_kind == "angle" else ["z2"]
         assert {*internal, *spatial} >= {*system.symmetries}
 
@@ -91,7 +91,7 @@ class SystemTests:
             assert observable(s).shape == (len(s),), name
             assert observable(s).isfinite().all(), name
         for name in system.symmetries if system.has_action else ():
-            operation = OPERATIONS[name](system.lattice_shape)
+            operation = OPERATIONS[name](system.lattice)
             for index in range(len(operation)):
                 image = operation.act(s, torch.tensor(index))
                 expected = system.action(s, temperature)

@@ -13,6 +13,7 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
 from lightdan.interactions.site_models import quadrature
+from lightdan.lattices.bravais import hypercubic
 from lightdan.simulation.terms import energies
 from lightdan.testing import all_configurations
 
@@ -21,7 +22,7 @@ SHAPE = (3, 4)
 
 
 def lattice(kind, boundary="periodic", symmetries=("translation", "rotation", "reflection")):
-    return UniformLattice(SHAPE, boundary, symmetries, 2.0, kind, LEVELS[kind], -2.5, 2.5)
+    return UniformLattice(hypercubic(SHAPE, boundary), symmetries, 2.0, kind, LEVELS[kind], -2.5, 2.5)
 
 
 def configurations(kind, num=40, seed=0):
@@ -175,16 +176,14 @@ def test_single_operators_have_names_of_their_own():
 
 
 def test_rotations_of_a_square_give_sines_one_coupling():
-    square = UniformLattice((4, 4), "periodic", ("rotation",), 1.0, "angle").operators(
-        ["sines", "sines_2"]
-    )
+    square = UniformLattice((4, 4), ("rotation",), 1.0, "angle").operators(["sines", "sines_2"])
     assert [(o.name, len(o.sites)) for o in square] == [("sine_1_0", 32), ("sine_2_1_0", 32)]
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (3, 4, 4))
     steps = [np.roll(angles, -1, axis) - angles for axis in (1, 2)]
     expected = sum(np.sin(step).sum((1, 2)) for step in steps)
     np.testing.assert_allclose(square[0].value(angles), expected)
     for shape, symmetries in (((4, 4), ("reflection",)), ((4, 5), ("rotation",))):
-        apart = UniformLattice(shape, "periodic", symmetries, 1.0, "angle").operators(["sines"])
+        apart = UniformLattice(shape, symmetries, 1.0, "angle").operators(["sines"])
         assert [operator.name for operator in apart] == ["sine_0_1", "sine_1_0"]
 
 
@@ -195,7 +194,7 @@ def test_operators_of_another_kind_are_named_with_those_that_fit():
 
 def test_a_lattice_without_the_operators_is_refused():
     with pytest.raises(ValueError, match="A lattice of 7 sites has no plaquettes: name other"):
-        UniformLattice((7,), "periodic", (), 1.0).operators(["plaquettes"])
+        UniformLattice((7,), (), 1.0).operators(["plaquettes"])
 
 
 @pytest.mark.parametrize("kind", list(LEVELS))
@@ -210,7 +209,7 @@ def test_sites_without_interactions_can_be_simulated(kind):
 
 def test_many_and_large_levels_keep_their_values():
     levels = tuple(range(0, 40_000, 200))
-    operators = UniformLattice((3,), "periodic", (), 1.0, "level", levels).operators(["powers"])
+    operators = UniformLattice((3,), (), 1.0, "level", levels).operators(["powers"])
     free = ExplicitHamiltonian.from_couplings(
         (3,), operators, np.zeros(2), site_kind="level", levels=levels
     )
@@ -225,7 +224,7 @@ def test_operators_of_levels_with_physical_values():
     """Check energies and files of spins ±1/2 and ±3/2, whose levels are twice their values."""
     levels, values = (-3, -1, 1, 3), (-1.5, -0.5, 0.5, 1.5)
     states = np.random.default_rng(0).choice(levels, (20, 5))
-    lattice = UniformLattice((5,), "periodic", (), 1.0, "level", levels, level_values=values)
+    lattice = UniformLattice((5,), (), 1.0, "level", levels, level_values=values)
     operators = lattice.operators(["powers", "pairs", "square_pairs", "triples"])
     s = states / 2
     right = np.roll(s, -1, 1)
@@ -262,7 +261,7 @@ def test_undetermined_couplings_are_named():
     with pytest.raises(Undetermined, match=r"undetermined \(field, pair_0_1, .* dependent"):
         fit(fields, torch.ones(50, *SHAPE))
     states = all_configurations((2, 2), (-1, 1))[:, :, :1].repeat(1, 1, 2)
-    twins = UniformLattice((2, 2), "open", (), 1.0).operators(["pairs"])
+    twins = UniformLattice(hypercubic((2, 2), "open"), (), 1.0).operators(["pairs"])
     assert [o.name for o in twins] == ["pair_0_1", "nearest_neighbour"]
     with pytest.raises(Undetermined, match="pair_0_1"):
         fit(LocalFields(twins, 4), states)

@@ -100,7 +100,7 @@ def test_file_gives_the_same_hamiltonian(tmp_path):
 
 
 def test_file_keeps_displacements(tmp_path):
-    operators = uniform_operators((4, 5), "periodic", ("reflection",), 1.5)
+    operators = uniform_operators((4, 5), ("reflection",), 1.5)
     hamiltonian = ExplicitHamiltonian.from_couplings((4, 5), operators, np.arange(len(operators)) / 3.0)
     (tmp_path / "h.json").write_text(hamiltonian.to_json())
     read = ExplicitHamiltonian.load(tmp_path / "h.json")

@@ -10,6 +10,7 @@ from lightdan.interactions.graph_fit import fit_terms
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator, operators_of_terms
 from lightdan.interactions.search import TermSearch
+from lightdan.lattices.bravais import hypercubic
 from lightdan.lattices.geometry import plaquettes
 
 NUM = 12_000
@@ -85,7 +86,7 @@ def test_the_bonds_and_fields_of_a_glass_and_no_others():
 
 def test_a_plaquette_beside_the_bonds_is_found_like_one():
     truth = glass((4, 5), 0.5) | {(0, 4, 15, 19): 0.5}
-    corners = plaquettes((4, 5), "periodic")
+    corners = plaquettes(hypercubic((4, 5)))
     assert [19, 15, 4, 0] in corners.tolist()  # not ascending
     rows = configurations(truth, (4, 5))
     search = TermSearch(rows, corners)
@@ -111,7 +112,7 @@ def test_nothing_is_found_in_noise():
         spins = torch.as_tensor(
             np.random.default_rng(seed).choice(np.array([-1, 1], np.int8), (500, 4, 4))
         )
-        search = TermSearch(spins, plaquettes((4, 4), "periodic"), symmetric=True)
+        search = TermSearch(spins, plaquettes(hypercubic((4, 4))), symmetric=True)
         search.find()
         wrong += len(search.terms) > 0
         assert search.product_at(0) is None

@@ -58,7 +58,7 @@ def test_log_likelihood_is_the_sum_of_conditionals_of_the_hamiltonian(kind):
 
 def drawn(couplings, symmetries, names, num=2_000, shape=(4, 4), seed=0):
     """Return spins of a Hamiltonian with couplings of named operators."""
-    lattice = UniformLattice(shape, "periodic", symmetries, 1.5)
+    lattice = UniformLattice(shape, symmetries, 1.5)
     operators = [o for o in lattice.operators(names) if o.name in couplings]
     values = np.array([couplings[o.name] for o in operators])
     hamiltonian = ExplicitHamiltonian.from_couplings(shape, operators, values)

@@ -23,7 +23,7 @@ UNITS = [(1e6, 0.0), (1e-6, 0.0), (1.0, 300.0), (1e3, -3e5), (2.5e-4, 1.0)]
 @pytest.fixture(scope="module")
 def ring():
     """Return rows of a ring of eight coupled fields in double wells, about 0."""
-    lattice = UniformLattice((8,), "periodic", ("translation",), 1.0, "real", (), -1.0, 1.0)
+    lattice = UniformLattice((8,), ("translation",), 1.0, "real", (), -1.0, 1.0)
     model = ExplicitHamiltonian.from_couplings(
         (8,), lattice.operators(), np.array([0.2, 0.8, 0.0, -0.6, 0.4]), site_kind="real", levels=()
     )
@@ -34,7 +34,7 @@ def ring():
 def operators_of(rows):
     """Return the uniform operators of the ring."""
     low, high = rows.min().item(), rows.max().item()
-    return UniformLattice((8,), "periodic", ("translation",), 1.0, "real", (), low, high).operators()
+    return UniformLattice((8,), ("translation",), 1.0, "real", (), low, high).operators()
 
 
 @pytest.mark.parametrize(("scale", "shift"), UNITS)

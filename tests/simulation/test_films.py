@@ -9,6 +9,7 @@ from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.films import simulate_film, stencil_of
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
+from lightdan.lattices.bravais import hypercubic
 from lightdan.simulation import films
 from lightdan.simulation.films import Film
 from lightdan.statistics import mean
@@ -16,9 +17,9 @@ from lightdan.statistics import mean
 
 def hamiltonian(shape, boundary, max_distance=1.5, temperature=2.0, **couplings):
     """Return a uniform Hamiltonian with a field, pairs and plaquettes."""
-    operators = UniformLattice(shape, boundary, ("rotation", "reflection"), max_distance).operators(
-        ["field", "pairs", "plaquettes"]
-    )
+    operators = UniformLattice(
+        hypercubic(shape, boundary), ("rotation", "reflection"), max_distance
+    ).operators(["field", "pairs", "plaquettes"])
     values = np.array([couplings.get(operator.name, 0.0) for operator in operators])
     return ExplicitHamiltonian.from_couplings(shape, operators, values, temperature)
 
@@ -59,7 +60,9 @@ def test_energy(boundary):
 
 def test_stripes():
     """Dipoles against exchange make stripes from disorder: S(k) has its peak away from 0."""
-    pairs = UniformLattice((13, 13), "window", ("rotation", "reflection"), 6.0).operators(["pairs"])
+    pairs = UniformLattice(hypercubic((13, 13), "window"), ("rotation", "reflection"), 6.0).operators(
+        ["pairs"]
+    )
     couplings = np.array([(o.distance == 1) - 0.35 / o.distance**3 for o in pairs]) / 0.8
     stripes = ExplicitHamiltonian.from_couplings((13, 13), pairs, couplings)
     cooled = simulate_film(stripes, (64, 64), 0)

@@ -176,7 +176,7 @@ class Baselines(Measurement):
     ) -> dict[str, Callable[[], Interactions]]:
         """Return functions that fit Hamiltonians, with couplings in units of the temperature."""
         system = ensemble.system
-        shape, boundary, symmetries = system.lattice_shape, system.boundary, system.symmetries
+        symmetries = system.symmetries
         if system.site_kind != "spin":
             sites = system.site_kind, system.levels
             if not is_uniform(system):
@@ -184,10 +184,10 @@ class Baselines(Measurement):
                     return {}
                 return {"pairs": partial(pairs_of_each_site, train, Sites(*sites))}
             low, high = (0.0, 1.0) if system.levels else field_range(train.rows)
-            lattice = UniformLattice(shape, boundary, symmetries, NEAR, *sites, low, high)
+            lattice = UniformLattice(system.lattice, symmetries, NEAR, *sites, low, high)
             operators = lattice.operators()
             return {"pairs": partial(uniform, system, operators, train)}
-        operators = uniform_operators(shape, boundary, symmetries, self.max_distance)
+        operators = uniform_operators(system.lattice, symmetries, self.max_distance)
         bonds = nearest_neighbours(operators)
         every_pair = partial(all_pairs, system, train)
         if is_uniform(system):

@@ -156,7 +156,7 @@ class CouplingGraph(SampledMeasurement):
         system = ensemble.system
         search = TermSearch(
             rows,
-            plaquettes(system.lattice_shape, system.boundary),
+            plaquettes(system.lattice),
             "z2" in system.symmetries,
             system.block_size(ensemble.temperature),
             weights,

@@ -262,8 +262,7 @@ def uniform_hamiltonian(
     def make() -> EffectiveHamiltonian:
         low, high = (0.0, 1.0) if system.levels else field_range(ensemble.configurations)
         lattice = UniformLattice(
-            system.lattice_shape,
-            system.boundary,
+            system.lattice,
             system.symmetries,
             max_distance,
             system.site_kind,
@@ -274,7 +273,7 @@ def uniform_hamiltonian(
         )
         try:
             operators = lattice.operators(names)
-            sites = sites_with_neighbours(system.lattice_shape, system.boundary, operators).tolist()
+            sites = sites_with_neighbours(system.lattice, operators).tolist()
         except ValueError as reason:
             raise NotMeasurable(str(reason)) from reason
         return EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites)

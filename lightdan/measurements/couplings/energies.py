@@ -1,6 +1,5 @@
 """Potentials and pair matrices of explicit Hamiltonians."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,8 +78,8 @@ def pair_matrix(
         level_values: Physical value of each level, if it is not the level itself.
     """
     arrays = {"levels": np.array(level_values or levels)}
-    displacements = [o.displacement for o in operators if o.displacement]
-    nearest = min(displacements, key=lambda step: (math.hypot(*step), step), default=None)
+    pairs = [(o.distance, o.displacement) for o in operators if o.displacement]
+    _, nearest = min(pairs, default=(0.0, None))
     contrasts = np.array([table.values for table in contrasts_of(levels, level_values)])
     matrix = np.zeros((len(levels),) * 2)
     found = False

@@ -95,19 +95,18 @@ class OwnSimulation:
     def _film(self) -> ExplicitHamiltonian:
         """Return the Hamiltonian of a periodic lattice of twice the sides."""
         system = self.ensemble.system
-        shape = tuple(2 * side for side in system.lattice_shape)
+        cells = tuple(2 * side for side in system.lattice.cells)
+        periodic = replace(system.lattice, cells=cells, boundary="periodic")
         reach = max((o.distance for o in self.hamiltonian.operators if o.displacement), default=1.0)
-        lattice = UniformLattice(
-            shape, "periodic", system.symmetries, reach, system.site_kind, system.levels
-        )
+        lattice = UniformLattice(periodic, system.symmetries, reach, system.site_kind, system.levels)
         names = [name for name in CATALOGUE[system.site_kind] if name != "potential"]
         sites = {operator.name: operator.sites for operator in lattice.operators(names)}
-        every = np.arange(math.prod(shape)).reshape(-1, 1)
+        every = np.arange(periodic.num_sites).reshape(-1, 1)
         operators = [
             replace(operator, sites=sites.get(operator.name, every))
             for operator in self.hamiltonian.operators
         ]
-        return replace(self.hamiltonian, lattice_shape=shape, operators=operators)
+        return replace(self.hamiltonian, lattice_shape=periodic.shape, operators=operators)
 
     def likelihood(self) -> Likelihood:
         """Return −ln p of the held-out data; ln Z of angles and fields is Bennett's ratio.

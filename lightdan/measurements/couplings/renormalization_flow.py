@@ -14,6 +14,7 @@ from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.fit import fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.operators import Operator, nearest_neighbours
+from lightdan.lattices.bravais import hypercubic
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings.sources import require_spins
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
@@ -73,6 +74,8 @@ class RenormalizationFlow(SampledMeasurement):
         """Measure the couplings at all scales and the exponent of each blocking."""
         require_spins(ensemble)
         shape = tuple(ensemble.system.lattice_shape)
+        if not ensemble.system.lattice.is_hypercubic:
+            raise NotMeasurable("Blocking needs a rectangular lattice.")
         if len(shape) != 2 or not can_be_blocked(shape):
             raise NotMeasurable(
                 f"Blocking needs two axes of even sides of at least {2 * SMALLEST}, not "
@@ -97,7 +100,9 @@ class RenormalizationFlow(SampledMeasurement):
         length = 1 if blocks is None else int(blocks.sizes.max())
         while True:
             shape = spins.shape[1:]
-            operators = uniform_operators(shape, system.boundary, system.symmetries, MAX_DISTANCE)
+            operators = uniform_operators(
+                hypercubic(shape, system.boundary), system.symmetries, MAX_DISTANCE
+            )
             (coupling,) = couplings_of([nearest_neighbours(operators)], spins, length)
             names = [operator.name for operator in operators]
             couplings = dict(zip(names, couplings_of(operators, spins, length), strict=True))

@@ -99,9 +99,11 @@ class CriticalTemperature(Measurement):
 
     def measure(self, ensemble: Ensemble) -> Result:
         """Measure the crossing and the peaks."""
-        if len(ensemble.system.lattice_shape) != 2:
-            name = type(ensemble.system).__name__
+        name, lattice = type(ensemble.system).__name__, ensemble.system.lattice
+        if len(lattice.cells) != 2:
             raise NotMeasurable(f"The lattice of {name} is not two-dimensional.")
+        if not lattice.is_hypercubic:
+            raise NotMeasurable(f"The lattice of {name} has no square cells.")
         film = self.film(ensemble)
         if (result := modulated(film)) is not None:
             return result

@@ -52,7 +52,7 @@ class Film:
     def operators(self, side: int) -> list[Operator]:
         """Return the operators on a periodic square lattice, with βJ_a as couplings."""
         shape = (side, side)
-        uniform = uniform_operators(shape, "periodic", self.symmetries, self.max_distance)
+        uniform = uniform_operators(shape, self.symmetries, self.max_distance)
         sites = {(operator.order, operator.displacement): operator.sites for operator in uniform}
         return [replace(term, sites=sites[term.order, term.displacement]) for term in self.terms]
 

@@ -119,7 +119,7 @@ def test_couplings_of_angles_and_fields_whatever_the_network(kind, tmp_path):
 
 def test_the_pair_matrix_of_a_rectangle_is_that_of_one_axis():
     """With equal couplings of all contrasts the matrix is δ − 1/q, the Potts energy."""
-    lattice = UniformLattice((4, 6), "periodic", (), 1.0, "level", (0, 1, 2))
+    lattice = UniformLattice((4, 6), (), 1.0, "level", (0, 1, 2))
     operators = lattice.operators(["matrices"])
     couplings = np.array([float(o.name.startswith(("matrix_1_1", "matrix_2_2"))) for o in operators])
     arrays = pair_matrix((0, 1, 2), operators, couplings)

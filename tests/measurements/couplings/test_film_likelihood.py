@@ -8,6 +8,7 @@ from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.films import simulate_film
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.undetermined import undetermined_combinations
+from lightdan.lattices.bravais import hypercubic
 from lightdan.measurements.couplings import film_likelihood as module
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.couplings.film_likelihood import film_likelihood
@@ -29,7 +30,7 @@ def effective(rows, max_distance, path):
 
 def dipolar():
     """Return a film with exchange and dipoles, whose stripes have a period of 7 sites."""
-    pairs = UniformLattice((16, 16), "window", SYMMETRIES, 4.0).operators(["pairs"])
+    pairs = UniformLattice(hypercubic((16, 16), "window"), SYMMETRIES, 4.0).operators(["pairs"])
     couplings = np.array([(o.distance == 1) - 0.35 / o.distance**3 for o in pairs]) / 0.8
     return ExplicitHamiltonian.from_couplings((16, 16), pairs, couplings)
 

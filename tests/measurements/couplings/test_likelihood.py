@@ -28,7 +28,7 @@ def free_sites(system):
 def neighbours(system, coupling):
     """Return the Hamiltonian of nearest neighbours, with its coupling in units of the temperature."""
     sites = system.site_kind, system.levels
-    lattice = UniformLattice(system.lattice_shape, "periodic", system.symmetries, 1.0, *sites)
+    lattice = UniformLattice(system.lattice_shape, system.symmetries, 1.0, *sites)
     (operator,) = lattice.operators(["potts" if sites[0] == "level" else "nearest_neighbour"])
     return ExplicitHamiltonian.from_couplings(
         system.lattice_shape, [operator], np.array([coupling]), site_kind=sites[0], levels=sites[1]

@@ -7,6 +7,7 @@ from scipy.special import logsumexp
 
 from lightdan import MADE, XY, Ising, NotMeasurable, RenormalizationFlow
 from lightdan.interactions.catalogue import uniform_operators
+from lightdan.lattices.bravais import hypercubic
 from lightdan.measurements.couplings.renormalization_flow import exponent
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.systems.block_spin import block_sums, majority
@@ -25,7 +26,7 @@ def test_the_eigenvalue_agrees_with_a_numerical_derivative():
         np.stack(
             [
                 o.value(states.numpy())
-                for o in uniform_operators(states.shape[1:], "open", EVERY, 1.5)
+                for o in uniform_operators(hypercubic(states.shape[1:], "open"), EVERY, 1.5)
                 if o.order == 2
             ]
             + [plaquettes(states)],

@@ -16,6 +16,7 @@ from lightdan import (
 from lightdan.images.patches import TEST
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
+from lightdan.lattices.bravais import hypercubic
 from lightdan.measurements.couplings.couplings import MEASURED
 from lightdan.measurements.ensemble import Ensemble
 
@@ -41,7 +42,7 @@ def test_films_beside_the_held_out_images(images):
     for weight in model.parameters():
         torch.nn.init.zeros_(weight)
     ensemble, shape = Ensemble(model, images, 3.0), (8, 8)
-    pairs = [o for o in uniform_operators(shape, "window", SPATIAL, 1.0) if o.order == 2]
+    pairs = [o for o in uniform_operators(hypercubic(shape, "window"), SPATIAL, 1.0) if o.order == 2]
     hamiltonian = ExplicitHamiltonian.from_couplings(shape, pairs, np.array([1 / 3]))
     ensemble.keep(MEASURED, lambda: hamiltonian)
     result = Films(side=64).measure(ensemble)

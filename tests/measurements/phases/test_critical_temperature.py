@@ -7,6 +7,7 @@ from scipy.optimize import brentq
 
 from lightdan import MADE, CriticalTemperature, Ising, NotMeasurable
 from lightdan.interactions.catalogue import uniform_operators
+from lightdan.lattices.bravais import hypercubic
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import critical_temperature
 from lightdan.measurements.phases.films import Film
@@ -19,7 +20,7 @@ def with_couplings(monkeypatch, shape, temperature, couplings, errors):
     reach = 6.0 if len(couplings) > 4 else 2.0
 
     class Known:
-        operators = uniform_operators(shape, "window", ("rotation", "reflection"), reach)
+        operators = uniform_operators(hypercubic(shape, "window"), ("rotation", "reflection"), reach)
 
     Known.couplings = np.array([couplings.get(operator.name, 0.0) for operator in Known.operators])
     assert couplings.keys() <= {operator.name for operator in Known.operators}
@@ -71,7 +72,7 @@ def test_no_critical_temperature_of_an_antiferromagnet(monkeypatch):
 @pytest.mark.slow
 def test_dipoles_make_a_modulated_phase(monkeypatch):
     """Exchange and dipoles make stripes; 120 films by replica exchange have the period 7.50(7)."""
-    operators = uniform_operators((16, 16), "window", ("rotation", "reflection"), 6.0)
+    operators = uniform_operators(hypercubic((16, 16), "window"), ("rotation", "reflection"), 6.0)
     pairs = [operator for operator in operators if operator.displacement]
     j = {o.name: ((o.distance == 1) - 0.35 / o.distance**3) / 0.8 for o in pairs}
     ensemble = with_couplings(monkeypatch, (16, 16), 0.8, j, dict.fromkeys(j, 0.003))

@@ -29,7 +29,7 @@ def size(rows):
 def oracle(shape, names, couplings, distance=1.5, **site):
     """Return the Hamiltonian of operators with βJ given by their names, 0 for all others."""
     symmetries = ("translation", "rotation", "reflection")
-    lattice = UniformLattice(shape, "periodic", symmetries, distance, **site)
+    lattice = UniformLattice(shape, symmetries, distance, **site)
     operators = [o for o in lattice.operators(names) if o.name in couplings]
     assert {o.name for o in operators} == set(couplings)
     beta_j = np.array([couplings[o.name] for o in operators])
@@ -165,7 +165,7 @@ def test_the_helicity_modulus_of_a_ring_with_two_harmonics():
 def test_twists_are_derivatives_of_every_operator():
     """Each class of displacements, written with shifted arrays, and a plaquette, under a small twist."""
     shape, names = (5, 6), ("pairs", "pairs_2", "sines", "plaquettes", "triples")
-    lattice = UniformLattice(shape, "periodic", ("translation",), 2.3, "angle", ())
+    lattice = UniformLattice(shape, ("translation",), 2.3, "angle", ())
     operators = lattice.operators(names)
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (3, *shape))
 

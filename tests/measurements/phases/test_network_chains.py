@@ -36,9 +36,7 @@ def test_chains_are_in_equilibrium(site, moves):
     temperatures = [1.0, 1.6] if model.levels else [1.0]
     surrogate = None
     if moves == "surrogate":
-        operators = UniformLattice(shape, "periodic", (), 1.0, **site).operators(
-            SURROGATES[model.site_kind]
-        )
+        operators = UniformLattice(shape, (), 1.0, **site).operators(SURROGATES[model.site_kind])
         couplings = np.array([-0.05 if o.name.startswith("power_") else 0.1 for o in operators])
         surrogate = ExplicitHamiltonian.from_couplings(shape, operators, couplings, **site)
     num = 400 if surrogate is None else 200
