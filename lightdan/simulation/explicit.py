@@ -65,7 +65,7 @@ def simulate(
     num_sites = interactions.num_sites
     chains.validate((num_sites,), temperature, num_configurations)
     ladder = temperatures_of_ladder(interactions, temperature)
-    observe = _Observables(interactions, seed)
+    observe = Observables(interactions, seed)
     dtype = {SPIN: np.int8, LEVEL: np.int16}.get(interactions.kind, np.float32)
     settings: dict[str, Any] = {
         "num_sites": num_sites,
@@ -125,7 +125,7 @@ class _Ladder(NamedTuple):
     rng: np.random.Generator
 
 
-class _Observables:
+class Observables:
     """Observables that have to decorrelate: H, order parameters and overlaps with random patterns.
 
     Args:

@@ -1,90 +1,142 @@
-"""The Ising model on a periodic lattice."""
+"""The Ising model on any lattice or graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+import torch
 
 from lightdan.checks import check_number
 from lightdan.lattices import groups
-from lightdan.lattices.shapes import check_shape
-from lightdan.simulation import ising, kaufman
+from lightdan.lattices.bravais import lattice_of
+from lightdan.simulation import ising, kaufman, planar
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
 from lightdan.types import ConfigurationsLike, PerConfiguration
 
+PLANAR = {
+    "hypercubic": ("square", (0, 1)),
+    "triangular": ("triangular", (0, 1, 2)),
+    "honeycomb": ("honeycomb", (1, 2, 0)),
+    "kagome": ("kagome", (0, 1, 2)),
+}
+"""Lattices that `planar` solves, with its order of the directions of bonds."""
+
 
 class Ising(System):
-    """Ising model of spins s = ±1 on a periodic ring or rectangle.
+    """Ising model of spins s = ±1 on a periodic lattice or a graph.
 
-        H = −J Σ_<ij> s_i s_j − h Σ_i s_i
+        H = −Σ_<ij> J_ij s_i s_j − h Σ_i s_i
 
-    The configurations come from heat-bath sweeps and Wolff clusters. They are spaced so that the
-    integrated autocorrelation times of E, |m| and m are below one configuration. Exact results at h = 0
-    come from Kaufman's solution on the torus and from the transfer matrix on the ring.
+    The bonds join nearest neighbours. The configurations come from heat-bath sweeps and Wolff clusters,
+    or from replica exchange if bonds are frustrated. They are spaced so that the integrated
+    autocorrelation times of E, |m| and m are below one configuration. Exact results at h = 0 are known
+    on rings and on rectangular, triangular, honeycomb and kagome tori.
 
     Args:
-        shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
-        coupling: Coupling J; positive is ferromagnetic.
+        shape: Numbers of cells, one number for a ring, two for a rectangle; one integer L is L × L. On a
+            graph it is the number of sites.
+        coupling: Coupling J; positive is ferromagnetic. A list has one for each direction of bonds, or
+            one for each bond of a graph.
         field: Magnetic field h.
+        lattice: ``hypercubic``, ``triangular``, ``honeycomb``, ``kagome``, or the path of a list of
+            bonds (.txt, .csv, .npy) with two sites in each line, counted from 0.
+        clusters: Whether clusters are flipped; by default unless bonds are frustrated.
         kwargs: Further arguments of `System`: temperature, num_configurations, batch_size, splits, seed,
             cache_dir.
+
+    Raises:
+        ValueError: An argument is out of its range, the lattice is unknown or does not fit the shape, or
+            clusters are asked of frustrated bonds.
 
     Example:
         >>> import torch
         >>> Ising(shape=(4, 4)).energy(torch.ones(1, 4, 4))
         tensor([-32.])
+        >>> Ising(shape=(4, 4), lattice="kagome").lattice_shape
+        (4, 4, 3)
     """
 
     def __init__(
         self,
         shape: int | tuple[int, ...] = 16,
-        coupling: float = 1.0,
+        coupling: float | list[float] = 1.0,
         field: float = 0.0,
+        lattice: str = "hypercubic",
+        clusters: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.lattice_shape = check_shape(shape)
-        self.coupling = check_number("coupling", coupling)
+        self.name, self.lattice = lattice, lattice_of(lattice, shape)
+        self.lattice_shape, self.boundary = self.lattice.shape, self.lattice.boundary
+        self.coupling: float | Sequence[float] = coupling
+        if not isinstance(coupling, Sequence):
+            check_number("coupling", coupling)
         self.field = check_number("field", field)
+        couplings = ising.bond_couplings(self.lattice, coupling)
+        self.frustrated = ising.is_frustrated(self.lattice, couplings)
+        if clusters and self.frustrated:
+            raise ValueError(
+                "clusters cannot be flipped where bonds are frustrated, because they would span the "
+                "lattice: set clusters to false."
+            )
+        self.clusters = clusters
+        self.uniform = len(np.unique(couplings)) <= 1
         spatial = groups.spatial_operations(self.lattice)
+        if not self.uniform:
+            spatial = tuple(name for name in spatial if groups.keeps(name, self.lattice, couplings))
         self.symmetries = spatial if field else ("z2", *spatial)
 
     def parameters(self) -> dict[str, Any]:
-        """Return J and h."""
-        return {"coupling": self.coupling, "field": self.field}
+        """Return J and h, and where they are no defaults lattice and clusters."""
+        numbers: dict[str, Any] = {"coupling": self.coupling, "field": self.field}
+        if not self.lattice.is_hypercubic:
+            numbers["lattice"] = self.lattice.spec
+        if self.clusters is not None:
+            numbers["clusters"] = self.clusters
+        return numbers
 
     def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
-        """Draw configurations by heat-bath sweeps and cluster updates."""
+        """Draw configurations by heat-bath sweeps with cluster updates, or replica exchange."""
         return ising.simulate(
-            self.lattice_shape,
+            self.lattice,
             temperature,
             self.num_configurations,
             coupling=self.coupling,
             field=self.field,
+            clusters=self.clusters,
             seed=seed,
             progress=progress,
         )
 
     def energy(self, configurations: ConfigurationsLike) -> PerConfiguration:
-        """Return H(s) `(B,)`, each bond counted once; a side of two sites has two bonds between them."""
-        configurations = self.checked(configurations)
-        axes = range(1, configurations.ndim)
-        neighbours = sum(
-            configurations.roll(-1, axis) for axis in axes if configurations.shape[axis] > 1
-        )
-        bonds = (configurations * neighbours).flatten(1).sum(1)
-        return -self.coupling * bonds - self.field * configurations.flatten(1).sum(1)
+        """Return H(s) `(B,)`, each bond counted once; a side of two cells has two bonds between them."""
+        flat = self.checked(configurations).flatten(1)
+        total = -self.field * flat.sum(1)
+        for coupling, bonds in ising.bonds_by_coupling(self.lattice, self.coupling).items():
+            first, second = torch.from_numpy(bonds.T).to(flat.device)
+            total = total - coupling * (flat[:, first] * flat[:, second]).sum(1)
+        return total
 
     def exact_values(self, temperature: float) -> dict[str, float]:
-        """Return the values from `exact`, βh, and βJ unless a side of two has each bond twice."""
+        """Return the values from `exact`, βh, and βJ if it is one and no bond is double."""
         couplings = {"field": self.field / temperature}
-        if 2 not in self.lattice_shape:
+        if self.uniform and 2 not in self.lattice.cells and not isinstance(self.coupling, Sequence):
             couplings["nearest_neighbour"] = self.coupling / temperature
         return super().exact_values(temperature) | couplings
 
     def exact(self, temperature: float) -> Thermodynamics | None:
-        """Return Kaufman's solution of the torus or the transfer matrix of the ring, at h = 0."""
-        frustrated = self.coupling < 0 and any(side % 2 for side in self.lattice_shape)
-        if self.field or frustrated:
+        """Return the exact thermodynamics of a planar lattice at h = 0, or None."""
+        cells, coupling = self.lattice.cells, self.coupling
+        if self.field or len(cells) > 2 or self.lattice.is_graph:
             return None
-        return kaufman.thermodynamics(self.lattice_shape, temperature, self.coupling)
+        if self.lattice.is_hypercubic and not isinstance(coupling, Sequence):
+            if coupling < 0 and any(side % 2 for side in cells):
+                return None
+            return kaufman.thermodynamics(cells, temperature, coupling)
+        if self.name not in PLANAR or len(cells) < 2 or min(cells) < 2:
+            return None
+        name, order = PLANAR[self.name]
+        couplings = [coupling[k] for k in order] if isinstance(coupling, Sequence) else coupling
+        return planar.thermodynamics(name, cells, temperature, couplings)

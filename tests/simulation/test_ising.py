@@ -187,9 +187,8 @@ def test_interrupt_ends_the_run_at_the_next_call():
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ({"shape": ()}, "shape"),
-        ({"shape": (4, 0)}, "shape"),
-        ({"shape": (2, 2, 2)}, "shape"),
+        ({"lattice": ()}, "axes"),
+        ({"lattice": (4, 0)}, "cells"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
         ({"num_configurations": 0}, "num_configurations"),
@@ -198,6 +197,6 @@ def test_interrupt_ends_the_run_at_the_next_call():
     ],
 )
 def test_bad_arguments_are_named(arguments, name):
-    valid = {"shape": (4, 4), "temperature": 2.0, "num_configurations": 10}
+    valid = {"lattice": (4, 4), "temperature": 2.0, "num_configurations": 10}
     with pytest.raises(ValueError, match=name):
         ising.simulate(**{**valid, **arguments})

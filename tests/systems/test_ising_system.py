@@ -58,7 +58,7 @@ def test_several_temperatures_stand_beside_their_configurations(tmp_path):
         ({"temperature": float("nan")}, "temperature"),
         ({"temperature": [1.0, 1.0]}, "temperature"),
         ({"temperature": []}, "temperature"),
-        ({"shape": (4, 4, 4)}, "shape"),
+        ({"shape": (4, 0, 4)}, "shape"),
         ({"shape": 0}, "shape"),
         ({"num_configurations": 0}, "num_configurations"),
         ({"batch_size": 0}, "batch_size"),

@@ -200,7 +200,7 @@ class Baselines(Measurement):
         terms += [(i, j) for i, j in np.sort(bonds.sites, axis=1).tolist()]
         neighbours = partial(fit_terms, train.rows, terms, weights=train.weights)
         return {
-            "nearest_neighbour": lambda: of_graph(shape, neighbours()),
+            "nearest_neighbour": lambda: of_graph(system.lattice_shape, neighbours()),
             "pairs": every_pair,
         }
 
