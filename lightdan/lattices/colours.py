@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.lattices.graphs import network
 from lightdan.lattices.lattice import Lattice
 
 MOST_PATTERNS = 100_000
@@ -30,8 +29,12 @@ def colours(lattice: Lattice) -> NDArray[np.intp]:
             slope, offsets = pattern
             basis = np.arange(lattice.num_sites) % lattice.num_basis
             return (lattice.places @ slope + offsets[basis]) % num
-    greedy = network(lattice.num_sites, lattice.bonds.tolist()).vertex_coloring_greedy(method="dsatur")
-    return np.array(greedy, np.intp)
+    import networkx  # a third of a second
+
+    network = networkx.Graph(lattice.bonds.tolist())
+    network.add_nodes_from(range(lattice.num_sites))
+    greedy = networkx.greedy_color(network, strategy="DSATUR")
+    return np.array([greedy[site] for site in range(lattice.num_sites)], np.intp)
 
 
 def _pattern(lattice: Lattice, num: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:

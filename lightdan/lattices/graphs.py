@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import shortest_path
 
 from lightdan.lattices.lattice import Displacement, Lattice
 
@@ -60,11 +61,6 @@ class Graph(Lattice):
             seen[first, second] = number
 
     @cached_property
-    def network(self) -> Any:
-        """The graph as igraph has it."""
-        return network(self.num_sites, self.edges)
-
-    @cached_property
     def positions(self) -> NDArray[np.float64]:
         """Positions on a circle `(N, 2)`."""
         turn = 2 * np.pi * np.arange(self.num_sites) / self.num_sites
@@ -78,7 +74,9 @@ class Graph(Lattice):
     @cached_property
     def distances(self) -> NDArray[np.float64]:
         """Numbers of bonds between all sites `(N, N)`, infinite where no path joins them."""
-        return np.array(self.network.distances(), np.float64)
+        adjacency = np.zeros((self.num_sites, self.num_sites))
+        adjacency[tuple(np.array(self.edges, np.intp).reshape(-1, 2).T)] = 1
+        return np.asarray(shortest_path(adjacency, directed=False, unweighted=True))
 
     def opposite(self, displacement: Displacement) -> Displacement:
         """Return the same distance, because bonds have no direction."""
@@ -120,13 +118,6 @@ def graph(num_sites: int, edges: Sequence[Sequence[int]]) -> Graph:
         edges: Pairs of sites, counted from 0.
     """
     return Graph((num_sites,), "open", edges=tuple((int(i), int(j)) for i, j in edges))
-
-
-def network(num_sites: int, edges: Sequence[Sequence[int]]) -> Any:
-    """Return a graph of igraph, without double bonds."""
-    import igraph  # half a second
-
-    return igraph.Graph(num_sites, edges).simplify()
 
 
 def read_graph(path: str | Path, num_sites: int) -> Graph:
@@ -181,16 +172,30 @@ def _is_adjacency(array: NDArray[Any]) -> bool:
     return bool((array == array.T).all() and not array.diagonal().any())
 
 
+def _network(lattice: Graph) -> Any:
+    try:
+        import igraph  # half a second
+    except ImportError as error:
+        raise ValueError(
+            "The automorphisms of a graph need igraph: pip install 'lightdan[graphs]'."
+        ) from error
+    return igraph.Graph(lattice.num_sites, lattice.edges)
+
+
 def num_automorphisms(lattice: Graph) -> int:
-    """Return the number of permutations of the sites that keep the bonds."""
-    return round(lattice.network.count_automorphisms())
+    """Return the number of permutations of the sites that keep the bonds.
+
+    Raises:
+        ValueError: The extra ``graphs`` is not installed.
+    """
+    return round(_network(lattice).count_automorphisms())
 
 
 def automorphisms(lattice: Graph) -> NDArray[np.intp]:
     """Return all permutations of the sites that keep the bonds `(automorphisms, N)`, the identity first.
 
     Raises:
-        ValueError: There are more than `MOST_AUTOMORPHISMS`.
+        ValueError: There are more than `MOST_AUTOMORPHISMS`, or the extra ``graphs`` is not installed.
     """
     num = num_automorphisms(lattice)
     if num > MOST_AUTOMORPHISMS:
@@ -198,7 +203,8 @@ def automorphisms(lattice: Graph) -> NDArray[np.intp]:
             f"The graph has {num:.3g} automorphisms, more than {MOST_AUTOMORPHISMS:,}: leave the "
             "operation automorphism out."
         )
-    generators = np.array(lattice.network.automorphism_group(), np.intp).reshape(-1, lattice.num_sites)
+    generators = np.array(_network(lattice).automorphism_group(), np.intp)
+    generators = generators.reshape(-1, lattice.num_sites)
     found = {tuple(range(lattice.num_sites)): None}
     newest = np.arange(lattice.num_sites)[None]
     while len(newest):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -155,9 +156,11 @@ OPERATIONS = {
 def spatial_operations(lattice: Lattice) -> tuple[str, ...]:
     """Return the names of the operations that map a lattice onto itself.
 
-    A graph has its automorphisms, if they are few enough to be listed.
+    A graph has its automorphisms, if they are few enough to be listed and igraph is installed.
     """
     if isinstance(lattice, Graph):
+        if find_spec("igraph") is None:
+            return ()
         return ("automorphism",) if 1 < num_automorphisms(lattice) <= MOST_AUTOMORPHISMS else ()
     names = ["translation"] if lattice.periodic else []
     names += ["rotation"] if len(rotations(lattice)) > 1 else []

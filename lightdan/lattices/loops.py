@@ -44,7 +44,9 @@ def corners_of_loops(lattice: Lattice) -> list[list[Corner]]:
     """Return the corners of one elementary loop of each kind that translations do not relate."""
     if isinstance(lattice, Graph):
         bonds = np.split(lattice.links.others, lattice.links.starts[1:-1])
-        short = 0 < lattice.network.girth() <= LONGEST_IN_SPACE
+        import networkx  # a third of a second
+
+        short = networkx.girth(networkx.Graph(lattice.edges)) <= LONGEST_IN_SPACE
         return _shortest_cycles([[((), int(j)) for j in ends] for ends in bonds]) if short else []
     outgoing: list[list[Corner]] = [[] for _ in range(lattice.num_basis)]
     for step in lattice.steps:
