@@ -49,6 +49,9 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             a group is continuous, a reference frame is set without angles, or the order is unknown.
     """
 
+    num_basis: int = 1
+    """Number of sites per cell; if above 1, they are the last axis of the lattice."""
+
     def __init__(
         self,
         lattice_shape: Sequence[int],
@@ -106,19 +109,24 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             if size < 1:
                 raise ValueError(f"{type(self).__name__} needs {name} ≥ 1, not {name} = {size}.")
 
-    def rows_and_columns(self) -> tuple[int, int]:
-        """Return the numbers of rows and columns of a plane; a chain is one row.
+    def torus(self, most_axes: int) -> tuple[tuple[int, ...], int]:
+        """Return the numbers of cells along at least two axes, and of sites per cell.
+
+        A chain is one row.
+
+        Args:
+            most_axes: Largest number of axes of cells.
 
         Raises:
-            ValueError: The lattice has more than two axes.
+            ValueError: The lattice has more axes.
         """
-        if len(self.lattice_shape) > 2:
+        cells = self.lattice_shape[:-1] if self.num_basis > 1 else self.lattice_shape
+        if len(cells) > most_axes:
             raise ValueError(
-                f"{type(self).__name__} needs a lattice of one or two axes, not {self.lattice_shape}: "
+                f"{type(self).__name__} needs cells along at most {most_axes} axes, not {len(cells)}: "
                 "use MADE or Transformer."
             )
-        rows, columns = (1, *self.lattice_shape)[-2:]
-        return rows, columns
+        return (cells if len(cells) > 1 else (1, *cells)), self.num_basis
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:

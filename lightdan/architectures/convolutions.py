@@ -1,10 +1,14 @@
-"""Causal convolutions on a torus, at once or while the sites arrive in order."""
+"""Causal convolutions on a torus of two or three axes."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+AXES = ("layer", "row", "column")
+"""Names of the last axes of cells."""
 
 
 def reach(kernel: int, side: int) -> tuple[int, int]:
@@ -12,27 +16,45 @@ def reach(kernel: int, side: int) -> tuple[int, int]:
     return min(kernel // 2, side // 2), min(kernel // 2, (side - 1) // 2)
 
 
+def pad(x: Tensor, axis: int, num: int) -> Tensor:
+    """Return x with a number of zeros before an axis, counted from the last one as −1."""
+    return F.pad(x, (0, 0) * (-1 - axis) + (num, 0))
+
+
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the convolution of x `(B, in, *cells)` with weights `(out, in, *kernel)`."""
+    return (F.conv2d if x.ndim == 4 else F.conv3d)(x, weight)
+
+
+def by_site(x: Tensor, basis: int, num_axes: int) -> Tensor:
+    """Return numbers `(basis × units, ..., *cells)` as `(sites, units, ...)`, sites in raster order."""
+    x = x.unflatten(0, (basis, -1)).flatten(-num_axes)
+    return x.movedim(-1, 0).flatten(0, 1)
+
+
 class ByPlace(nn.Module):
-    """Weights that depend on the place of a site: the sum of a common, a row's and a column's part.
+    """Weights that depend on the place of a cell: the sum of a common part and one for each axis.
 
     They are rows + columns numbers instead of rows × columns, and so take fewer data to learn.
 
     Args:
-        shape: Shape of the weights of one site.
-        plane: Numbers of rows and columns of the torus.
+        shape: Shape of the weights of one cell.
+        cells: Numbers of cells along the two or three axes of the torus.
         scale: Standard deviation of the initial common part; the other parts start at zero.
     """
 
-    def __init__(self, shape: tuple[int, ...], plane: tuple[int, int], scale: float = 0.0) -> None:
+    def __init__(self, shape: tuple[int, ...], cells: tuple[int, ...], scale: float = 0.0) -> None:
         super().__init__()
-        rows, columns = plane
-        self.common = nn.Parameter(scale * torch.randn(*shape, 1, 1))
-        self.of_row = nn.Parameter(torch.zeros(*shape, rows, 1))
-        self.of_column = nn.Parameter(torch.zeros(*shape, 1, columns))
+        ones = (1,) * len(cells)
+        self.common = nn.Parameter(scale * torch.randn(*shape, *ones))
+        self.parts = [f"of_{name}" for name in AXES[-len(cells) :]]
+        for axis, (name, side) in enumerate(zip(self.parts, cells, strict=True)):
+            part = torch.zeros(*shape, *ones[:axis], side, *ones[axis + 1 :])
+            self.register_parameter(name, nn.Parameter(part))
 
     def forward(self) -> Tensor:
-        """Return the weights of all sites `(*shape, rows, columns)`."""
-        return self.common + self.of_row + self.of_column
+        """Return the weights of all cells `(*shape, *cells)`."""
+        return sum((getattr(self, name) for name in self.parts), self.common)
 
 
 class CausalConv(nn.Module):
@@ -40,205 +62,166 @@ class CausalConv(nn.Module):
 
         y_i = c_i + Σ_{j≤i} W_{i−j} x_j
 
-    The kernel sees rows above as whole rings, and the row of site i up to site i. Below and to the right
-    it sees only sites across the boundary, which come first in the order.
+    Along the first axis, the kernel sees earlier slabs as whole tori. After the middle it sees only
+    slabs across the boundary, which come first in the order. Within the slab of site i, the same holds
+    for the next axis, and so on.
+
+    With several sites in a cell, the units of a cell are those of its sites, one after the other. W
+    depends on the displacement of the cells and on the places of both sites in their cells.
 
     Args:
-        plane: Numbers of rows and columns of the torus.
+        cells: Numbers of cells along the two or three axes of the torus.
         in_channels: Number of units per site in x.
         out_channels: Number of units per site in y.
-        reach: Numbers of rows above and below, and of columns left and right, of the kernel's middle.
+        reach: Numbers of cells before and after the kernel's middle along each axis.
+        basis: Number of sites per cell.
         strict: Whether the sum is over j < i.
     """
 
+    own: Tensor
+
     def __init__(
         self,
-        plane: tuple[int, int],
+        cells: tuple[int, ...],
         in_channels: int,
         out_channels: int,
-        reach: tuple[int, int, int, int],
+        reach: Sequence[tuple[int, int]],
         *,
+        basis: int = 1,
         strict: bool = False,
     ) -> None:
         super().__init__()
-        self.plane = plane
-        self.up, self.down, self.left, self.right = reach
-        self.before = self.left if strict else self.left + 1
-        size = (self.up + 1 + self.down, self.left + 1 + self.right)
-        fan_in = in_channels * max(1, size[0] * size[1] // 2)
-        self.weight = nn.Parameter(0.3 * torch.randn(out_channels, in_channels, *size) / fan_in**0.5)
-        self.bias = ByPlace((out_channels,), plane)
+        self.cells, self.basis, self.strict = cells, basis, strict
+        self.before, self.after = zip(*reach, strict=True)
+        size = [before + 1 + after for before, after in reach]
+        inputs, outputs = basis * in_channels, basis * out_channels
+        fan_in = inputs * max(1, math.prod(size) // 2)
+        self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs, *size) / fan_in**0.5)
+        self.bias = ByPlace((outputs,), cells)
+        own = torch.ones(basis, basis).tril(-1 if strict else 0)
+        own = own.repeat_interleave(out_channels, 0).repeat_interleave(in_channels, 1)
+        self.register_buffer("own", own.reshape(outputs, inputs, *[1] * len(cells)), persistent=False)
 
-    def kernels(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the weights of the sites above, below, before and, across the boundary, ahead."""
-        above, middle, below = self.weight.split([self.up, 1, self.down], dim=2)
-        return above, below, middle[..., : self.before], middle[..., self.left + 1 :]
+    @property
+    def sees_cell(self) -> bool:
+        """Whether some site sees one of its own cell."""
+        return self.basis > 1 or not self.strict
 
-    def ring(self, x: Tensor) -> Tensor:
-        """Extend the columns `(..., columns)` by those that the kernel sees around the ring."""
-        return torch.cat([x[..., self.plane[1] - self.left :], x, x[..., : self.right]], dim=-1)
+    def kernels(self, axis: int) -> tuple[Tensor, Tensor]:
+        """Return the weights of cells that are earlier, and ahead across the boundary, along an axis.
+
+        The cells share the places on the axes before it. Along the last axis, the site's own cell is
+        part of the earlier ones.
+        """
+        weight: Tensor = self.weight
+        for other in range(axis):
+            weight = weight.narrow(2 + other, self.before[other], 1)
+        earlier, middle, ahead = weight.split([self.before[axis], 1, self.after[axis]], dim=2 + axis)
+        if axis == len(self.cells) - 1 and self.sees_cell:
+            earlier = torch.cat([earlier, middle * self.own], dim=-1)
+        return earlier, ahead
+
+    def ring(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Extend some of the last axes `(..., *cells)` by what the kernel sees around the ring."""
+        for axis in axes:
+            place, side = axis % len(self.cells) - len(self.cells), self.cells[axis]
+            before = x.narrow(place, side - self.before[axis], self.before[axis])
+            x = torch.cat([before, x, x.narrow(place, 0, self.after[axis])], dim=place)
+        return x
+
+    def across(self, place: int, axis: int) -> int:
+        """Return how many slabs the kernel sees across the boundary of an axis."""
+        return max(0, place + self.after[axis] + 1 - self.cells[axis])
 
     def taps(self, site: int) -> tuple[list[int], Tensor]:
         """Return the sites j ≤ i that a site i sees, and their weights `(taps, out, in)`."""
-        rows, columns = self.plane
-        row, column = divmod(site, columns)
-        seen, weights = [], [self.weight.new_zeros(0, *self.weight.shape[:2])]
-        for down in range(-min(self.up, row), self.down + 1):
-            for right in range(-self.left, self.right + 1):
-                over = row + down >= rows or (down == 0 and column + right >= columns)
-                before = down < 0 or (down == 0 and -column <= right < self.before - self.left)
-                if over or before:
-                    seen.append((row + down) % rows * columns + (column + right) % columns)
-                    weights.append(self.weight[None, :, :, self.up + down, self.left + right])
-        return seen, torch.cat(weights)
+        cell, own = divmod(site, self.basis)
+        others = torch.zeros(1, dtype=torch.long)
+        for axis, side in enumerate(self.cells):
+            place = cell // math.prod(self.cells[axis + 1 :])
+            steps = torch.arange(-self.before[axis], self.after[axis] + 1)
+            others = (others[:, None] * side + (place + steps) % side).flatten()
+        others = others[:, None] * self.basis + torch.arange(self.basis)
+        seen = others <= site - self.strict
+        weight = self.weight.unflatten(0, (self.basis, -1))[own].flatten(2)
+        weight = weight.unflatten(1, (self.basis, -1)).permute(3, 1, 0, 2)
+        return others[seen].tolist(), weight[seen.to(weight.device)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return y `(B, out, rows, columns)` of x `(B, in, rows, columns)`."""
-        rows, columns = self.plane
-        above, below, before, ahead = self.kernels()
-        around = self.ring(x)
-        y = self.bias().expand(len(x), -1, -1, -1)
-        if self.before:
-            row = x[..., : columns + self.before - self.left - 1]
-            y = y + F.conv2d(F.pad(row, (self.left, 0)), before)
-        if self.up:
-            y = y + F.conv2d(F.pad(around[:, :, :-1], (0, 0, self.up, 0)), above)
-        if self.down:
-            top = F.pad(around[:, :, : self.down], (0, 0, self.down - 1, 0))
-            y = y + F.pad(F.conv2d(top, below), (0, 0, rows - self.down, 0))
-        if self.right:
-            start = F.pad(x[..., : self.right], (self.right - 1, 0))
-            y = y + F.pad(F.conv2d(start, ahead), (columns - self.right, 0))
+        """Return y `(B, basis × out, *cells)` of x `(B, basis × in, *cells)`."""
+        d = len(self.cells)
+        kernels = [self.kernels(axis) for axis in range(d)]
+        around = [self.ring(x, range(axis + 1, d)) for axis in range(d)]
+        y = self.bias().expand(len(x), *[-1] * (d + 1))
+        for axis in reversed(range(d)):
+            earlier, place = kernels[axis][0], axis - d
+            if num := earlier.shape[place]:
+                # No other slab sees the last one.
+                kept = self.cells[axis] - 1 + num - self.before[axis]
+                seen = pad(around[axis].narrow(place, 0, kept), place, self.before[axis])
+                y = y + convolve(seen, earlier)
+        for axis in range(d):
+            ahead, place = kernels[axis][1], axis - d
+            if num := self.after[axis]:
+                first = pad(around[axis].narrow(place, 0, num), place, num - 1)
+                y = y + pad(convolve(first, ahead), place, self.cells[axis] - num)
         return y
 
 
 class Closing(nn.Module):
-    """Linear map from the first sites of the row and the column of each site.
+    """Linear map from the first cells of the lines through each cell, one line along each axis.
 
-        y_rc = A_c x_r0 + D_r x_0c
+        y_rc = A_c x_r0 + D_r x_0c    on a plane
 
     Args:
-        plane: Numbers of rows and columns of the torus.
-        in_channels: Number of units per site in x.
-        out_channels: Number of units per site in y.
+        cells: Numbers of cells along the two or three axes of the torus.
+        in_channels: Number of units per cell in x.
+        out_channels: Number of units per cell in y.
+        basis: Number of sites per cell.
     """
 
-    def __init__(self, plane: tuple[int, int], in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, cells: tuple[int, ...], in_channels: int, out_channels: int, basis: int = 1
+    ) -> None:
         super().__init__()
-        self.plane = plane
-        rows, columns = plane
-        self.across = nn.Parameter(torch.zeros(columns - 1, out_channels, in_channels))
-        self.down = nn.Parameter(torch.zeros(rows - 1, out_channels, in_channels))
+        self.cells, self.basis = cells, basis
+        self.names = ["through", "down", "across"][-len(cells) :]
+        # Named in this order by older checkpoints of optimizers.
+        for name, side in reversed([*zip(self.names, cells, strict=True)]):
+            weight = torch.zeros(side - 1, basis * out_channels, basis * in_channels)
+            self.register_parameter(name, nn.Parameter(weight))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weights of each axis `(side − 1, basis × out, basis × in)`."""
+        return [getattr(self, name) for name in self.names]
 
     def taps(self, site: int) -> tuple[list[int], Tensor]:
         """Return the sites that a site sees, and their weights `(taps, out, in)`."""
-        row, column = divmod(site, self.plane[1])
-        seen, weights = [], [self.down.new_zeros(0, *self.down.shape[1:])]
-        if column:
-            seen.append(row * self.plane[1])
-            weights.append(self.across[column - 1 : column])
-        if row:
-            seen.append(column)
-            weights.append(self.down[row - 1 : row])
+        cell, own = divmod(site, self.basis)
+        seen: list[int] = []
+        weights = []
+        stride = math.prod(self.cells)
+        for side, weight in zip(self.cells, self.weights, strict=True):
+            stride //= side
+            place = cell // stride % side
+            blocks = weight.unflatten(1, (self.basis, -1)).unflatten(-1, (self.basis, -1))
+            blocks = blocks[:, own].permute(0, 2, 1, 3)  # (side − 1, basis, out, in)
+            weights.append(
+                blocks[place - 1 : place].flatten(0, 1) if place else blocks[:0].flatten(0, 1)
+            )
+            if place:
+                first = (cell - place * stride) * self.basis
+                seen += range(first, first + self.basis)
         return seen, torch.cat(weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return y `(B, out, rows, columns)` of x `(B, in, rows, columns)`."""
-        across = torch.einsum("coi,bir->borc", self.across, x[:, :, :, 0])
-        down = torch.einsum("roi,bic->borc", self.down, x[:, :, 0])
-        return F.pad(across, (1, 0)) + F.pad(down, (0, 0, 1, 0))
-
-
-class RunningClosing:
-    """`Closing` while the sites of x arrive in order.
-
-    Args:
-        layer: Layer with the weights.
-        num: Number of configurations B.
-    """
-
-    def __init__(self, layer: Closing, num: int) -> None:
-        self.layer = layer
-        columns = layer.plane[1]
-        _, out_channels, in_channels = layer.across.shape
-        self.top = layer.across.new_zeros(columns, in_channels, num)
-        self.sums = layer.across.new_zeros(columns, out_channels, num)
-
-    def push(self, site: int, values: Tensor) -> None:
-        """Add the units of a site of x `(in, B)`."""
-        row, column = divmod(site, self.layer.plane[1])
-        if row == 0:
-            self.top[column] = values
-        if column == 0:
-            self.sums[1:] += self.layer.across @ values
-
-    def at(self, site: int) -> Tensor:
-        """Return the units of a site of y `(out, B)`; all sites that it sees must have been pushed."""
-        row, column = divmod(site, self.layer.plane[1])
-        if column == 0 and row > 0:
-            self.sums = self.layer.down[row - 1] @ self.top
-        return self.sums[column]
-
-
-class RunningConv:
-    """`CausalConv` while the sites of x arrive in order.
-
-    Other rows are convolved for a whole row at once. The units of the present row are stored as
-    `(columns, in, B)`, so that the sites that a site sees are one contiguous slice.
-
-    Args:
-        layer: Layer with the weights.
-        num: Number of configurations B.
-    """
-
-    def __init__(self, layer: CausalConv, num: int) -> None:
-        self.layer = layer
-        rows, columns = layer.plane
-        self.above, self.below, before, ahead = layer.kernels()
-        self.before, self.ahead = (part.squeeze(2).mT.flatten(1) for part in (before, ahead))
-        in_channels = layer.weight.shape[1]
-        width = layer.left + columns + layer.right
-        self.image = layer.weight.new_empty(num, in_channels, rows, width)
-        self.row = layer.weight.new_empty(columns, in_channels, num)
-        self.bias = layer.bias().unsqueeze(0)
-
-    def push(self, site: int, values: Tensor) -> None:
-        """Add the units of a site of x `(in, B)`."""
-        row, column = divmod(site, self.layer.plane[1])
-        self.row[column] = values
-        if column == self.layer.plane[1] - 1:
-            self.image[:, :, row] = self.layer.ring(self.row.permute(2, 1, 0))
-
-    def at(self, site: int) -> Tensor:
-        """Return the units of a site of y `(out, B)`; all sites that it sees must have been pushed."""
-        row, column = divmod(site, self.layer.plane[1])
-        if column == 0:
-            self.sums = self.other_rows(row)
-        total = self.sums[column]
-        start, end = max(0, column - self.layer.left), column + self.layer.before - self.layer.left
-        for weight, sites in (
-            (self.before, self.row[start:end]),
-            (self.ahead, self.row[: self.across(column, 1)]),
-        ):
-            if len(sites):
-                units = sites.flatten(0, 1)
-                total = torch.addmm(total, weight[:, -len(units) :], units)
-        return total
-
-    def across(self, place: int, axis: int) -> int:
-        """Return how many rows (axis 0) or columns (axis 1) the kernel sees across the boundary."""
-        reach = (self.layer.down, self.layer.right)[axis]
-        return max(0, place + reach + 1 - self.layer.plane[axis])
-
-    def other_rows(self, row: int) -> Tensor:
-        """Return the bias and the sums over the finished rows, for one row `(columns, out, B)`."""
-        sums = self.bias[:, :, row : row + 1].expand(self.image.shape[0], -1, -1, -1)
-        rows_above = self.image[:, :, max(0, row - self.layer.up) : row]
-        rows_below = self.image[:, :, : self.across(row, 0)]
-        for weight, image in ((self.above, rows_above), (self.below, rows_below)):
-            if image.shape[2]:
-                sums = sums + F.conv2d(image, weight[:, :, -image.shape[2] :])
-        return sums.squeeze(2).permute(2, 1, 0).contiguous()
+        """Return y `(B, basis × out, *cells)` of x `(B, basis × in, *cells)`."""
+        parts = []
+        for axis, weight in enumerate(self.weights, 2):
+            part = torch.einsum("noi,bi...->bo...n", weight, x.select(axis, 0)).movedim(-1, axis)
+            parts.append(pad(part, axis - x.ndim, 1))
+        return sum(parts[:-1], parts[-1])
 
 
 def dense(

@@ -48,7 +48,8 @@ class Recurrent(Architecture):
         super().__init__(**kwargs)
         self.check_positive(units=units, states=states, depth=depth)
         outputs = self.conditional.num_parameters
-        self.plane = self.rows_and_columns()
+        (rows, columns), _ = self.torus(2)
+        self.plane = rows, columns
         self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
             Layer(self.num_features, units if k else 0, units, Sweeps(states, self.plane[0] > 1))
             for k in range(depth)

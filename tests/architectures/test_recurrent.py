@@ -83,5 +83,5 @@ def test_sizes_out_of_range_are_refused(options):
 
 
 def test_lattices_of_three_axes_are_refused():
-    with pytest.raises(ValueError, match="one or two axes"):
+    with pytest.raises(ValueError, match="at most 2 axes, not 3"):
         Recurrent(lattice_shape=(2, 2, 2))
