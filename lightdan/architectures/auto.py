@@ -103,10 +103,10 @@ class Auto(Architecture):
         self.rehearsal, self.prior_width = rehearsal, prior_width
         if augment is not None:
             self.augment = tuple(augment)
-            self._augmentations = [groups.OPERATIONS[name](self.lattice_shape) for name in augment]
+            self._augmentations = [groups.OPERATIONS[name](self.lattice) for name in augment]
         if symmetrize is not None:
             self.symmetrize = tuple(symmetrize)
-            self.group = groups.group(symmetrize, self.lattice_shape)
+            self.group = groups.group(symmetrize, self.lattice)
         if reference_frame is not None:
             self.reference_frame = reference_frame
         self.hparams.update(
@@ -131,6 +131,7 @@ class Auto(Architecture):
         ordering = self.hparams.get("ordering", "raster")
         return {
             "lattice_shape": self.lattice_shape,
+            "lattice_spec": None if self.lattice.is_hypercubic else self.lattice.spec,
             "site_kind": self.site_kind,
             "levels": self.levels,
             "symmetries": self.symmetries,

@@ -20,7 +20,7 @@ from lightdan.types import Batch, Configurations
 
 A = TypeVar("A", bound="Architecture")
 
-LINKED = ("lattice_shape", "site_kind", "levels", "symmetries", "control_names")
+LINKED = ("lattice_shape", "site_kind", "levels", "symmetries", "control_names", "lattice_spec")
 """Arguments of an architecture that a system declares under the same names."""
 
 
@@ -42,7 +42,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         scheduler: Constructor of a learning-rate schedule with one step per epoch; by default a linear
             warm-up during 5 % of the training, then a cosine down to zero.
         kwargs: Arguments of `Distribution`: site_kind, levels, symmetries, conditional, symmetrize,
-            reference_frame, temperature_input, ordering, control_names.
+            reference_frame, temperature_input, ordering, control_names, lattice_spec.
 
     Raises:
         ValueError: The conditional does not fit the sites, the system does not declare an operation,
@@ -73,7 +73,7 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
         self.augment = tuple(augment)
         self.optimizer, self.scheduler = optimizer, scheduler
         self.record = TrainingRecord()
-        self._augmentations = [groups.OPERATIONS[name](lattice_shape) for name in augment]
+        self._augmentations = [groups.OPERATIONS[name](self.lattice) for name in augment]
 
     @classmethod
     def for_system(cls: type[A], system: LightningDataModule, **options: Any) -> A:

@@ -5,7 +5,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import torch
 from lightning import LightningModule
@@ -16,6 +16,7 @@ from lightdan.checks import check_integer
 from lightdan.conditionals import Conditional, conditional_for
 from lightdan.lattices import groups
 from lightdan.lattices.angles import TWO_PI, wrap
+from lightdan.lattices.bravais import from_spec, hypercubic
 from lightdan.lattices.orderings import ordering as ordering_of
 from lightdan.lattices.shapes import check_size
 from lightdan.lattices.sites import control_values, site_values, temperatures
@@ -65,6 +66,7 @@ class Distribution(LightningModule, ABC):
         ordering: Order of the sites: ``raster``, ``snake``, ``diagonal``, ``hilbert``,
             ``checkerboard``, or a list of all raster indices.
         control_names: Names of the controls that the network sees, from the system.
+        lattice_spec: Lattice as plain lists, from the system; a rectangular one by default.
 
     Raises:
         ValueError: The conditional does not fit the sites, the system does not declare an operation,
@@ -95,10 +97,17 @@ class Distribution(LightningModule, ABC):
         temperature_input: bool = False,
         ordering: str | list[int] = "raster",
         control_names: Sequence[str] = (),
+        lattice_spec: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.lattice_shape = tuple(lattice_shape)
         self.num_sites = check_size(lattice_shape, "lattice_shape")
+        self.lattice = hypercubic(lattice_shape) if lattice_spec is None else from_spec(lattice_spec)
+        if self.lattice.shape != self.lattice_shape:
+            raise ValueError(
+                f"lattice_shape {self.lattice_shape} is not that of the lattice, {self.lattice.shape}: "
+                "take both from the system."
+            )
         for level in levels:
             check_integer("levels", level, -(2**31), 2**31)
         self.site_kind = site_kind
@@ -118,8 +127,8 @@ class Distribution(LightningModule, ABC):
         self.reference_frame = reference_frame
         self.temperature_input = temperature_input
         self.symmetrize = tuple(symmetrize)
-        self.group = groups.group(self.symmetrize, lattice_shape)
-        order = ordering_of(ordering, lattice_shape)
+        self.group = groups.group(self.symmetrize, self.lattice)
+        order = ordering_of(ordering, self.lattice)
         self.ordering = order if self.sees_stages else order.one_by_one()
         if site_kind == "real":
             self.register_buffer("location", torch.zeros(()))

@@ -220,8 +220,7 @@ def uniform_model(system: LightningDataModule) -> UniformModel:
     """Return the interaction with all symmetries that the system declares."""
     declared = system.symmetries
     return UniformModel(
-        tuple(system.lattice_shape),
-        system.boundary,
+        system.lattice,
         tuple(name for name in SPATIAL if name in declared),
         tuple(name for name in INTERNAL if name in declared and system.site_kind != "level"),
         1.0,

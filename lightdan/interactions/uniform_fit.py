@@ -16,7 +16,7 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
 from lightdan.interactions.site_models import MOST_NODES, quadrature, site_model
-from lightdan.lattices.bravais import hypercubic
+from lightdan.lattices.lattice import Lattice
 from lightdan.statistics import Estimate, mean
 from lightdan.types import Configurations
 
@@ -43,8 +43,7 @@ class UniformModel:
     """A uniform interaction: range and symmetries.
 
     Args:
-        shape: Numbers of sites along the axes.
-        boundary: Boundary of the lattice: ``periodic``, ``open`` or ``window``.
+        lattice: Lattice.
         spatial: Symmetries of the lattice that merge couplings.
         internal: Symmetries of the sites that forbid operators.
         max_distance: Largest distance of a pair, in lattice constants.
@@ -52,8 +51,7 @@ class UniformModel:
         levels: Values of a discrete site.
     """
 
-    shape: tuple[int, ...]
-    boundary: str
+    lattice: Lattice
     spatial: tuple[str, ...]
     internal: tuple[str, ...]
     max_distance: float
@@ -78,13 +76,13 @@ class UniformModel:
         """Return the local fields of the operators."""
         symmetries = (*self.spatial, *self.internal)
         lattice = UniformLattice(
-            hypercubic(self.shape, self.boundary),
+            self.lattice,
             symmetries,
             self.max_distance,
             self.site_kind,
             self.levels,
         )
-        operators, num_sites = lattice.operators(self.names()), math.prod(self.shape)
+        operators, num_sites = lattice.operators(self.names()), self.lattice.num_sites
         sites = range(0, num_sites, math.ceil(num_sites / MOST_SITES))
         return LocalFields(operators, num_sites, None, sites, self.site_kind, self.levels)
 
@@ -135,7 +133,7 @@ class UniformFit:
     def hamiltonian(self) -> ExplicitHamiltonian:
         """Return the Hamiltonian, with couplings in units of the temperature."""
         return ExplicitHamiltonian.from_couplings(
-            self.model.shape,
+            self.model.lattice.shape,
             self.fields.operators,
             self.couplings,
             site_kind=self.model.site_kind,
@@ -191,8 +189,8 @@ def choose_uniform(model: UniformModel, configurations: Configurations) -> Unifo
                     model, best = candidate, values
                 break
     gain = None
-    most = MOST_PAIRED_IN_WINDOW if model.boundary == "window" else MOST_PAIRED
-    if model.site_kind == "spin" and math.prod(model.shape) <= most:
+    most = MOST_PAIRED_IN_WINDOW if model.lattice.boundary == "window" else MOST_PAIRED
+    if model.site_kind == "spin" and model.lattice.num_sites <= most:
         sites = model.fields().sites
         pairs = [pairs_log_likelihood(train, held_out, width, sites) for width in WIDTHS]
         gain = mean(best - max(pairs, key=np.mean))

@@ -103,6 +103,11 @@ class System(LightningDataModule, KeepsArguments):
         """Lattice of the sites, rectangular unless a subclass sets another one."""
         return hypercubic(self.lattice_shape, self.boundary)
 
+    @property
+    def lattice_spec(self) -> dict[str, Any] | None:
+        """Lattice as plain lists for an architecture, or None if it is rectangular."""
+        return None if self.lattice.is_hypercubic else self.lattice.spec
+
     # Implemented by subclasses
 
     def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:

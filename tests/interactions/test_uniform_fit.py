@@ -9,6 +9,7 @@ import torch
 from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.uniform_fit import UniformFit, UniformModel, choose_uniform
+from lightdan.lattices.bravais import hypercubic
 
 SPATIAL = ("translation", "rotation", "reflection")
 SITES = {
@@ -21,7 +22,7 @@ SITES = {
 
 def model(kind="spin", shape=(4, 4), **changes):
     levels, internal = SITES[kind]
-    whole = UniformModel(shape, "periodic", SPATIAL, internal, 1.5, kind, levels)
+    whole = UniformModel(hypercubic(shape), SPATIAL, internal, 1.5, kind, levels)
     return replace(whole, **changes)
 
 
