@@ -1,7 +1,8 @@
 """Hamiltonians of discrete levels: Ising, Potts, clock and Blume–Capel models."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,7 +71,15 @@ def energy(
         levels: Hamiltonian.
         bonds: Sites of each bond `(bonds, 2)`.
     """
-    single: NDArray[np.float64] = levels.single[configurations].sum(axis=1)
-    pairs = levels.product[configurations[:, bonds[:, 0]], configurations[:, bonds[:, 1]]]
-    total: NDArray[np.float64] = single - levels.coupling * pairs.sum(axis=1)
-    return total
+    return _energies(configurations, levels.single, -levels.coupling * levels.product, bonds)
+
+
+@numba.njit(cache=True, nogil=True)
+def _energies(rows: Any, single: Any, pair: Any, bonds: Any) -> Any:
+    energies = np.zeros(len(rows))
+    for index in range(len(rows)):
+        for site in range(rows.shape[1]):
+            energies[index] += single[rows[index, site]]
+        for k in range(len(bonds)):
+            energies[index] += pair[rows[index, bonds[k, 0]], rows[index, bonds[k, 1]]]
+    return energies
