@@ -11,7 +11,7 @@ from lightdan.interactions.catalogue import UniformLattice
 from lightdan.interactions.fit import Undetermined, fit
 from lightdan.interactions.local_fields import LocalFields
 from lightdan.interactions.score_matching import match_scores
-from lightdan.lattices.bravais import hypercubic
+from lightdan.lattices.lattice import Lattice
 
 MOST_ROWS, MOST_SITES = 2000, 64
 """Numbers of rows, and of sites given all others, to which couplings are fitted."""
@@ -32,7 +32,7 @@ def drift_of_couplings(
     configurations: NDArray[np.generic],
     site_kind: str,
     levels: Sequence[int],
-    boundary: str,
+    lattice: Lattice,
     num_sites: int = MOST_SITES,
 ) -> list[Drift]:
     """Return the clearest drift of a coupling along the rows, if there is one.
@@ -45,24 +45,21 @@ def drift_of_couplings(
         configurations: Configurations in the order of their creation `(M, *lattice)`.
         site_kind: Kind of site, as in `System`.
         levels: Values of a discrete site.
-        boundary: Boundary of the lattice.
+        lattice: Lattice.
         num_sites: Number of sites to whose conditionals they are fitted.
 
     Returns:
         One drift; none if couplings are stationary, undetermined or not defined.
     """
-    num, *shape = configurations.shape
-    sites = int(np.prod(shape))
+    num, sites = len(configurations), lattice.num_sites
     if num < 2 * PARTS or sites < 2:
         return []
     entries = OPERATORS[site_kind]
     if len(levels) > STATES:
         entries = ("powers", "pairs")
     low, high = float(configurations.min()), float(configurations.max())
-    lattice = UniformLattice(
-        hypercubic(shape, boundary), ("translation",), DISTANCE, site_kind, tuple(levels), low, high
-    )
-    operators = lattice.operators(entries)
+    uniform = UniformLattice(lattice, ("translation",), DISTANCE, site_kind, tuple(levels), low, high)
+    operators = uniform.operators(entries)
     some = np.unique(np.linspace(0, sites - 1, min(sites, num_sites)).astype(int)).tolist()
     fields = LocalFields(operators, sites, sites=some, site_kind=site_kind, levels=tuple(levels))
     try:

@@ -1,7 +1,7 @@
 """Ready-made lattices by name."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ from lightdan.lattices.shapes import check_size
 LatticeLike: TypeAlias = Lattice | Sequence[int]
 """A lattice, or the shape of a rectangular torus."""
 
+MOST_AXES = 6
+"""Largest number of axes of a lattice that messages look for."""
 _HEIGHT = math.sqrt(3) / 2
 
 
@@ -60,22 +62,73 @@ def lattice_of(
     Raises:
         ValueError: There is no such lattice, the shape does not fit it, or the graph cannot be read.
     """
-    if Path(lattice).suffix in SUFFIXES:
-        num = math.prod((shape,) if isinstance(shape, int) else shape)
-        return read_graph(lattice, num)
+    sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
+    if not sides or min(sides) < 1:
+        raise ValueError(f"{name} must be positive numbers of cells, not {shape}.")
+    check_size(sides, name)
+    if is_file(lattice):
+        return read_graph(lattice, shape if isinstance(shape, int) else math.prod(sides))
+    try:
+        return _known(lattice)(sides, boundary)
+    except ValueError as error:
+        raise ValueError(f"{name} {sides} does not fit the lattice {lattice}. {error}") from None
+
+
+def lattice_of_array(
+    lattice: str, shape: Sequence[int], boundary: str, name: str = "shape", *, cells: bool = False
+) -> Lattice:
+    """Return the lattice of arrays of a shape, whose last axis is the basis if a cell has several sites.
+
+    Args:
+        lattice: Entry of `LATTICES`, or path of a list of bonds.
+        shape: Shape of a configuration.
+        boundary: Boundary of a lattice: ``periodic``, ``open`` or ``window``.
+        name: Name of the shape in messages.
+        cells: Whether the numbers of cells alone are enough.
+
+    Raises:
+        ValueError: There is no such lattice, or the axes do not fit it.
+    """
+    if is_file(lattice):
+        return lattice_of(lattice, (math.prod(shape),), boundary, name)
+    make = _known(lattice)
+    for sides in (tuple(shape), tuple(shape[:-1])):
+        try:
+            found = make(sides, boundary)
+        except ValueError:
+            continue
+        if tuple(shape) in (found.shape, found.cells if cells else found.shape):
+            return found
+    (axes, basis) = next(_forms(make))
+    expected = [f"cells along axis {axis}" for axis in range(1, axes + 1)]
+    expected += [f"{basis} sites of a cell"] if basis > 1 else []
+    raise ValueError(
+        f"{name} {tuple(shape)} does not fit the lattice {lattice}, whose configurations have the axes "
+        f"({', '.join(expected)}): set shape to the numbers of cells, or lattice to that of the data."
+    )
+
+
+def is_file(lattice: str) -> bool:
+    """Return whether a lattice is the path of a list of bonds."""
+    return Path(lattice).suffix in SUFFIXES
+
+
+def _known(lattice: str) -> Callable[[Sequence[int], str], Lattice]:
     if lattice not in LATTICES:
         raise ValueError(
             f"There is no lattice {lattice!r}: set lattice to one of {', '.join(LATTICES)}, or to the "
             f"path of a list of bonds ({', '.join(SUFFIXES)})."
         )
-    sides = (shape, shape) if isinstance(shape, int) else tuple(shape)
-    if not sides or min(sides) < 1:
-        raise ValueError(f"{name} must be positive numbers of cells, not {shape}.")
-    check_size(sides, name)
-    try:
-        return LATTICES[lattice](sides, boundary)
-    except ValueError as error:
-        raise ValueError(f"{name} {sides} does not fit the lattice {lattice}. {error}") from None
+    return LATTICES[lattice]
+
+
+def _forms(make: Callable[[Sequence[int], str], Lattice]) -> Iterator[tuple[int, int]]:
+    """Yield numbers of axes of cells and of sites in a cell for which there is a lattice."""
+    for axes in range(1, MOST_AXES + 1):
+        try:
+            yield axes, make((2,) * axes, "periodic").num_basis
+        except ValueError:
+            continue
 
 
 def as_lattice(lattice: LatticeLike) -> Lattice:

@@ -26,6 +26,7 @@ from lightdan.data.weights import collapse as collapse_rows
 from lightdan.data.weights import unless_equal
 from lightdan.interactions.stationarity import MOST_ROWS, MOST_SITES, drift_of_couplings
 from lightdan.lattices import groups
+from lightdan.lattices.bravais import lattice_of_array
 from lightdan.lattices.shapes import check_shape
 from lightdan.statistics import is_correlated
 from lightdan.systems.base import System
@@ -68,6 +69,10 @@ class Recorded(System):
         exclude: Names or numbers of columns that are no sites, like an energy. An empty list says that
             all columns are sites.
         axis: Axis of the configurations, −1 for the last; by default the first, unless that is in doubt.
+        lattice: Lattice of the sites; by default a line or a rectangle. ``hypercubic`` has three axes or
+            more. The last axis of ``honeycomb`` and ``kagome`` is the sites of a cell; the other name is
+            ``triangular``. A graph is the path of a list of bonds (.txt, .csv, .npy) with two sites in
+            each line, counted from 0.
         kwargs: Further arguments of `System`: batch_size, splits, seed, max_memory_gb (only .npy, .h5,
             .pt and .zarr files are not read whole in any case).
 
@@ -90,8 +95,11 @@ class Recorded(System):
         collapse: bool = False,
         exclude: list[int | str] | None = None,
         axis: int | None = None,
+        lattice: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if lattice is not None and shape is not None:
+            shape = lattice_of_array(lattice, shape, boundary, cells=True).shape
         opened = open_recorded(path, dataset, weights, temperature, shape, exclude, axis, controls)
         array, name = opened.array, opened.name
         _check_rows(name, array)
@@ -111,7 +119,14 @@ class Recorded(System):
             raise ValueError(f"boundary must be 'open', 'periodic' or 'window', not {boundary!r}.")
         self.path = name
         self.boundary = boundary
-        self.lattice_shape = _lattice_shape(name, array, shape)
+        if lattice is None:
+            self.lattice_shape = _lattice_shape(name, array, shape)
+        else:
+            row = tuple(int(side) for side in array.shape[1:]) if shape is None else shape
+            told = f"The shape of a row of the file {name}" if shape is None else "shape"
+            self.lattice = lattice_of_array(lattice, row, boundary, told)
+            self.lattice_shape, self.boundary = self.lattice.shape, self.lattice.boundary
+            _check_sites(name, array, self.lattice_shape)
         self.collapse = collapse
         if collapse and self._weights is not None and self._weights.is_floating_point():
             raise ValueError(
@@ -146,7 +161,8 @@ class Recorded(System):
     @property
     def sites(self) -> Sites:
         """Kind and place of the sites."""
-        return Sites(self.site_kind, self.levels, self.lattice_shape, self.boundary)
+        plain = self.lattice.is_hypercubic and len(self.lattice_shape) <= 2
+        return Sites(self.site_kind, self.levels, self.lattice_shape, self.boundary, plain)
 
     def prepare_data(self) -> None:
         """Do nothing, because the data exist."""
@@ -213,7 +229,7 @@ class Recorded(System):
             return []
         some = np.asarray(configurations[spread(rows, MOST_ROWS)])
         num = max(8, MOST_SITES // len(self._groups))
-        return drift_of_couplings(some, self.site_kind, self.levels, self.boundary, num)
+        return drift_of_couplings(some, self.site_kind, self.levels, self.lattice, num)
 
     @rank_zero_only
     def _inspect(self, samples: Samples) -> None:
@@ -324,14 +340,20 @@ def _lattice_shape(path: str, array: Rows, shape: tuple[int, ...] | None) -> tup
     if shape is None and len(row) > 2:
         raise ValueError(
             f"The file {path} has the shape {tuple(array.shape)}, but lattices have one or two axes: "
-            f"set shape to ({math.prod(row)},) if all values are sites, or save those that are, like "
-            "array[..., 0]."
+            f"set shape to ({math.prod(row)},) if all values are sites, lattice to hypercubic if these "
+            "are its axes, or save those that are sites, like array[..., 0]."
         )
     if shape is None:
         return check_shape(row, f"The shape of a row of the file {path} (set shape to change it)")
-    if math.prod(shape) != math.prod(row):
+    _check_sites(path, array, shape)
+    return check_shape(shape)
+
+
+def _check_sites(path: str, array: Rows, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a row has as many values as a lattice has sites."""
+    num = math.prod(int(side) for side in array.shape[1:])
+    if math.prod(shape) != num:
         raise ValueError(
             f"shape {shape} has {math.prod(shape)} sites, but a row of the file {path} has "
-            f"{math.prod(row)} values: set shape to numbers with that product."
+            f"{num} values: set shape to numbers with that product."
         )
-    return check_shape(shape)

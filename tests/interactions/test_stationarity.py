@@ -8,6 +8,11 @@ import pytest
 
 from lightdan import Recorded
 from lightdan.interactions.stationarity import drift_of_couplings
+from lightdan.lattices.bravais import hypercubic
+
+
+def drifts(rows, kind, levels):
+    return drift_of_couplings(rows, kind, levels, hypercubic(rows.shape[1:], "open"))
 
 
 def chains(couplings, num, rng):
@@ -20,11 +25,11 @@ def chains(couplings, num, rng):
 def test_the_couplings_of_both_ends_are_right():
     rng = np.random.default_rng(0)
     rows = np.concatenate([chains(J, 700, rng) for J in (0.5, 0.4)])
-    (drift,) = drift_of_couplings(rows, "spin", (-1, 1), "open")
+    (drift,) = drifts(rows, "spin", (-1, 1))
     assert drift.name == "coupling nearest_neighbour"
     for estimate, exact in ((drift.before, 0.5), (drift.after, 0.4)):
         assert abs(estimate.value - exact) < 3 * estimate.error
-    assert not drift_of_couplings(chains(0.5, 1400, rng), "spin", (-1, 1), "open")
+    assert not drifts(chains(0.5, 1400, rng), "spin", (-1, 1))
 
 
 def anisotropic(kind, num, rng):
@@ -43,16 +48,16 @@ def test_couplings_that_change_their_axis_are_named(kind):
     rng = np.random.default_rng(1)
     rows, others = (anisotropic(kind, 500, rng) for _ in range(2))
     levels = {"spin": (-1, 1), "level": (0, 1, 2)}.get(kind, ())
-    (drift,) = drift_of_couplings(np.concatenate([rows, others.swapaxes(1, 2)]), kind, levels, "open")
+    (drift,) = drifts(np.concatenate([rows, others.swapaxes(1, 2)]), kind, levels)
     assert abs(drift.before.value) > 2 * abs(drift.after.value) or abs(drift.after.value) > 2 * abs(
         drift.before.value
     )
-    assert not drift_of_couplings(np.concatenate([rows, others]), kind, levels, "open")
+    assert not drifts(np.concatenate([rows, others]), kind, levels)
 
 
 @pytest.mark.parametrize("rows", [np.ones((100, 4), np.int8), np.eye(4)[[0, 1] * 10] * 2 - 1])
 def test_rows_without_couplings(rows):
-    assert not drift_of_couplings(rows, "spin", (-1, 1), "open")
+    assert not drifts(rows, "spin", (-1, 1))
 
 
 def test_the_warning_names_the_coupling(tmp_path):
