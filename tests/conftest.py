@@ -1,8 +1,11 @@
 """Shapes and types are checked while the tests run; each process keeps to one thread."""
 
+import gc
 import os
+import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,3 +38,30 @@ def cache_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(directory))
         yield directory / "lightdan"
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of the garbage collector, which would search it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_figure_is_drawn_once():
+    """Copy a figure of the module instead of drawing it again: many runs draw for half their time."""
+    from lightdan.measurements import report
+
+    write, drawn = report.write_result, {}
+
+    def write_result(directory, stem, result, context):
+        name = re.split("@|-epoch", stem)[0]
+        plain = result if name not in drawn else replace(result, figure=None)
+        write(directory, stem, plain, context)
+        if result.figure is not None:
+            path = directory / f"{stem}.png"
+            if name in drawn:
+                path.write_bytes(drawn[name])
+            drawn[name] = path.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write_result", write_result)
+        yield
