@@ -44,8 +44,8 @@ class ArchitectureTests:
                     return Mine(hidden=8, **kwargs)
     """
 
-    lattices: ClassVar[list[Shape]] = [(1,), (2, 3), (5,), (3, 3), (3, 4)]
-    """Small lattices; the first two are tested with every kind of site, the others with the first."""
+    lattices: ClassVar[list[Shape]] = [(2, 3), (1,), (5,), (3, 3), (3, 4)]
+    """Small lattices; the first is tested with every kind of site, the others with the first."""
     sites: ClassVar[dict[str, Site]] = {
         "spins": {"site_kind": "spin", "levels": (-1, 1)},
         "levels": {"site_kind": "level", "levels": (-4, -1, 0)},
@@ -75,8 +75,8 @@ class ArchitectureTests:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each test on every kind of site, and on the lattices or orders that it takes."""
         if "shape" in metafunc.fixturenames:
-            pairs = [(shape, name) for shape in self.lattices[:2] for name in self.sites]
-            pairs += [(shape, next(iter(self.sites))) for shape in self.lattices[2:]]
+            pairs = [(self.lattices[0], name) for name in self.sites]
+            pairs += [(shape, next(iter(self.sites))) for shape in self.lattices[1:]]
             metafunc.parametrize(
                 ("shape", "site"),
                 [pytest.param(shape, self.sites[name], id=f"{shape}-{name}") for shape, name in pairs],
@@ -95,11 +95,13 @@ class ArchitectureTests:
     def test_probabilities_sum_to_one(self, shape: Shape, site: Site) -> None:
         """Check Σ_s p(s) = 1 over all states, e.g. 4,096 of spins on 3 × 4.
 
-        For one angle or real, check ∫ p(s) ds = 1 on a grid that resolves all peaks.
+        For a lattice of one angle or real, check ∫ p(s) ds = 1 on a grid that resolves all peaks.
         """
         continuous = not site["levels"]
-        if len(site["levels"]) ** math.prod(shape) > 2**12 or (continuous and math.prod(shape) > 1):
+        if len(site["levels"]) ** math.prod(shape) > 2**12:
             pytest.skip("too many states")
+        if continuous:
+            shape = (1,)
         scale = 0.2 if site["site_kind"] == "real" else 0.5  # for the grid to resolve the peaks
         model = randomize(self.make(lattice_shape=shape, **site), scale)
         if continuous:
