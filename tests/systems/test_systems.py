@@ -111,10 +111,28 @@ def test_no_system_of_ours_is_left_out():
     assert set(EXAMPLES) == set(OURS)
 
 
+@pytest.fixture(scope="module", params=MEMBERS.values(), ids=MEMBERS)
+def member(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def prepared(member, tmp_path_factory):
+    """Return a system that all tests of a member share, because images take long to read."""
+    cache = tmp_path_factory.mktemp("systems")
+    system = member(num_configurations=2000, batch_size=100, cache_dir=str(cache))
+    system.setup()
+    return system
+
+
 class TestEvery(SystemTests):
-    @pytest.fixture(autouse=True, params=MEMBERS.values(), ids=MEMBERS)
-    def choose(self, request):
-        self.member = request.param
+    @pytest.fixture(autouse=True)
+    def choose(self, member):
+        self.member = member
+
+    @pytest.fixture
+    def system(self, prepared):
+        return prepared
 
     def make(self, **kwargs):
         return self.member(**kwargs)
