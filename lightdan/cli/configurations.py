@@ -17,6 +17,8 @@ DOTTED = re.compile(r"(?<![\w./-])[^\W\d]\w*(?:\.[^\W\d]\w*)+(?![\w/])")
 """Dotted path, as of a class."""
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 """Tags of the keys that a configuration has."""
+YAML = (".yaml", ".yml")
+"""Suffixes of configurations."""
 MAX_REPEATED = 100_000
 """Largest number of values that aliases of YAML may repeat."""
 MAX_DEPTH = 100
@@ -24,7 +26,7 @@ MAX_DEPTH = 100
 
 
 def import_plugins(args: Sequence[str]) -> None:
-    """Import the plugins, and let files beside the configuration be found that it or an option names.
+    """Import the plugins, and let files beside a configuration be found that one or an option names.
 
     Their folder comes last on the path, so that a file there takes the place of no library. If no class
     in such a file is named, nothing in the folder can be imported.
@@ -37,15 +39,52 @@ def import_plugins(args: Sequence[str]) -> None:
     """
     registry.load_plugins()
     paths = [Path(path) for path in config_paths(args)]
-    values = [Path(arg.partition("=")[2] if arg.startswith("-") else arg) for arg in args]
-    parts = [path for path in values if path.suffix in (".yaml", ".yml") and path not in paths]
-    texts = [" ".join(args), *(check_config(path) for path in paths + parts if path.is_file())]
+    values = [arg.partition("=")[2] if arg.startswith("-") else arg for arg in args]
+    contents = configurations(paths + [path for path in map(Path, values) if path.suffix in YAML])
+    texts = [*args, *(text for content in contents.values() for text in _texts(content))]
     named = {word for text in texts for word in DOTTED.findall(text) if not Path(word).exists()}
     modules = {word.partition(".")[0] for word in named}
-    for folder in dict.fromkeys([*(path.resolve().parent for path in paths), Path.cwd()]):
+    for folder in dict.fromkeys([*(path.parent for path in contents), Path.cwd()]):
         found = any((folder / f"{name}.py").exists() or (folder / name).is_dir() for name in modules)
         if found and str(folder) not in sys.path:
             sys.path.append(str(folder))
+
+
+def configurations(paths: Sequence[Path]) -> dict[Path, Any]:
+    """Return the contents of configurations and of the files that they include, by absolute path.
+
+    A file is included by its path from the folder of the file that names it, or from the working
+    directory.
+
+    Raises:
+        ValueError: One is not valid YAML, or one of ``paths`` has no options.
+    """
+    contents: dict[Path, Any] = {}
+    pending = list(paths)
+    while pending:
+        path = pending.pop(0)
+        if path.is_file() and path.resolve() not in contents:
+            content = contents[path.resolve()] = check_config(path)
+            if path in paths and not isinstance(content, dict):
+                raise ValueError(
+                    f"The configuration {path} has no options: write lines like 'name: value'."
+                )
+            names = [Path(text) for text in _texts(content) if "\n" not in text]
+            included = [name for name in names if name.suffix in YAML]
+            pending += [folder / name for name in included for folder in (path.parent, Path())]
+    return contents
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield all texts in a configuration."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _texts(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _texts(value)
 
 
 class OneOfEach(yaml.SafeLoader):
@@ -71,16 +110,16 @@ class OneOfEach(yaml.SafeLoader):
         return node
 
 
-def check_config(path: Path) -> str:
-    """Return the text of a configuration, which the parser would refuse without naming its path.
+def check_config(path: Path) -> Any:
+    """Return the content of a configuration, which the parser would refuse without naming its path.
 
     Raises:
-        ValueError: It is not YAML with options, has one twice, or its aliases repeat too much.
+        ValueError: It is not YAML, has an option twice, or its aliases repeat too much.
     """
     try:
         text = path.read_text("utf-8")
         _check_size(text)
-        content = yaml.load(text, Loader=OneOfEach)
+        return yaml.load(text, Loader=OneOfEach)
     except OSError as error:
         raise ValueError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -88,9 +127,6 @@ def check_config(path: Path) -> str:
         raise ValueError(f"The configuration {path} is not valid YAML: {reason}.") from error
     except OverflowError as error:
         raise ValueError(f"The configuration {path} {error}: write each option once.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"The configuration {path} has no options: write lines like 'name: value'.")
-    return text
 
 
 def _check_size(text: str) -> None:

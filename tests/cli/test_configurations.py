@@ -37,7 +37,7 @@ def test_configurations_that_grow_are_refused(content, said, option, tmp_path, c
 def test_a_dictionary_may_take_the_keys_of_one_that_takes_those_of_another(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\n")
-    assert check_config(path) == path.read_text()
+    assert check_config(path) == {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 3}}
     path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 2, y: 3}\n")
     with pytest.raises(ValueError, match="the key 'y' occurs twice"):
         check_config(path)
@@ -66,6 +66,24 @@ def test_a_folder_is_searched_last_and_only_for_what_is_named(tmp_path, monkeypa
         monkeypatch.setattr(sys, "path", list(before))
         import_plugins(args)
         assert sys.path == [*before, str(tmp_path)]
+
+
+def test_configurations_may_include_others_that_name_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "included.py").write_text("from lightdan import Ising\n\n\nclass Mine(Ising):\n    pass\n")
+    (folder / "data.yaml").write_text("class_path: included.Mine\ninit_args: {shape: 4}\n")
+    (folder / "any.yaml").write_text("data: data.yaml\nmodel: MADE\ntrainer: {max_steps: 0}\n")
+    (tmp_path / "main.yaml").write_text("data: parts/data.yaml\nmodel: MADE\ntrainer: {max_steps: 0}\n")
+    for options in (["--config=parts/any.yaml"], ["--config=main.yaml"]):
+        monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(folder)])
+        sys.modules.pop("included", None)
+        assert main(["fit", *options, "--trainer.accelerator=cpu"]) == 0, capsys.readouterr().err
+    (folder / "data.yaml").write_text(LAUGHS)
+    assert main(["fit", "--config=main.yaml"]) == 2
+    assert "aliases that repeat more than 100000 values" in capsys.readouterr().err
 
 
 @pytest.mark.slow
