@@ -17,6 +17,7 @@ from rich.table import Table
 from lightdan import checkpoints, registry
 from lightdan.checks import check_integer, check_seed, check_temperatures
 from lightdan.data.cache import write_hdf5
+from lightdan.data.files import disk_is_full
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.progress import progress_bar
 
@@ -193,8 +194,11 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str,
 
     Raises:
         ValueError: The file cannot be written.
+        OSError: The disk is full.
     """
     try:
         write_hdf5(path, arrays, attributes)
     except OSError as error:
+        if disk_is_full(error):
+            raise
         raise ValueError(f"{path} cannot be written ({error}): pass another --output.") from error

@@ -1,6 +1,5 @@
 """The entry point of ``lightdan``: it finds the command and turns bad input into one sentence."""
 
-import errno
 import os
 import signal
 import sys
@@ -40,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, leave)
     # late, because they import torch
     from lightdan.cli import configurations, errors, functions, lightning
+    from lightdan.data import files
 
     if is_program:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return fail(f"There is not enough memory ({error}): use fewer configurations or sites.")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("LIGHTDAN_TRACEBACK"):
+        if not files.disk_is_full(error) or os.environ.get("LIGHTDAN_TRACEBACK"):
             raise
         return fail("The disk is full: free space on it, and run the command again or resume it.")
     except errors.BAD_INPUT as error:

@@ -1,6 +1,5 @@
 """Simulations kept on disk."""
 
-import errno
 import hashlib
 import json
 import warnings
@@ -13,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lightdan.data.files import locked, whole_file
+from lightdan.data.files import disk_is_full, locked, whole_file
 from lightdan.data.rows import Hdf5Rows, Rows
 from lightdan.progress import progress_bar
 from lightdan.simulation.simulation import Parts, Simulation
@@ -161,6 +160,6 @@ def warn(directory: Path, error: OSError) -> None:
 
 def reason(directory: Path, error: OSError) -> str:
     """Return why nothing can be written to a cache."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+    if disk_is_full(error):
         return f"The disk of the cache {directory} is full"
     return f"The cache {directory} cannot be written ({error.strerror or error})"

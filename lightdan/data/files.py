@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, directories for them, and locks."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,11 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         finally:
             with suppress(OSError):  # some systems remove it at the release
                 path.unlink()
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Return whether a file cannot be written because a disk or a quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)  # of HDF5
 
 
 def check_writable(directory: Path, option: str) -> None:

@@ -1,10 +1,13 @@
 """The command ``lightdan simulate``."""
 
+import errno
+
 import h5py
 import numpy as np
 import pytest
 
 from lightdan import edwards_anderson
+from lightdan.cli import commands
 from lightdan.cli.main import main
 from lightdan.testing import all_configurations
 
@@ -58,3 +61,13 @@ def test_bad_input(glass, capsys, wrong, said, tmp_path):
     options = ["--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]
     assert main(["simulate", *options, *wrong]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, ""), OSError("Can't write: No space left")])
+def test_a_full_disk(glass, monkeypatch, capsys, error):
+    def full(*args):
+        raise error
+
+    monkeypatch.setattr(commands, "write_hdf5", full)
+    assert main(["simulate", "--hamiltonian", "glass.json", "--num", "10", "--output", "x.h5"]) == 2
+    assert "The disk is full: free space on it" in capsys.readouterr().err
