@@ -11,14 +11,14 @@ from lightning.pytorch import Trainer
 
 from lightdan import registry
 from lightdan.architectures.base import LINKED
+from lightdan.checks import check_integer, check_number
 
 LEAST = {
     "check_val_every_n_epoch": 1,
     "accumulate_grad_batches": 1,
     "log_every_n_steps": 0,
-    "gradient_clip_val": 0,
 }
-"""Smallest numbers of options of the trainer, which Lightning does not check."""
+"""Smallest integers of options of the trainer, which Lightning does not check."""
 
 
 def check_run(config: Namespace) -> None:
@@ -34,8 +34,10 @@ def check_run(config: Namespace) -> None:
     check_options("the trainer", Trainer, trainer)
     _check_classes(config)
     for name, least in LEAST.items():
-        if trainer[name] is not None and not trainer[name] >= least:
-            raise ValueError(f"trainer.{name} must be at least {least}, not {trainer[name]}.")
+        if trainer[name] is not None:
+            check_integer(f"trainer.{name}", trainer[name], least)
+    if trainer["gradient_clip_val"] is not None:
+        check_number("trainer.gradient_clip_val", trainer["gradient_clip_val"], 0)
     if trainer["val_check_interval"] == 0:
         raise ValueError("trainer.val_check_interval must not be 0: set limit_val_batches to 0 instead.")
 

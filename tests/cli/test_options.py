@@ -31,6 +31,7 @@ TAKEN = [
         ("trainer", "Trainer", "accumulate_grad_batches", "0"),
         "batches must be at least 1",
     ),
+    (("trainer", "Trainer", "gradient_clip_val", "nan"), "must be finite and not negative, not nan."),
 ]
 
 
