@@ -1,8 +1,10 @@
 """Arrays of numpy, torch and zarr."""
 
+import ast
 import gzip
 import json
 import math
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +23,8 @@ from lightdan.data.rows import LabelledRows, Rows
 
 STACKED = 10
 """Smallest number of arrays in a list that are taken for one configuration each."""
+MAX_HEADER = 10_000
+"""Largest number of bytes in the header of a .npy file, as in numpy."""
 RECORDED = "save only the rows that were recorded, uncompressed"
 
 
@@ -123,11 +127,17 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     """Return shape and type of the array in an open .npy file."""
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, _, dtype = read[np.lib.format.read_magic(file)](file)
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:  # numpy has no public function for names that are not Latin
+        (length,) = struct.unpack("<I", file.read(4))
+        if length > MAX_HEADER:
+            raise ValueError(f"its header has {length} bytes")
+        header = ast.literal_eval(file.read(length).decode())
+        shape, dtype = header["shape"], np.lib.format.descr_to_dtype(header["descr"])
     return tuple(shape), dtype
 
 

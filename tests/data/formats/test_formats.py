@@ -133,6 +133,21 @@ def test_compressed(tmp_path, name):
     np.testing.assert_array_equal(open_array(path)[:], SPINS)
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_versions_of_npy(tmp_path, version):
+    with gzip.open(tmp_path / "a.npy.gz", "wb") as file:
+        np.lib.format.write_array(file, SPINS, version)
+    np.testing.assert_array_equal(open_array(tmp_path / "a.npy.gz")[:], SPINS)
+
+
+def test_names_of_fields_that_are_not_latin(tmp_path):
+    records = np.zeros(len(SPINS), [("σ", SPINS.dtype, SPINS.shape[1:]), ("時刻", float)])
+    records["σ"] = SPINS
+    with pytest.warns(UserWarning, match="format 3.0"):
+        np.savez(tmp_path / "a.npz", records)
+    np.testing.assert_array_equal(open_array(tmp_path / "a.npz")[:], SPINS)
+
+
 def test_compressed_files_that_are_unpacked_first(tmp_path):
     with gzip.open(tmp_path / "a.h5.gz", "wb") as file:
         file.write(b"1")
