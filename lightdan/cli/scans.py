@@ -180,7 +180,7 @@ def work_off(waiting: list[Run], processes: int) -> list[Run]:
                 for run in [run for run, process in active.items() if process.poll() is not None]:
                     code = active.pop(run).returncode
                     if code < 0 or code > 128:
-                        raise Stopped(-code if code < 0 else code - 128)
+                        raise _stopped(run, -code if code < 0 else code - 128)
                     if code:
                         failed.append(run)
                     else:
@@ -192,6 +192,19 @@ def work_off(waiting: list[Run], processes: int) -> list[Run]:
             for process in active.values():
                 process.wait()
     return failed
+
+
+def _stopped(run: Run, number: int) -> Stopped:
+    """Return the end of a scan after a signal has ended a run, and say what to do if nobody sent it."""
+    stop = Stopped(number)
+    if stop.name == "SIGKILL":
+        stop.said = True
+        print(
+            f"lightdan: the run in {run.directory} was killed, probably because memory ran out; run the "
+            "same command again, with fewer --processes or a smaller model.",
+            file=sys.stderr,
+        )
+    return stop
 
 
 def _run(config: str, parameter: str, value: str, options: Sequence[str], output: Path) -> Run:

@@ -133,15 +133,20 @@ def test_sigterm_ends_the_processes_too(here, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(("code", "number"), [(-9, 9), (143, 15)])
-def test_a_killed_run_is_not_finished(here, monkeypatch, capsys, code, number):
+@pytest.mark.parametrize(
+    ("code", "number", "said"),
+    [(-9, 9, "was killed, probably because memory ran out"), (143, 15, "stopped by SIGTERM")],
+)
+def test_a_killed_run_is_not_finished(here, monkeypatch, capsys, code, number, said):
     class Killed(InProcess):
         def __init__(self, *args, **options):
             self.returncode = code
 
     monkeypatch.setattr(scans.subprocess, "Popen", Killed)
     assert main(["scan", "--config", str(CONFIG), "--values", "2", "--output", "o"]) == 128 + number
-    assert "run the same command again" in capsys.readouterr().err
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "lightdan: " in line]
+    assert said in line
+    assert "run the same command again" in line
     assert not (here / "o" / "temperature=2" / "finished").exists()
 
 
