@@ -53,10 +53,13 @@ if TYPE_CHECKING:
     from lightdan.statistics import Bound, Estimate
     from lightdan.systems.base import System
     from lightdan.systems.block_spin import BlockSpin
+    from lightdan.systems.blume_capel import BlumeCapel
+    from lightdan.systems.clock import Clock
     from lightdan.systems.gaussian_field import GaussianField
     from lightdan.systems.ising import Ising
     from lightdan.systems.kerr_images import KerrImages
     from lightdan.systems.path import DoubleWell, Path
+    from lightdan.systems.potts import Potts
     from lightdan.systems.recorded import Recorded
     from lightdan.systems.scalar_field import ScalarField
     from lightdan.systems.synthetic_kerr_images import SyntheticKerrImages
@@ -70,10 +73,12 @@ _PUBLIC = {
     "Bernoulli": "lightdan.conditionals",
     "BetaMixture": "lightdan.conditionals",
     "BlockSpin": "lightdan.systems.block_spin",
+    "BlumeCapel": "lightdan.systems.blume_capel",
     "Bound": "lightdan.statistics",
     "BoxBetaMixture": "lightdan.conditionals",
     "Categorical": "lightdan.conditionals",
     "CircularSpline": "lightdan.conditionals",
+    "Clock": "lightdan.systems.clock",
     "Conditional": "lightdan.conditionals",
     "Correlator": "lightdan.measurements.fields.correlator",
     "CouplingGraph": "lightdan.measurements.couplings.coupling_graph",
@@ -103,6 +108,7 @@ _PUBLIC = {
     "Path": "lightdan.systems.path",
     "PhaseStructure": "lightdan.measurements.phases.phase_structure",
     "PixelCNN": "lightdan.architectures.pixelcnn",
+    "Potts": "lightdan.systems.potts",
     "RBMEquivalence": "lightdan.measurements.fields.rbm_equivalence",
     "Recorded": "lightdan.systems.recorded",
     "Recurrent": "lightdan.architectures.recurrent",

@@ -1,8 +1,11 @@
 """Groups of symmetry operations that act on configurations of a lattice."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,18 +23,20 @@ from lightdan.types import Configurations, Index
 class Group:
     """Finite group G that acts on configurations.
 
-        (g s)_i = σ_g s_{π_g(i)} + α_g
+        (g s)_i = t_g(σ_g s_{π_g(i)} + α_g)
 
     Args:
         permutations: Raster indices π `(|G|, N)`.
         signs: Signs σ = ±1 `(|G|,)`.
         degrees: Rotations α of angles in whole degrees `(|G|,)`, after which angles are wrapped to
             [0, 2π); None for groups that do not act on angles.
+        tables: Images t of the levels 0, …, q − 1 `(|G|, q)`; None for groups that do not exchange them.
     """
 
     permutations: Tensor
     signs: Tensor
     degrees: Tensor | None = None
+    tables: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.signs)
@@ -50,6 +55,9 @@ class Group:
         if self.degrees is not None:
             turn = self.degrees.to(configurations)[elements] * (TWO_PI / 360)
             moved = wrap(moved + turn.reshape(-1, 1))
+        if self.tables is not None:
+            table = self.tables.to(configurations)[elements]
+            moved = table.expand(len(flat), -1).gather(1, moved.long())
         return moved.reshape(configurations.shape)
 
     def random_elements(self, num: int, generator: torch.Generator) -> Index:
@@ -60,6 +68,11 @@ class Group:
         """Return the group of all products g h, without repetitions."""
         permutations = other.permutations[:, self.permutations].transpose(0, 1).flatten(0, 1)
         signs = torch.outer(self.signs, other.signs).flatten()
+        if self.tables is not None or other.tables is not None:
+            tables = _products(self, other)
+            rows = torch.cat([signs[:, None], tables, permutations], dim=1).unique(dim=0)
+            size = tables.shape[1]
+            return Group(rows[:, 1 + size :], rows[:, 0], tables=rows[:, 1 : 1 + size])
         if self.degrees is None and other.degrees is None:
             rows = torch.cat([signs[:, None], permutations], dim=1).unique(dim=0)
             return Group(rows[:, 1:], rows[:, 0])
@@ -70,6 +83,17 @@ class Group:
         degrees = (torch.outer(self.signs, theirs) + ours[:, None]).flatten() % 360
         rows = torch.cat([signs[:, None], degrees[:, None], permutations], dim=1).unique(dim=0)
         return Group(rows[:, 2:], rows[:, 0], rows[:, 1])
+
+
+def _products(first: Group, second: Group) -> Tensor:
+    """Return the tables of all products g h `(|G||H|, q)`."""
+    size = next(group.tables.shape[1] for group in (first, second) if group.tables is not None)
+    unmoved = torch.arange(size)
+    ours, theirs = (
+        unmoved.expand(len(group), -1) if group.tables is None else group.tables
+        for group in (first, second)
+    )
+    return ours[:, theirs].flatten(0, 1)
 
 
 def _of(permutations: np.ndarray) -> Group:
@@ -140,16 +164,50 @@ def spin_reflection(lattice: LatticeLike) -> Group:
     return Group(flip.permutations, flip.signs, torch.tensor([0, 0]))
 
 
+def colours(lattice: LatticeLike, num_levels: int) -> Group:
+    """Return all permutations of the levels 0, …, q − 1 of all sites, which are q!."""
+    return _of_levels(lattice, torch.tensor([*itertools.permutations(range(num_levels))]))
+
+
+def clock(lattice: LatticeLike, num_levels: int) -> Group:
+    """Return the rotations and reflections a → c ± a modulo q of the levels of all sites."""
+    a = torch.arange(num_levels)
+    turned = (a + a[:, None]) % num_levels
+    return _of_levels(lattice, torch.cat([turned, (a[:, None] - a) % num_levels]).unique(dim=0))
+
+
+def _of_levels(lattice: LatticeLike, tables: Tensor) -> Group:
+    unmoved = identity(lattice).permutations.expand(len(tables), -1)
+    return Group(unmoved, torch.ones(len(tables), dtype=torch.long), tables=tables)
+
+
+Operation: TypeAlias = Callable[[LatticeLike], Group]
+LEVEL_OPERATIONS: dict[str, Callable[..., Group]] = {"colours": colours, "clock": clock}
+"""Operations on levels 0, …, q − 1, whose names in `OPERATIONS` end with q, as in ``colours_3``."""
+
+
+class _Operations(dict[str, Operation]):
+    """Operations by name; those on levels are made for any number of them."""
+
+    def __missing__(self, name: str) -> Operation:
+        kind, _, number = name.rpartition("_")
+        if kind not in LEVEL_OPERATIONS or not number.isdecimal():
+            raise KeyError(name)
+        return partial(LEVEL_OPERATIONS[kind], num_levels=int(number))
+
+
 SPIN_OPERATIONS = {"spin_rotation": spin_rotation, "spin_reflection": spin_reflection}
 """Operations on angles, which together generate O(2)."""
-OPERATIONS = {
-    "z2": z2,
-    **SPIN_OPERATIONS,
-    "translation": translation,
-    "rotation": rotation,
-    "reflection": reflection,
-    "automorphism": automorphism,
-}
+OPERATIONS = _Operations(
+    {
+        "z2": z2,
+        **SPIN_OPERATIONS,
+        "translation": translation,
+        "rotation": rotation,
+        "reflection": reflection,
+        "automorphism": automorphism,
+    }
+)
 """Operations on configurations by name, each of a lattice or of the shape of a rectangular torus."""
 
 

@@ -129,7 +129,7 @@ class Symmetry(Measurement):
     def figure(arrays: dict[str, np.ndarray], estimates: dict[str, Estimate]) -> Figure:
         """Plot the distribution of the differences, and their root mean squares."""
         figure, (left, right) = panels(2)
-        names = [name for name in arrays if name in groups.OPERATIONS]
+        names = [name for name in arrays if not name.endswith("_bare") and "o2_table" not in name]
         bare = [f"{name}_bare" if f"{name}_bare" in arrays else name for name in names]
         for position, name in enumerate(bare):
             low, middle, high = np.quantile(np.abs(arrays[name]), [0.16, 0.5, 0.84])

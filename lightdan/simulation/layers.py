@@ -1,7 +1,8 @@
 """Exact thermodynamics of discrete levels on small tori in any dimension, layer by layer."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ MAX_STATES = 2**16
 """Largest number of states of a layer."""
 BLOCK = 16
 """Largest number of states of the sites of a layer that are transferred at a time."""
+MAX_VALUES = 10**8
+"""Largest number of values that `solved` transfers, in about ten seconds."""
 VALUES = 2**20
 """Number of values of the states that are transferred together."""
 
@@ -77,6 +80,31 @@ def thermodynamics(levels: Levels, shape: Sequence[int], temperature: float) -> 
         specific_heat=second / temperature**2,
         entropy=log_z - first / temperature,
     )
+
+
+@lru_cache(maxsize=128)
+def solved(
+    model: Callable[..., Levels],
+    arguments: tuple[float, ...],
+    shape: tuple[int, ...],
+    temperature: float,
+) -> Thermodynamics | None:
+    """Return the thermodynamics of a model on a torus, or None if it would take more than seconds.
+
+    Args:
+        model: Function that returns the Hamiltonian, such as `levels.potts`.
+        arguments: Its arguments.
+        shape: Side lengths.
+        temperature: Temperature T.
+    """
+    levels = model(*arguments)
+    *sides, length = sorted(shape)
+    if math.prod(sides) * math.log(len(levels.single)) > math.log(MAX_STATES) + 1e-9:
+        return None
+    first, sizes = _orbits(levels, sides)
+    if len(first) * int(sizes.sum()) * (length // 2) > MAX_VALUES:
+        return None
+    return thermodynamics(levels, shape, temperature)
 
 
 def _layer_energies(levels: Levels, sides: Sequence[int]) -> Array:

@@ -9,7 +9,7 @@ import torch
 from lightdan.checks import check_number
 from lightdan.lattices import groups
 from lightdan.lattices.bravais import lattice_of
-from lightdan.simulation import ising, kaufman, planar
+from lightdan.simulation import ising, kaufman, layers, levels, planar
 from lightdan.simulation.simulation import Simulation
 from lightdan.simulation.thermodynamics import Thermodynamics
 from lightdan.systems.base import System
@@ -32,7 +32,8 @@ class Ising(System):
     The bonds join nearest neighbours. The configurations come from heat-bath sweeps and Wolff clusters,
     or from replica exchange if bonds are frustrated. They are spaced so that the integrated
     autocorrelation times of E, |m| and m are below one configuration. Exact results at h = 0 are known
-    on rings and on rectangular, triangular, honeycomb and kagome tori.
+    on rings and on rectangular, triangular, honeycomb and kagome tori, those of small tori such as
+    4 × 4 × 4 also in a field.
 
     Args:
         shape: Numbers of cells, one number for a ring, two for a rectangle; one integer L is L × L. On a
@@ -127,16 +128,23 @@ class Ising(System):
         return super().exact_values(temperature) | couplings
 
     def exact(self, temperature: float) -> Thermodynamics | None:
-        """Return the exact thermodynamics of a planar lattice at h = 0, or None."""
+        """Return the exact thermodynamics, or None if they are not known.
+
+        They are known on planar tori at h = 0, and by transfer matrices on small rectangular and cubic
+        tori.
+        """
         cells, coupling = self.lattice.cells, self.coupling
-        if self.field or len(cells) > 2 or self.lattice.is_graph:
-            return None
-        if self.lattice.is_hypercubic and not isinstance(coupling, Sequence):
-            if coupling < 0 and any(side % 2 for side in cells):
+        wide = len(cells) == 2 and min(cells) > 1
+        solution = PLANAR.get(str(self.name)) if wide and not self.field else None
+        if isinstance(coupling, Sequence):
+            if solution is None:
                 return None
+            couplings = [coupling[k] for k in solution[1]]
+            return planar.thermodynamics(solution[0], cells, temperature, couplings)
+        if self.lattice.is_hypercubic and len(cells) < 3 and not (self.field or self.frustrated):
             return kaufman.thermodynamics(cells, temperature, coupling)
-        if self.name not in PLANAR or len(cells) < 2 or min(cells) < 2:
+        if solution is not None:
+            return planar.thermodynamics(solution[0], cells, temperature, coupling)
+        if not self.lattice.is_hypercubic:
             return None
-        name, order = PLANAR[self.name]
-        couplings = [coupling[k] for k in order] if isinstance(coupling, Sequence) else coupling
-        return planar.thermodynamics(name, cells, temperature, couplings)
+        return layers.solved(levels.ising, (coupling, self.field), cells, temperature)

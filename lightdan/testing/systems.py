@@ -48,8 +48,9 @@ class SystemTests:
         assert system.site_kind in SITE_KINDS
         assert system.boundary in ("periodic", "open", "window")
         assert bool(system.levels) == (system.site_kind in ("spin", "level"))
-        spatial = spatial_operations(system.lattice)
-        internal = SPIN_OPERATIONS if system.site_kind == "angle" else ["z2"]
+        spatial, q = spatial_operations(system.lattice), len(system.levels)
+        of_levels = ["z2", f"colours_{q}", f"clock_{q}"]
+        internal = {"angle": [*SPIN_OPERATIONS], "level": of_levels}.get(system.site_kind, ["z2"])
         assert {*internal, *spatial} >= {*system.symmetries}
 
     def test_batches_have_the_promised_form(self, system: System) -> None:

@@ -68,6 +68,33 @@ def test_product_acts_as_one_after_the_other():
     assert product == successive
 
 
+@pytest.mark.parametrize(("name", "order"), [("colours_4", 24), ("clock_5", 10), ("clock_2", 2)])
+def test_exchanges_of_levels(name, order):
+    """They are closed, act on all sites alike, and commute with the operations on the lattice."""
+    operation, num_levels = OPERATIONS[name]((2, 3)), int(name[-1])
+    assert len(operation) == len(operation @ operation) == order
+    s = torch.randint(num_levels, (3, 2, 3), generator=torch.Generator().manual_seed(0)).float()
+    same = s.flatten(1)[:, :, None] == s.flatten(1)[:, None]
+    for image in _images(operation, s):
+        assert torch.equal(image.flatten(1)[:, :, None] == image.flatten(1)[:, None], same)
+    products = [
+        {tuple(image.flatten().tolist()) for image in _images(group, s[:1])}
+        for group in (
+            operation @ OPERATIONS["translation"]((2, 3)),
+            group((name, "translation"), (2, 3)),
+        )
+    ]
+    assert products[0] == products[1]
+    elements = operation.random_elements(3, torch.Generator().manual_seed(1))
+    together = operation.act(s, elements)
+    assert torch.equal(together[2:], operation.act(s[2:], elements[2]))
+
+
+def test_names_of_operations():
+    with pytest.raises(KeyError, match="colours_x"):
+        OPERATIONS["colours_x"]
+
+
 def _images(operation: Group, s):
     return [operation.act(s, torch.tensor(index)) for index in range(len(operation))]
 

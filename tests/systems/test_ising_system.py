@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lightdan import Ising
+from lightdan.simulation import layers, levels
 from lightdan.testing import SystemTests
 
 
@@ -29,8 +30,12 @@ def test_declares_symmetries_of_its_field_and_shape():
     assert "z2" in Ising(shape=4).symmetries
     assert "z2" not in Ising(shape=4, field=0.1).symmetries
     assert "rotation" not in Ising(shape=(8,)).symmetries
-    assert Ising(shape=3, coupling=-1.0).exact(1.0) is None
-    assert Ising(shape=4, field=0.1).exact(1.0) is None
+    frustrated = Ising(shape=3, coupling=-1.0).exact(1.0)
+    assert [*frustrated] == pytest.approx([*layers.thermodynamics(levels.ising(-1.0), (3, 3), 1.0)])
+    small = Ising(shape=(2, 2, 3), field=0.1).exact(1.0)
+    assert small == layers.thermodynamics(levels.ising(1.0, 0.1), (2, 2, 3), 1.0)
+    assert Ising(shape=20, field=0.1).exact(1.0) is None
+    assert Ising(shape=16, field=0.1).exact(1.0) is None
 
 
 def test_several_temperatures_stand_beside_their_configurations(tmp_path):
