@@ -11,6 +11,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from lightdan.data.files import disk_is_full
 from lightdan.runs.checkpointing import LastCheckpoint
 from lightdan.runs.directories import run_directory
 from lightdan.signals import NUMBERS, Stopped, handle, restore, stop
@@ -91,12 +92,16 @@ class Interruption(Callback):
         elif isinstance(exception, KeyboardInterrupt):
             what = "interrupted"
         checkpoints = run_directory(trainer) / "checkpoints"
+        best, last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
         if trainer.state.fn == "fit":
-            when = f"at step {trainer.global_step}, before any measurement"
-            remedy = f"resume by adding --ckpt_path {checkpoints / 'last.ckpt'}"
+            when, remedy = f"at step {trainer.global_step}, before any measurement", "resume by adding"
+            full = isinstance(exception, OSError) and disk_is_full(exception)
+            lost = full or isinstance(exception, KeyboardInterrupt)  # else LastCheckpoint writes it now
+            path = last if last.exists() or not lost else None
         else:
-            when = "before all measurements have ended"
-            remedy = f"measure with 'lightdan test' and --ckpt_path {checkpoints / 'best.ckpt'}"
+            when, remedy = "before all measurements have ended", "measure with 'lightdan test' and"
+            path = next((path for path in (best, last) if path.exists()), None)
+        remedy = f"{remedy} --ckpt_path {path}" if path else "run it again"
         print(f"lightdan: {what} {when}; {remedy}", file=sys.stderr)
 
     def _watch(self, trainer: Trainer) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import signal
@@ -109,9 +110,30 @@ def test_a_signal_ends_the_measurements(tmp_path, number, capsys):
         trainer.test(model, datamodule=system, verbose=False)
     said = capsys.readouterr().err
     what = "interrupted" if number == signal.SIGINT else "stopped by SIGTERM"
-    assert re.search(f"{what} before all measurements have ended; measure with .*best.ckpt", said)
+    assert re.search(f"{what} before all measurements have ended; measure with .*last.ckpt", said)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("step", [1, 2])
+def test_no_checkpoint_is_named_that_is_not_written(tmp_path, error, step, capsys):
+    class Fails(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == step:
+                raise error
+
+    system = Ising(2, num_configurations=40, batch_size=30, cache_dir=str(tmp_path / "cache"))
+    callbacks = [Interruption(), Fails(), LastCheckpoint()]
+    options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_epochs": 3}
+    trainer = quiet_trainer(callbacks=callbacks, **options)
+    with pytest.raises((OSError, SystemExit)):
+        trainer.fit(MADE.for_system(system, width=1), datamodule=system)
+    said = capsys.readouterr().err
+    assert ("resume by adding" in said) == (step > 1)
+    assert ("run it again" in said) == (step == 1)
 
 
 def test_a_command_ends_with_the_process_that_started_it():
