@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import chains, terms
+from lightdan.simulation import chains, terms, virial
 from lightdan.simulation.heat_bath import random_states, slice_widths, sweeps
 from lightdan.simulation.local import ANGLE, LEVEL, REAL, SPIN, energy
 from lightdan.simulation.replica_exchange import exchange, num_pairs
@@ -73,7 +73,7 @@ def simulate(
         "updates_per_call": max(1, SITES_PER_CALL // num_sites),
         "max_spacing": max_spacing,
     }
-    advance = _advance_all(interactions, ladder[:1], seed)
+    advance = advance_all(interactions, ladder[:1], seed)
     spacing, replicas = None, 1
     if len(ladder) > 1:
         limit = min(max_spacing, PATIENCE * len(ladder))
@@ -81,7 +81,7 @@ def simulate(
             chains.NUM_CHAINS, advance, observe, **{**settings, "max_spacing": limit}
         )
         if not settled:
-            advance, spacing = _advance_all(interactions, ladder, seed), None
+            advance, spacing = advance_all(interactions, ladder, seed), None
             replicas = len(ladder)
             settings["updates_per_call"] = max(1, SITES_PER_CALL // (num_sites * len(ladder)))
     configurations, taus, spacing = chains.run(
@@ -93,6 +93,12 @@ def simulate(
         progress=progress,
         **settings,
     )
+    if interactions.kind == REAL:
+        virial.warn_unless_in_equilibrium(
+            lambda fields: terms.energies(fields, interactions) / temperature,
+            configurations,
+            chains.NUM_CHAINS,
+        )
     return Simulation(configurations, dict(zip(observe.names, taus, strict=True)), replicas * spacing)
 
 
@@ -174,7 +180,7 @@ class Observables:
         return [np.abs(values.mean(axis=1)), *square, *overlaps.T]
 
 
-def _advance_all(interactions: Interactions, ladder: NDArray[np.float64], seed: int) -> chains.Advance:
+def advance_all(interactions: Interactions, ladder: NDArray[np.float64], seed: int) -> chains.Advance:
     """Return a function that moves ladders of replicas in threads, half of them from aligned sites."""
     widths = slice_widths(interactions, ladder)
     shape = len(ladder), interactions.num_sites

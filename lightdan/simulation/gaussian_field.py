@@ -6,10 +6,12 @@ A side of length 2 has each of its bonds twice, a side of length 1 has none.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from lightdan.simulation.simulation import Parts, Simulation
 
 Array = NDArray[np.float64]
 VALUES_PER_BATCH = 1 << 22
@@ -53,22 +55,39 @@ def log_partition(shape: Sequence[int], mass2: float) -> float:
     return float(0.5 * np.log(2 * np.pi / spectrum(shape, mass2)).sum())
 
 
-def sample(shape: Sequence[int], mass2: float, num: int, seed: int) -> Iterator[Array]:
+def sample(modes: Array, num: int, seed: int) -> Iterator[Array]:
     """Draw independent fields K^{−1/2} z from white noise z, in batches ``(B, *shape)``.
 
     Args:
-        shape: Side lengths.
-        mass2: Squared mass m².
+        modes: Eigenvalues of K at each wave number, as of `spectrum` ``(*shape)``.
         num: Number of fields.
         seed: Random seed; it determines every field.
     """
     rng = np.random.default_rng(seed)
+    shape, root = modes.shape, 1 / np.sqrt(modes)
     axes = tuple(range(1, len(shape) + 1))
-    root = 1 / np.sqrt(spectrum(shape, mass2))
     batch_size = max(1, VALUES_PER_BATCH // math.prod(shape))
     for start in range(0, num, batch_size):
         noise = rng.normal(size=(min(batch_size, num - start), *shape))
         yield np.fft.ifftn(root * np.fft.fftn(noise, axes=axes), axes=axes).real
+
+
+def simulate(modes: Array, num: int, seed: int, progress: Callable[[int], None]) -> Simulation:
+    """Draw independent fields as a simulation, whose configurations come in parts.
+
+    Args:
+        modes: Eigenvalues of K at each wave number ``(*shape)``.
+        num: Number of fields.
+        seed: Random seed; it determines every field.
+        progress: Callback that receives the number of new configurations.
+    """
+
+    def parts() -> Iterator[NDArray[np.float32]]:
+        for part in sample(modes, num, seed):
+            progress(len(part))
+            yield part.astype(np.float32)
+
+    return Simulation(Parts((num, *modes.shape), np.dtype(np.float32), parts()))
 
 
 def modes(matrix: Array, shape: Sequence[int]) -> Array:

@@ -25,6 +25,8 @@ from lightdan.simulation.local import (
 )
 from lightdan.simulation.terms import Interactions
 
+SLICE = math.sqrt(12.0)
+"""Width of a slice in standard deviations of the field alone: it then spans both of two wells."""
 MAX_STEPS = 64
 """Largest number of widths by which a slice is extended."""
 LARGEST_SCALE = 1e30
@@ -350,6 +352,7 @@ def _log_weight(x: float, found: Any, interactions: Any, beta: float) -> float:
 def _slice(old: float, found: Any, interactions: Any, beta: float, width: float, rng: Any) -> float:
     """Draw a field uniformly from the values of more than e^{−βH} times a random number."""
     height = _log_weight(old, found, interactions, beta) + math.log(1.0 - rng.random())
+    width *= SLICE
     left = old - width * rng.random()
     right = left + width
     steps = int(MAX_STEPS * rng.random())

@@ -13,7 +13,9 @@ ActionAndGradient = Callable[[Array], tuple[Array, Array]]
 
 TARGET = 0.85
 """Acceptance to which the step size is tuned, slightly above the optimum for many sites."""
-ROUNDS, TRAJECTORIES_PER_ROUND = 5, 20
+ROUNDS, MAX_ROUNDS, TRAJECTORIES_PER_ROUND = 5, 25, 20
+SETTLED = 1.5
+"""Change of the masses, as a factor, below which their tuning ends."""
 MAX_STEPS = 50
 TRAJECTORY = math.pi / 2
 """Length of a trajectory: a quarter of the period of a harmonic action, which decorrelates fields."""
@@ -26,8 +28,9 @@ class HybridMonteCarlo:
 
     is integrated by leapfrog, and a Metropolis step corrects the result. The masses are
     M(k) = ⟨|∂S/∂φ_k|²⟩, which is the mean curvature of mode k by partial integration, so that all modes
-    have similar periods. Construction tunes the masses and the step size in 100 trajectories and then
-    fixes them. Later trajectories have random lengths between 0.5 and 1.5 times π/2.
+    have similar periods. Construction tunes the masses and the step size in 100 trajectories or more,
+    until the masses settle, and then fixes them. Later trajectories have random lengths between 0.5 and
+    1.5 times π/2.
 
     Args:
         action: Function that returns S and its gradient.
@@ -52,12 +55,17 @@ class HybridMonteCarlo:
         self.acceptance = 1.0
         self.step_size = 0.2
         powers = [self._power()]
-        for _ in range(ROUNDS):
+        self.masses = np.full_like(powers[0][0], np.median(powers[0], axis=0).mean() / math.log(2))
+        for turn in range(MAX_ROUNDS):
             # The median, because chains with a high initial action would make the masses too large.
             masses = np.median(np.concatenate(powers), axis=0) / math.log(2)
-            # A few chains estimate the curvature of a mode poorly; this keeps every mode heavy enough.
-            masses = 0.8 * masses + 0.2 * masses.mean()
-            self.masses = masses if masses.min() > 0 else np.ones_like(masses)
+            # A few chains estimate the curvature of a mode poorly, and soft modes move slowly at first.
+            masses = 0.8 * masses + 0.2 * self.masses
+            masses = masses if masses.min() > 0 else np.ones_like(masses)
+            changes = np.abs(np.log(masses / np.where(self.masses > 0, self.masses, 1.0)))
+            self.masses = masses
+            if turn >= ROUNDS and changes.max() < math.log(SETTLED):
+                break
             powers = []
             for step in range(TRAJECTORIES_PER_ROUND):
                 self.trajectory()

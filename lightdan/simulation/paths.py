@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import chains
+from lightdan.simulation import chains, virial
 from lightdan.simulation.hmc import HybridMonteCarlo
 from lightdan.simulation.simulation import Simulation
 
@@ -88,6 +88,7 @@ def metropolis(
         max_spacing=MAX_SWEEPS,
         progress=progress,
     )
+    virial.warn_unless_in_equilibrium(lambda x: action(x, potential, beta), rows, len(paths))
     return Simulation(rows, dict(zip(_names(symmetric), tau, strict=True)), updates)
 
 
@@ -140,6 +141,7 @@ def hmc(
         updates_per_call=16,
         progress=progress,
     )
+    virial.warn_unless_in_equilibrium(lambda x: action(x, potential, beta), rows, HMC_CHAINS)
     return Simulation(rows, dict(zip(_names(symmetric), tau, strict=True)), updates)
 
 

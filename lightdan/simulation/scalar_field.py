@@ -1,37 +1,17 @@
-"""Hybrid Monte Carlo of the scalar φ⁴ theory on a periodic lattice."""
+"""Monte-Carlo simulation of the scalar φ⁴ theory on a periodic lattice."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import chains
-from lightdan.simulation.hmc import HybridMonteCarlo
+from lightdan.simulation import chains, explicit, gaussian_field, terms, virial
 from lightdan.simulation.simulation import Simulation
+from lightdan.simulation.terms import Terms
 
 OBSERVABLES = ("action", "abs_magnetization", "phi2")
-NUM_CHAINS = 64
-TRAJECTORIES_PER_CALL = 8
-
-
-def action_and_gradient(
-    fields: NDArray[np.float64], hopping: float, coupling: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return S ``(M,)`` and ∂S/∂φ ``(M, *shape)`` of fields ``(M, *shape)``.
-
-        S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
-
-    A side of length 2 has each of its bonds twice, a side of length 1 has none.
-    """
-    axes = [axis for axis in range(1, fields.ndim) if fields.shape[axis] > 1]
-    ahead = sum((np.roll(fields, -1, axis) for axis in axes), np.zeros_like(fields))
-    behind = sum((np.roll(fields, 1, axis) for axis in axes), np.zeros_like(fields))
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = fields * fields
-        density = -2 * hopping * fields * ahead + square + coupling * (square - 1) ** 2
-        gradient = -2 * hopping * (ahead + behind) + 2 * fields + 4 * coupling * (square - 1) * fields
-    return density.reshape(len(fields), -1).sum(1), gradient
 
 
 def simulate(
@@ -41,9 +21,16 @@ def simulate(
     num_configurations: int,
     *,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda n: None,
 ) -> Simulation:
-    """Draw from e^{−S}/Z, each row with a random global sign.
+    """Draw from e^{−S}/Z, each row with a random global sign and translation.
+
+        S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
+
+    A side of length 2 has each of its bonds twice, a side of length 1 has none. An update is a sweep by
+    slice sampling, which crosses the barrier of a site, and one cluster that changes its sign. Half of
+    the chains start aligned. `chains.run` chooses the number of updates between two rows. At λ = 0 the
+    fields are independent draws by the Fourier transform.
 
     Args:
         shape: One or two side lengths.
@@ -54,33 +41,50 @@ def simulate(
         progress: Callback that receives the number of new configurations.
     """
     shape = tuple(shape)
-    rng = np.random.default_rng(seed)
-    start = rng.normal(size=(NUM_CHAINS, *shape)) + rng.normal(size=(NUM_CHAINS, *[1] * len(shape)))
-    sampler = HybridMonteCarlo(lambda x: action_and_gradient(x, hopping, coupling), start, rng)
+    num_sites = math.prod(shape)
+    axes = [axis for axis, side in enumerate(shape) if side > 1]
+    if coupling == 0:
+        waves = np.meshgrid(*[2 * np.pi * np.arange(side) / side for side in shape], indexing="ij")
+        cosines = sum((np.cos(waves[axis]) for axis in axes), np.zeros(shape))
+        return gaussian_field.simulate(2 - 4 * hopping * cosines, num_configurations, seed, progress)
+    sites = np.arange(num_sites).reshape(shape)
+    bonds = [np.stack([sites.ravel(), np.roll(sites, -1, axis).ravel()], 1) for axis in axes]
+    alone = sites.reshape(-1, 1)
+    groups = [Terms(pairs, (1, 1), 2 * hopping) for pairs in bonds if hopping]
+    groups += [Terms(alone, (2,), 2 * coupling - 1), Terms(alone, (4,), -coupling)]
+    interactions = terms.gather("real", num_sites, groups)
+
+    def action(fields: NDArray[np.float64]) -> NDArray[np.float64]:
+        return terms.energies(fields, interactions) + coupling * num_sites
+
+    sweep = explicit.advance_all(interactions, np.ones(1), seed)
+    rng = np.random.default_rng([seed, 1])
 
     def advance(rows: NDArray[Any], spacing: int) -> None:
-        sampler.advance(rows, spacing)
-        rows *= rng.choice(np.array([-1, 1], rows.dtype), (*rows.shape[:2], 1))
+        sweep(rows, spacing)
+        # Walls of a frustrated field move slowly; S does not tell where they are.
+        fields = rows.reshape(*rows.shape[:2], *shape)
+        for axis in axes:
+            places = rng.integers(shape[axis], size=(*rows.shape[:2], *[1] * len(shape)))
+            along = np.arange(shape[axis]).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+            fields = np.take_along_axis(fields, (along + places) % shape[axis], 2 + axis)
+        rows[:] = fields.reshape(rows.shape)
 
     def observables(rows: NDArray[Any]) -> NDArray[np.float64]:
-        fields = rows.reshape(-1, *shape).astype(np.float64)
-        flat = fields.reshape(len(fields), -1)
-        values = [
-            action_and_gradient(fields, hopping, coupling)[0],
-            np.abs(flat.mean(1)),
-            (flat**2).mean(1),
-        ]
+        flat = rows.reshape(-1, num_sites).astype(np.float64)
+        values = [action(flat), np.abs(flat.mean(1)), (flat**2).mean(1)]
         return np.stack(values).reshape(len(values), *rows.shape[:2])
 
     configurations, taus, spacing = chains.run(
-        NUM_CHAINS,
+        chains.NUM_CHAINS,
         advance,
         observables,
         num_configurations,
-        start[0].size,
+        num_sites,
         dtype=np.float32,
-        updates_per_call=TRAJECTORIES_PER_CALL,
+        updates_per_call=max(1, explicit.SITES_PER_CALL // num_sites),
         progress=progress,
     )
+    virial.warn_unless_in_equilibrium(action, configurations, chains.NUM_CHAINS)
     tau = dict(zip(OBSERVABLES, taus, strict=True))
     return Simulation(configurations.reshape(-1, *shape), tau, spacing)

@@ -1,7 +1,7 @@
 """The Gaussian scalar field on a periodic lattice."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from lightdan.checks import SMALLEST, check_number
 from lightdan.lattices import groups
 from lightdan.lattices.shapes import check_shape
 from lightdan.simulation import gaussian_field
-from lightdan.simulation.simulation import Parts, Simulation
+from lightdan.simulation.simulation import Simulation
 from lightdan.systems.base import System
 from lightdan.types import ConfigurationsLike, PerConfiguration
 
@@ -60,16 +60,7 @@ class GaussianField(System):
 
     def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
         """Draw independent fields."""
-
-        def parts() -> Iterator[np.ndarray]:
-            for part in gaussian_field.sample(
-                self.lattice_shape, self.mass2, self.num_configurations, seed
-            ):
-                progress(len(part))
-                yield part.astype(np.float32)
-
-        shape = (self.num_configurations, *self.lattice_shape)
-        return Simulation(Parts(shape, np.dtype(np.float32), parts()))
+        return gaussian_field.simulate(self.spectrum, self.num_configurations, seed, progress)
 
     def action(
         self, configurations: ConfigurationsLike, temperature: PerConfiguration | float = 1.0

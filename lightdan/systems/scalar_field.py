@@ -20,7 +20,7 @@ class ScalarField(System):
     With φ_c = √(2κ) φ it is the lattice form of ∫ [(∂φ_c)²/2 + m² φ_c²/2 + g φ_c⁴/4!], where
     m² = (1 − 2λ)/κ − 2d and g = 6λ/κ². At λ = 0 the field is free for κ < 1/(2d); λ → ∞ is the Ising
     model with J/T = 2κ. There is no temperature: T = 1 in formulas that have one. The fields come from
-    hybrid Monte Carlo.
+    slice sampling and clusters, free ones from the Fourier transform.
 
     Args:
         shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
@@ -67,8 +67,9 @@ class ScalarField(System):
         self.symmetries = ("z2", *groups.spatial_operations(self.lattice))
 
     def parameters(self) -> dict[str, Any]:
-        """Return κ and λ."""
-        return {"hopping": self.hopping, "coupling": self.coupling}
+        """Return κ, λ and the name of the sampler."""
+        sampler = "slices" if self.coupling else "exact"
+        return {"hopping": self.hopping, "coupling": self.coupling, "sampler": sampler}
 
     def exact_values(self, temperature: float) -> dict[str, float]:
         """Return the couplings in −S, unless a side of two has each bond twice."""
@@ -85,7 +86,7 @@ class ScalarField(System):
         return f"kappa={self.hopping:g}"
 
     def simulate(self, temperature: float, seed: int, progress: Callable[[int], None]) -> Simulation:
-        """Draw fields by hybrid Monte Carlo."""
+        """Draw fields by slice sampling and clusters."""
         return scalar_field.simulate(
             self.lattice_shape,
             self.hopping,

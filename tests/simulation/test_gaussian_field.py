@@ -56,7 +56,7 @@ def test_modes_of_any_matrix_are_those_of_plane_waves():
 
 @pytest.mark.parametrize("shape", [(10,), (4, 5), (2, 3)], ids=str)
 def test_fields_have_the_propagator(shape):
-    fields = np.concatenate([*field.sample(shape, MASS2, 100_000, seed=0)])
+    fields = np.concatenate([*field.sample(field.spectrum(shape, MASS2), 100_000, seed=0)])
     flat = fields.reshape(len(fields), -1)
     exact = field.circulant(field.propagator(shape, MASS2))
     # The variance of a product of two Gaussians.
@@ -67,7 +67,7 @@ def test_fields_have_the_propagator(shape):
 
 def test_portions_are_drawn_one_after_the_other(monkeypatch):
     monkeypatch.setattr(field, "VALUES_PER_BATCH", 60)
-    parts = [len(part) for part in field.sample((3, 4), 1.0, 13, seed=0)]
+    parts = [len(part) for part in field.sample(field.spectrum((3, 4), 1.0), 13, seed=0)]
     assert parts == [5, 5, 3]
 
 

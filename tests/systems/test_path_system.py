@@ -96,6 +96,20 @@ def test_a_function_by_torch_has_all_but_metropolis(tmp_path):
         Path(**options, sampler="metropolis", cache_dir=str(tmp_path)).setup()
 
 
+def test_soft_paths_are_in_equilibrium():
+    """The free motion of the mean is 1,000 times slower than that of neighbours, and ⟨x ∂S/∂x⟩ is 1."""
+    options = {"potential": [0, 0, 0.5], "beta": 0.01, "num_slices": 16, "num_configurations": 1024}
+    system = Path(**options, sampler="hmc")
+        potential=[0, 0, 0.5], beta=0.01, num_slices=16, sampler="hmc", num_configurations=1024
+    )
+    run = system.simulate(100.0, 0, lambda n: None)
+    paths = torch.from_numpy(run.configurations).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(system.action(paths, 100.0).sum(), paths)
+    means = (paths * gradient).mean(1).detach().reshape(64, -1).mean(1)
+    assert abs(means.mean() - 1) < 4 * means.std() / 8
+    assert run.tau_int.value < 1.2
+
+
 def test_many_paths_stream_from_the_disk(tmp_path):
     """Batches are the same in memory and on disk."""
     options = {"beta": [2.0, 3.0], "num_slices": 8, "num_configurations": 3000, "batch_size": 64}

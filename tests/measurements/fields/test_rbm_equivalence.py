@@ -100,7 +100,9 @@ def test_errors_cover_what_is_learned_from_few_fields(system):
     shape = system.lattice_shape
     pulls = []
     for seed in range(60):
-        fields = np.concatenate([*gaussian_field.sample(shape, MASS2, 1000, seed)]).reshape(1000, -1)
+        fields = np.concatenate(
+            [*gaussian_field.sample(gaussian_field.spectrum(shape, MASS2), 1000, seed)]
+        ).reshape(1000, -1)
         learned = np.linalg.inv(fields.T @ fields / 1000)
         measured = ensemble(with_kernel(learned, shape), system)
         measured.configurations = measured.configurations[:4]
