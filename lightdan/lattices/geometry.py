@@ -39,10 +39,13 @@ def pairs_by_displacement(
     for displacement in lengths:
         representative = canonical(displacement, lattice, symmetries)
         classes.setdefault(representative, []).append(lattice.displaced(displacement))
-    pairs = {}
+    pairs: dict[Displacement, NDArray[np.intp]] = {}
     for displacement in sorted(classes, key=lambda steps: (lengths[steps], steps)):
         both = np.sort(np.concatenate(classes[displacement]), axis=1)
-        pairs[displacement] = np.unique(both[both[:, 0] != both[:, 1]], axis=0)
+        found = np.unique(both[both[:, 0] != both[:, 1]], axis=0)
+        # Different ways of equal length around a small torus may be the same pairs.
+        if lattice.is_hypercubic or not any(np.array_equal(found, other) for other in pairs.values()):
+            pairs[displacement] = found
     return pairs
 
 

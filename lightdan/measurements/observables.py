@@ -1,12 +1,14 @@
 """Observables of model samples against those of the data."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lightdan.lattices.lattice import Lattice
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import DATA, MODEL, bin_edges, legends, panels
@@ -43,7 +45,8 @@ class Observables(SampledMeasurement):
     - `specific_heat`: (⟨H²⟩ − ⟨H⟩²)/(N T²).
 
     `correlation_max_deviation` is the largest |C_model(r) − C_data(r)| of the two-point function
-    C(r) = ⟨s_0 s_r⟩ along the axes, with the error at that r.
+    C(r) = ⟨s_0 s_r⟩, with the error at that r. It is along the axes of hypercubic lattices, and by the
+    distance of all pairs elsewhere.
     """
 
     name = "observables"
@@ -89,14 +92,13 @@ class Observables(SampledMeasurement):
         arrays |= {f"{name}_data": column for name, column in data.items()}
         if weights is not None:
             arrays["weights"] = weights
-        figure = self.figure(arrays, next(iter(model)))
+        figure = self.figure(arrays, next(iter(model)), distances(ensemble.system.lattice))
         return Result(estimates, arrays, figure, reference, unlisted)
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], name: str) -> Figure:
+    def figure(arrays: dict[str, np.ndarray], name: str, distance: np.ndarray) -> Figure:
         """Plot C(r), and the distribution of the first observable."""
         figure, (left, right) = panels(2)
-        distance = np.arange(1, arrays["correlation"].shape[1] + 1)
         styles = (("model", MODEL, "o"), ("data", DATA, "s"))
         for row, (label, colour, marker) in enumerate(styles):
             left.errorbar(
@@ -202,28 +204,60 @@ def _variance(
 
 
 def two_point(ensemble: Ensemble, configurations: Tensor) -> np.ndarray:
-    """Return C(r) of each configuration for r from 1 to half the longest side `(M, R)`.
+    """Return C(r) of each configuration at the distances of `distances` `(M, R)`.
 
-    C(r) is the mean over sites and axes of the product of two spins, levels or fields, or of the cosine
-    of the difference of two angles. Levels stand for their physical values.
+    C(r) is the mean over pairs of sites at the distance r of the product of two spins, levels or fields,
+    or of the cosine of the difference of two angles. Levels stand for their physical values.
     """
-    configurations = ensemble.system.physical(configurations)
-    angular = ensemble.system.site_kind == "angle" or ensemble.system.clock
-    periodic = ensemble.system.boundary == "periodic"
-    shape = configurations.shape[1:]
+    system = ensemble.system
+    configurations = system.physical(configurations)
+    angular = system.site_kind == "angle" or system.clock
+    find = pairs_along_axes if system.lattice.is_hypercubic else pairs_at_distances
     columns = []
-    for distance in range(1, max(2, max(shape) // 2 + 1)):
-        products = []
-        for axis, side in enumerate(shape, start=1):
+    for pairs in find(system.lattice, configurations):
+        products = [
+            (torch.cos(second - first) if angular else second * first).flatten(1).mean(1)
+            for first, second in pairs
+        ]
+        columns.append(torch.stack(products).mean(0))
+    return torch.stack(columns, dim=1).double().cpu().numpy()
+
+
+def distances(lattice: Lattice) -> np.ndarray:
+    """Return the distances of the two-point function `(R,)`, up to half the longest side.
+
+    On hypercubic lattices they are along the axes; elsewhere they are those of all pairs of sites, and
+    on a graph numbers of bonds.
+    """
+    if lattice.is_hypercubic:
+        return np.arange(1, max(2, max(lattice.shape) // 2 + 1))
+    return np.unique([*lattice.displacements(float(max(1, max(lattice.cells) // 2))).values()])
+
+
+def pairs_along_axes(lattice: Lattice, configurations: Tensor) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Yield for each distance the values of sites and of those ahead along each axis."""
+    for distance in distances(lattice).tolist():
+        pairs = []
+        for axis, side in enumerate(lattice.shape, start=1):
             if distance >= side:
                 continue
             shifted, fixed = configurations.roll(-distance, axis), configurations
-            if not periodic:
+            if not lattice.periodic:
                 shifted = configurations.narrow(axis, distance, side - distance)
                 fixed = configurations.narrow(axis, 0, side - distance)
-            if angular:
-                products.append(torch.cos(shifted - fixed).flatten(1).mean(1))
-            else:
-                products.append((shifted * fixed).flatten(1).mean(1))
-        columns.append(torch.stack(products).mean(0))
-    return torch.stack(columns, dim=1).double().cpu().numpy()
+            pairs.append((fixed, shifted))
+        yield pairs
+
+
+def pairs_at_distances(
+    lattice: Lattice, configurations: Tensor
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Yield for each distance the values of both sites of all pairs at it."""
+    flat = configurations.flatten(1)
+    found = distances(lattice)
+    lengths = lattice.displacements(float(found[-1]))
+    for distance in found:
+        steps = [step for step, length in lengths.items() if length == distance]
+        pairs = np.concatenate([lattice.displaced(step) for step in steps])
+        first, second = torch.from_numpy(np.unique(np.sort(pairs, axis=1), axis=0).T).to(flat.device)
+        yield [(flat[:, first], flat[:, second])]

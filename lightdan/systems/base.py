@@ -180,7 +180,8 @@ class System(LightningDataModule, KeepsArguments):
             functions["action"] = lambda s: self.action(s, temperature) / self.num_sites
         if self.site_kind == "angle" or self.clock:
             functions["abs_magnetization"] = lambda s: polarization(self.physical(s)).norm(dim=1)
-            if len(self.lattice_shape) == 2 and min(self.lattice_shape) > 1:
+            plane = len(self.lattice_shape) == 2 and self.lattice.is_hypercubic
+            if plane and min(self.lattice_shape) > 1:
                 functions["vortex_pairs"] = lambda s: (
                     vorticity(self.physical(s), self.boundary).abs().flatten(1).mean(1) / 2
                 )

@@ -12,7 +12,7 @@ from lightdan import MADE, Ising, Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable, Samples
 from lightdan.measurements.hamiltonian import Hamiltonian
 from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chains, reduction
-from lightdan.measurements.observables import Observables, two_point
+from lightdan.measurements.observables import Observables, distances, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.symmetry import Symmetry
 from lightdan.statistics import Blocks, Bound, Estimate
@@ -240,6 +240,17 @@ def test_two_point_function_by_hand(system):
     s = torch.tensor([[[1, 1, -1], [1, -1, 1], [-1, 1, 1]]], dtype=torch.float64)
     expected = sum((s.roll(-1, axis) * s).mean().item() for axis in (1, 2)) / 2
     assert two_point(ensemble(system), s)[0, 0] == pytest.approx(expected)
+
+
+def test_two_point_function_by_true_distance():
+    """At the distance 1 on a kagome lattice it is the mean over the bonds."""
+    kagome = Ising(shape=4, lattice="kagome")
+    s = all_configurations((1, 4, 3), (-1, 1))[1234:1237].repeat(1, 4, 1, 1)
+    found = two_point(Ensemble(MADE.for_system(kagome), kagome, 1.0), s)
+    first, second = s.flatten(1)[:, torch.from_numpy(kagome.lattice.bonds.T)].unbind(1)
+    assert found[:, 0] == pytest.approx((first * second).mean(1).numpy())
+    assert distances(kagome.lattice) == pytest.approx([1, 3**0.5, 2])
+    assert found.shape == (3, 3)
 
 
 def test_symmetry_of_the_oracle_and_of_a_wrong_model(system):

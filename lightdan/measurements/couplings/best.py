@@ -10,7 +10,7 @@ from lightdan.measurements.couplings.maximum_likelihood import (
     MaximumLikelihood,
     maximum_likelihood,
 )
-from lightdan.measurements.couplings.own_simulation import OwnSimulation
+from lightdan.measurements.couplings.own_simulation import OwnSimulation, is_plane
 
 SIMULATED = 2_000
 """Number of configurations by which a Hamiltonian is judged."""
@@ -44,7 +44,7 @@ def best(effective: EffectiveHamiltonian, seed: int) -> Best:
 def _best(effective: EffectiveHamiltonian, seed: int) -> Best:
     corrected, system = effective.corrected, effective.ensemble.system
     window = system.boundary == "window"
-    plane = system.site_kind == "spin" and len(system.lattice_shape) == 2
+    plane = system.site_kind == "spin" and is_plane(system)
     if system.site_kind == "real" or (window and not plane):
         return Best(corrected, [])
     likelihood = film_likelihood if window else maximum_likelihood

@@ -18,7 +18,8 @@ from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
 from lightdan.interactions.operators import operators_of_terms
 from lightdan.interactions.search import TermSearch
-from lightdan.lattices.geometry import coordinates, plaquettes
+from lightdan.lattices.geometry import plaquettes
+from lightdan.lattices.lattice import Lattice
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.couplings import continuous_graph, likelihood
 from lightdan.measurements.couplings.likelihood import Likelihood, Unknown
@@ -39,6 +40,8 @@ UNEXPLAINED = 3.0
 """Significance, in standard errors, of the advantage of H_θ at a site that counts as unexplained."""
 EXAMINED_SITES = 16
 """Largest number of sites at which products of spins are searched."""
+OBLIQUE = (0.3, 0.4)
+"""Step in a figure along the third axis of a lattice."""
 NAMED = 5
 """Largest number of terms or sites that a note names."""
 
@@ -140,7 +143,7 @@ class CouplingGraph(SampledMeasurement):
         return Result(
             estimates | explained | likelihoods,
             arrays,
-            self.figure(arrays, system.lattice_shape),
+            self.figure(arrays, system.lattice),
             notes=notes,
             attachments={"hamiltonian.json": hamiltonian.to_json()},
         )
@@ -268,10 +271,10 @@ class CouplingGraph(SampledMeasurement):
         return estimates, notes
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], lattice_shape: tuple[int, ...]) -> Figure:
+    def figure(arrays: dict[str, np.ndarray], lattice: Lattice) -> Figure:
         """Plot the bonds on the lattice, and the network's couplings against the estimates."""
         figure, (left, right) = panels(2)
-        places = positions(lattice_shape)
+        places = positions(lattice)
         bonds = (arrays["sites"] >= 0).sum(1) == 2
         values = arrays["couplings"][:, 0]
         largest = np.abs(values[bonds]).max(initial=1e-12)
@@ -280,7 +283,7 @@ class CouplingGraph(SampledMeasurement):
             sign = value > 0
             text = None if sign in seen else (r"$J > 0$" if sign else r"$J < 0$")
             seen.add(sign)
-            for line in bond_lines(places[[i, j]], lattice_shape):
+            for line in bond_lines(places[[i, j]], lattice):
                 width = 2.5 * abs(value) / largest
                 colour = MODEL if sign else EXACT
                 left.plot(line[:, 1], line[:, 0], "-", lw=width, color=colour, label=text)
@@ -338,23 +341,27 @@ def bond_estimates(couplings: np.ndarray, network: np.ndarray) -> dict[str, Esti
     }
 
 
-def positions(lattice_shape: tuple[int, ...]) -> np.ndarray:
-    """Return rows and columns of the sites `(N, 2)`; a chain becomes a circle."""
-    if len(lattice_shape) == 2:
-        return coordinates(lattice_shape)
-    turn = 2 * math.pi * np.arange(lattice_shape[0]) / lattice_shape[0]
-    return np.stack([np.sin(turn), np.cos(turn)], axis=1)
+def positions(lattice: Lattice) -> np.ndarray:
+    """Return positions of the sites in a figure `(N, 2)`; a chain or a graph becomes a circle."""
+    if len(lattice.cells) == 1:
+        turn = 2 * math.pi * np.arange(lattice.num_sites) / lattice.num_sites
+        return np.stack([np.sin(turn), np.cos(turn)], axis=1)
+    oblique = np.zeros((len(lattice.cells), 2))
+    oblique[:2] = np.eye(2)
+    oblique[2:] = OBLIQUE
+    return lattice.positions @ oblique
 
 
-def bond_lines(ends: np.ndarray, lattice_shape: tuple[int, ...]) -> list[np.ndarray]:
+def bond_lines(ends: np.ndarray, lattice: Lattice) -> list[np.ndarray]:
     """Return the lines `(2, 2)` that show a bond between two positions `(2, 2)`.
 
-    A bond across the periodic boundary of a rectangle becomes two stubs.
+    A bond across the periodic boundary of a plane becomes two stubs.
     """
-    step = ends[1] - ends[0]
-    if len(lattice_shape) == 1:
+    if len(lattice.cells) != 2:
         return [ends]
-    shortest = step - np.round(step / lattice_shape) * lattice_shape
+    step = ends[1] - ends[0]
+    torus = np.array(lattice.cells)[:, None] * np.array(lattice.vectors)
+    shortest = step - np.round(step @ np.linalg.inv(torus)) @ torus
     if np.allclose(step, shortest):
         return [ends]
     return [np.stack([ends[0], ends[0] + shortest / 2]), np.stack([ends[1], ends[1] - shortest / 2])]

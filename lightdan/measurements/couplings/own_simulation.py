@@ -23,6 +23,7 @@ from lightdan.progress import progress_bar
 from lightdan.simulation.films import windows
 from lightdan.simulation.simulation import Simulation
 from lightdan.statistics import Bound, Estimate, bennett, mean
+from lightdan.systems.base import System
 
 DIFFERENT = 4.0
 """Deviation, in standard errors, of an observable that the Hamiltonian does not describe."""
@@ -68,11 +69,7 @@ class OwnSimulation:
     @cached_property
     def configurations(self) -> Tensor:
         """Simulated configurations `(M, *lattice)`."""
-        if (
-            self.window
-            and self.hamiltonian.site_kind == "spin"
-            and len(self.hamiltonian.lattice_shape) == 2
-        ):
+        if self.window and self.hamiltonian.site_kind == "spin" and is_plane(self.ensemble.system):
             rows = self._windows()
         else:
             window = (slice(None), *(slice(side) for side in self.hamiltonian.lattice_shape))
@@ -166,7 +163,7 @@ class OwnSimulation:
             "correlation": partial(two_point, self.ensemble)
         }
         shape, kind = self.hamiltonian.lattice_shape, self.hamiltonian.site_kind
-        if len(shape) == 2 and min(shape) >= 4 and kind != "angle":
+        if is_plane(self.ensemble.system) and min(shape) >= 4 and kind != "angle":
             functions["structure_factor"] = structure_factor
         for quantity, function in functions.items():
             columns = {source: function(configurations) for source, configurations in rows.items()}
@@ -220,3 +217,8 @@ class OwnSimulation:
 def structure_factor(configurations: Tensor) -> np.ndarray:
     """Return S(k) of each configuration of a plane of spins, levels or fields `(M, k)`."""
     return spectra.structure_factor(configurations.cpu().numpy())[1]
+
+
+def is_plane(system: System) -> bool:
+    """Return whether the sites form a rectangle of square cells."""
+    return len(system.lattice_shape) == 2 and system.lattice.is_hypercubic

@@ -42,6 +42,7 @@ class Vortices(SampledMeasurement):
         if (
             system.site_kind != "angle"
             or len(system.lattice_shape) != 2
+            or not system.lattice.is_hypercubic
             or min(system.lattice_shape) < 2
         ):
             raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles.")
