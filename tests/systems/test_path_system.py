@@ -100,8 +100,6 @@ def test_soft_paths_are_in_equilibrium():
     """The free motion of the mean is 1,000 times slower than that of neighbours, and ⟨x ∂S/∂x⟩ is 1."""
     options = {"potential": [0, 0, 0.5], "beta": 0.01, "num_slices": 16, "num_configurations": 1024}
     system = Path(**options, sampler="hmc")
-        potential=[0, 0, 0.5], beta=0.01, num_slices=16, sampler="hmc", num_configurations=1024
-    )
     run = system.simulate(100.0, 0, lambda n: None)
     paths = torch.from_numpy(run.configurations).double().requires_grad_()
     (gradient,) = torch.autograd.grad(system.action(paths, 100.0).sum(), paths)
