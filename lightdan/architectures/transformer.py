@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightdan.architectures.base import Architecture
+from lightdan.lattices.lattice import Lattice
 from lightdan.lattices.orderings import Ordering
 from lightdan.types import Conditions, Configurations
 
@@ -25,8 +26,9 @@ class Transformer(Architecture):
     stages; every site also sees one learned key and value. Queries q_i are affine in LN(h_i^{k−1}).
 
     The second term of l_ij is close to −α (x_i − x_j − c)²/2: each head looks around a displacement c of
-    its own with a width α^{−1/2} of its own. `Neighbours` makes h^0. No weight depends on the place of a
-    site or the size of the lattice.
+    its own with a width α^{−1/2} of its own. The axes are those of the cells. `Neighbours` makes h^0,
+    with weights of their own for each site of a cell. No weight depends on the place of the cell or the
+    size of the lattice. A graph is one cell: attention is by content only.
 
     Args:
         width: Number of hidden units h per site.
@@ -52,13 +54,13 @@ class Transformer(Architecture):
     def __init__(self, width: int = 48, heads: int = 4, depth: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.check_positive(width=width, heads=heads, depth=depth)
-        if (num_axes := sum(side > 1 for side in self.lattice_shape)) > 5:
+        self.positions = Positions(self.ordering, self.lattice)
+        if (num_axes := len(self.positions.sides)) > 5:
             raise ValueError(
                 f"Transformer needs a lattice of at most five axes, not {num_axes}: use MADE."
             )
         outputs = self.conditional.num_parameters
-        self.embedding = Neighbours(self.ordering, self.lattice_shape, self.num_features, width)
-        self.positions = Positions(self.ordering, self.lattice_shape)
+        self.embedding = Neighbours(self.ordering, self.lattice, self.num_features, width)
         self.blocks: list[Block] = nn.ModuleList(  # type: ignore[assignment]
             Block(width, heads, self.num_features, num_axes) for _ in range(depth)
         )
@@ -111,52 +113,80 @@ class Transformer(Architecture):
 
 
 class Neighbours(nn.Module):
-    """Embedding of a site by the nearest sites of earlier stages along the axes.
+    """Embedding of a site by the nearest sites of earlier stages.
 
         h_i = e + Σ_n [E_n f(s_n) + E'_n f(s_n)/√d_n + e_n + e'_n/√d_n]
 
-    In each direction n along each axis of the torus, s_n is the nearest site that precedes i, and d_n
-    its distance. In raster order the neighbours of (r, c) are (r, c − 1), (r − 1, c) and, across the
-    boundary, (r, 0) and (0, c).
+    In each direction n along each axis of the array, around the torus, s_n is the nearest site that
+    precedes i, and d_n its distance. In raster order the neighbours of (r, c) are (r, c − 1), (r − 1, c)
+    and, across the boundary, (r, 0) and (0, c). On a graph they are the preceding neighbours of i. The
+    weights e and E belong to the site of a cell, or to the site of a graph.
 
     Args:
         ordering: Order of the sites.
-        shape: Numbers of sites along the axes.
+        lattice: Lattice or graph.
         num_features: Number of features per site.
         width: Number of hidden units h per site.
     """
 
-    def __init__(self, ordering: Ordering, shape: Sequence[int], num_features: int, width: int) -> None:
+    def __init__(self, ordering: Ordering, lattice: Lattice, num_features: int, width: int) -> None:
         super().__init__()
-        raster = torch.arange(len(ordering.sites)).reshape(*shape)
-        stage = ordering.stage[ordering.places].reshape(*shape)
-        directions = []
-        for step, (axis, side) in itertools.product((1, -1), enumerate(shape)):
-            if side == 1:
-                continue
-            nearest, distance = torch.zeros_like(raster), torch.zeros_like(raster)
-            for steps in range(side - 1, 0, -1):
-                precedes = stage.roll(step * steps, axis) < stage
-                nearest = torch.where(precedes, raster.roll(step * steps, axis), nearest)
-                distance = torch.where(precedes, steps, distance)
-            both = torch.stack([ordering.places[nearest], distance])
-            directions.append(both.flatten(1)[:, ordering.sites])
-        both = torch.stack(directions, dim=2) if directions else raster.new_zeros(2, 1, 0)
+        both = adjacent(ordering, lattice) if lattice.is_graph else along_axes(ordering, lattice.shape)
         self.nearest: Tensor
         self.distance: Tensor
+        self.kinds: Tensor
         self.register_buffer("nearest", both[0], persistent=False)  # (sites, directions)
         self.register_buffer("distance", both[1], persistent=False)  # 0 where none precedes
+        num_kinds = lattice.num_sites if lattice.is_graph else lattice.num_basis
+        self.register_buffer("kinds", ordering.sites % num_kinds, persistent=False)
         fan_in = both.shape[2] * 2 * (num_features + 1)
-        self.weight = nn.Parameter(torch.randn(width, fan_in) / max(fan_in, 1) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(width))
+        several = (num_kinds,) if num_kinds > 1 else ()
+        self.weight = nn.Parameter(torch.randn(*several, width, fan_in) / max(fan_in, 1) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(*several, width))
 
     def forward(self, x: Tensor, sites: slice = slice(None)) -> Tensor:
         """Return h `(B, n, width)` of some sites, from the features of all `(B, sites, features)`."""
         distance = self.distance[sites].unsqueeze(-1).to(x.dtype)
         scale = torch.cat([distance.clamp(max=1), distance.where(distance == 0, distance**-0.5)], dim=-1)
         nearest = F.pad(x[:, self.nearest[sites]], (0, 1), value=1.0)  # (B, n, directions, features + 1)
-        inputs = nearest.unsqueeze(-1) * scale.unsqueeze(-2)
-        return F.linear(inputs.flatten(2), self.weight, self.bias)
+        inputs = (nearest.unsqueeze(-1) * scale.unsqueeze(-2)).flatten(2)
+        if self.weight.ndim == 2:
+            return F.linear(inputs, self.weight, self.bias)
+        kinds = self.kinds[sites]
+        return torch.einsum("bnf,nwf->bnw", inputs, self.weight[kinds]) + self.bias[kinds]
+
+
+def along_axes(ordering: Ordering, shape: Sequence[int]) -> Tensor:
+    """Return the nearest preceding sites along the axes and their distances `(2, sites, directions)`."""
+    raster = torch.arange(len(ordering.sites)).reshape(*shape)
+    stage = ordering.stage[ordering.places].reshape(*shape)
+    directions = []
+    for step, (axis, side) in itertools.product((1, -1), enumerate(shape)):
+        if side == 1:
+            continue
+        nearest, distance = torch.zeros_like(raster), torch.zeros_like(raster)
+        for steps in range(side - 1, 0, -1):
+            precedes = stage.roll(step * steps, axis) < stage
+            nearest = torch.where(precedes, raster.roll(step * steps, axis), nearest)
+            distance = torch.where(precedes, steps, distance)
+        both = torch.stack([ordering.places[nearest], distance])
+        directions.append(both.flatten(1)[:, ordering.sites])
+    return torch.stack(directions, dim=2) if directions else raster.new_zeros(2, 1, 0)
+
+
+def adjacent(ordering: Ordering, lattice: Lattice) -> Tensor:
+    """Return the preceding neighbours of each site, distance 1, or 0 `(2, sites, most neighbours)`."""
+    starts, others, _ = lattice.links
+    stage = ordering.stage[ordering.places]
+    before = [
+        [j for j in others[starts[i] : starts[i + 1]].tolist() if stage[j] < stage[i]]
+        for i in ordering.sites.tolist()
+    ]
+    both = torch.zeros(2, len(before), max(map(len, before)), dtype=torch.long)
+    for place, found in enumerate(before):
+        both[0, place, : len(found)] = ordering.places[found]
+        both[1, place, : len(found)] = 1
+    return both
 
 
 class Positions(nn.Module):
@@ -164,16 +194,17 @@ class Positions(nn.Module):
 
     Args:
         ordering: Order of the sites.
-        shape: Numbers of sites along the axes.
+        lattice: Lattice, or a graph, which has no such term.
     """
 
-    def __init__(self, ordering: Ordering, shape: Sequence[int]) -> None:
+    def __init__(self, ordering: Ordering, lattice: Lattice) -> None:
         super().__init__()
-        sides = [side for side in shape if side > 1]
-        places = torch.stack(torch.unravel_index(ordering.sites, tuple(shape)), dim=1)
+        axes = [k for k, side in enumerate(lattice.cells) if side > 1 and not lattice.is_graph]
+        sides = [lattice.cells[axis] for axis in axes]
+        places = torch.from_numpy(lattice.places)[ordering.sites]
         self.places: Tensor
         self.sides: Tensor
-        self.register_buffer("places", places[:, [side > 1 for side in shape]], persistent=False)
+        self.register_buffer("places", places[:, axes], persistent=False)
         self.register_buffer("sides", torch.tensor(sides, dtype=torch.long), persistent=False)
 
     def queries(self, block: "Block", sites: slice = slice(None)) -> Tensor:
