@@ -1,17 +1,19 @@
-"""Recurrent: linear recurrences along the rows and columns of the torus, with gated units."""
+"""Recurrent: linear recurrences along the axes of the torus, with gated units."""
 
+import math
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lightdan.architectures.base import Architecture
+from lightdan.architectures.sweeps import RunningSweeps, Sweeps
 from lightdan.types import Conditions, Configurations
 
 
 class Recurrent(Architecture):
-    """Recurrences over rows and columns, whose weights depend neither on place nor on lattice size.
+    """Recurrences along the axes, whose weights depend neither on place nor on lattice size.
 
         a_i = b + V h_i^d
         h^k = h^{k−1} + A s + c + tanh(P [s, h^{k−1}]) σ(G [s, h^{k−1}]),    h^0 = 0
@@ -19,19 +21,23 @@ class Recurrent(Architecture):
 
     Here f are the features of the sites, and P and G are affine. The states s of `Sweeps` sum over the
     preceding sites at any distance and across the boundary, so that the torus closes. Swept along, the
-    constant u_0 tells the distances to the first and last row and column.
+    constant u_0 tells the distances to the first and last slab of each axis.
+
+    With several sites in a cell, the states sum over the preceding cells. Within its cell, a site sees
+    f of the sites before it by A, P and G, and h^{k−1} of them and of itself by P and G. All weights
+    depend on the places of both sites in their cells.
 
     A chain is one row. In other orderings than raster the rows are consecutive stretches of the
     ordering.
 
     Args:
         units: Number of hidden units h per site.
-        states: Number of states of each sweep; a plane has six sweeps and a chain two.
+        states: Number of states of each sweep; a chain has two sweeps, a plane six, a cube fourteen.
         depth: Number d of layers.
         kwargs: Arguments of `Architecture`.
 
     Raises:
-        ValueError: units, states or depth is below 1, or the lattice has more than two axes.
+        ValueError: units, states or depth is below 1, or there are more than three axes of cells.
 
     References:
         A. van den Oord et al., Pixel Recurrent Neural Networks, arXiv:1601.06759.
@@ -48,199 +54,139 @@ class Recurrent(Architecture):
         super().__init__(**kwargs)
         self.check_positive(units=units, states=states, depth=depth)
         outputs = self.conditional.num_parameters
-        (rows, columns), _ = self.torus(2)
-        self.plane = rows, columns
+        self.cells, self.basis = self.torus(3)
         self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
-            Layer(self.num_features, units if k else 0, units, Sweeps(states, self.plane[0] > 1))
+            Layer(self.num_features, units if k else 0, units, Sweeps(states, self.cells), self.basis)
             for k in range(depth)
         )
-        self.readout = nn.Parameter(0.3 * torch.randn(outputs, units) / units**0.5)
-        self.add_bias(outputs)
+        self.readout = nn.Parameter(0.3 * torch.randn(self.basis * outputs, units) / units**0.5)
+        self.add_bias(*[self.basis] * (self.basis > 1), outputs)
 
     def forward(self, configurations: Configurations, conditions: Conditions | None = None) -> Tensor:
         """Return the parameters of all sites `(B, sites, parameters)`."""
-        num, plane = len(configurations), self.plane
+        num = len(configurations)
         x = self.features(configurations.flatten(1), conditions)
-        x = x.permute(2, 0, 1).reshape(-1, num, *plane)  # (features, B, rows, columns)
+        x = x.reshape(num, math.prod(self.cells), -1).permute(2, 0, 1)
+        x = x.reshape(-1, num, *self.cells)  # (sites of a cell × features, B, *cells)
         hidden = None
         for layer in self.layers:
             states = layer.sweeps(layer.inputs(x, hidden))
-            hidden = layer.join(hidden, states)
+            hidden = layer.join(layer.weights(), x, hidden, states)
         assert hidden is not None
-        parameters = (self.readout @ hidden.flatten(1)).unflatten(1, (num, -1)).permute(1, 2, 0)
-        return parameters + self.biases(num, conditions).unsqueeze(1)
+        readout = self.readout.unflatten(0, (self.basis, -1))
+        parameters = readout @ hidden.flatten(1).unflatten(0, (self.basis, -1))
+        parameters = parameters.unflatten(2, (num, -1)).permute(2, 3, 0, 1)
+        constant = self.biases(num, conditions).reshape(num, 1, self.basis, -1)
+        return (parameters + constant).flatten(1, 2)
 
     def incremental(
         self, num: int, conditions: Conditions | None = None
     ) -> Generator[Tensor, Tensor, None]:
         """Yield the parameters site by site; all sites together cost about one pass."""
-        constant = self.biases(num, conditions)
-        running = [RunningSweeps(layer.sweeps, num, self.plane) for layer in self.layers]
-        for _ in range(self.num_sites):
-            hidden: Tensor | None = None
-            below: list[Tensor | None] = []
-            for layer, sweeps in zip(self.layers, running, strict=True):
-                below.append(hidden)
-                hidden = layer.join(hidden, sweeps.states())
-            assert hidden is not None
-            values = yield ((self.readout @ hidden).T + constant).unsqueeze(1)
-            x = self.features(values[:, 0], conditions).T
-            for layer, sweeps, units in zip(self.layers, running, below, strict=True):
-                sweeps.push(layer.inputs(x, units))
+        constant = self.biases(num, conditions).reshape(num, self.basis, -1)
+        readout = self.readout.unflatten(0, (self.basis, -1))
+        running = [RunningSweeps(layer.sweeps, num, self.cells) for layer in self.layers]
+        weights = [[layer.weights(own) for layer in self.layers] for own in range(self.basis)]
+        for _ in range(math.prod(self.cells)):
+            states = [sweeps.states() for sweeps in running]
+            x = readout.new_zeros(self.basis, self.num_features, num)
+            hidden = [x.new_zeros(self.basis, layer.units, num) for layer in self.layers]
+            below = [None, *(units.flatten(0, 1) for units in hidden)]
+            for own in range(self.basis):
+                for k, layer in enumerate(self.layers):
+                    now = layer.join(weights[own][k], x.flatten(0, 1), below[k], states[k], own)
+                    hidden[k][own] = now
+                values = yield ((readout[own] @ now).T + constant[:, own]).unsqueeze(1)
+                x[own] = self.features(values[:, 0], conditions).T
+            for k, layer in enumerate(self.layers):
+                running[k].push(layer.inputs(x.flatten(0, 1), below[k]))
+
+
+class Weights(NamedTuple):
+    """Weights of units: of the states with a bias, and of the units and features of the cell."""
+
+    mix: Tensor
+    bias: Tensor
+    below: Tensor | None
+    within: Tensor | None
 
 
 class Layer(nn.Module):
     """Layer of gated units over the states of sweeps; units are the first axis of all arrays.
 
+    The units of a cell are those of its sites, one after the other.
+
     Args:
         num_features: Number of features per site.
-        below: Number of hidden units of the layer below; 0 for the first layer.
-        units: Number of hidden units.
+        below: Number of hidden units per site of the layer below; 0 for the first layer.
+        units: Number of hidden units per site.
         sweeps: Sweeps that make the states.
+        basis: Number of sites per cell.
     """
 
-    def __init__(self, num_features: int, below: int, units: int, sweeps: "Sweeps") -> None:
+    def __init__(
+        self, num_features: int, below: int, units: int, sweeps: Sweeps, basis: int = 1
+    ) -> None:
         super().__init__()
-        self.units, self.sweeps = units, sweeps
-        self.input = nn.Linear(num_features + below, sweeps.total)
+        self.units, self.sweeps, self.basis = units, sweeps, basis
+        self.input = nn.Linear(basis * (num_features + below), sweeps.total)
         # The outputs are a linear part, a nonlinear part and its gate.
-        self.mix = nn.Linear(sweeps.total, 3 * units)
-        self.below = nn.Linear(below, 2 * units, bias=False) if below else None
+        self.mix = nn.Linear(sweeps.total, 3 * basis * units)
+        self.below = nn.Linear(basis * below, 2 * basis * units, bias=False) if below else None
+        self.within: nn.Linear | None = None
+        if basis > 1:
+            self.within = nn.Linear(basis * num_features, 3 * basis * units, bias=False)
 
-    def inputs(self, x: Tensor, hidden: Tensor | None) -> Tensor:
+    def inputs(self, x: Tensor, below: Tensor | None) -> Tensor:
         """Return the inputs of the sweeps, z + tanh z."""
-        z = _apply(self.input, x if hidden is None else torch.cat([x, hidden]))
+        z = product(self.input.weight, x if below is None else torch.cat([x, below]), self.input.bias)
         return z + torch.tanh(z)
 
-    def join(self, hidden: Tensor | None, states: Tensor) -> Tensor:
-        """Return the hidden units, from the states and the hidden units of the layer below."""
-        linear, *gated = _apply(self.mix, states).split(self.units)
-        if self.below is not None and hidden is not None:
-            below = _apply(self.below, hidden).split(self.units)
-            gated = [a + b for a, b in zip(gated, below, strict=True)]
-            linear = linear + hidden
+    def weights(self, own: int | None = None) -> Weights:
+        """Return the weights of the units of a site of the cell, or of all."""
+
+        def rows(weight: Tensor, before: int | None = None) -> Tensor:
+            """Return the rows, without sites from the own one, or one before it, on."""
+            if self.basis == 1:
+                return weight
+            blocks = weight.unflatten(0, (-1, self.basis, self.units))
+            if before is not None:
+                seen = torch.ones(self.basis, self.basis, device=weight.device).tril(-before)
+                inputs = blocks.unflatten(-1, (self.basis, -1))
+                blocks = (inputs * seen[:, None, :, None]).flatten(-2)
+            return (blocks if own is None else blocks[:, own]).flatten(0, -2)
+
+        below = None if self.below is None else rows(self.below.weight, before=0)
+        within = None if self.within is None else rows(self.within.weight, before=1)
+        bias = rows(self.mix.bias.unsqueeze(1)).squeeze(1)
+        return Weights(rows(self.mix.weight), bias, below, within)
+
+    def join(
+        self, weights: Weights, x: Tensor, below: Tensor | None, states: Tensor, own: int | None = None
+    ) -> Tensor:
+        """Return the hidden units of a site of the cell, or of all.
+
+        Args:
+            weights: Weights of the same sites.
+            x: Features of the cell.
+            below: Hidden units of the cell in the layer below.
+            states: States of the sweeps.
+            own: Number of the site.
+        """
+        units = product(weights.mix, states, weights.bias)
+        if weights.within is not None:
+            units = units + product(weights.within, x)
+        linear, *gated = units.chunk(3)
+        if weights.below is not None and below is not None:
+            parts = product(weights.below, below).chunk(2)
+            gated = [a + b for a, b in zip(gated, parts, strict=True)]
+            linear = linear + (below if own is None else below.unflatten(0, (self.basis, -1))[own])
         return linear + torch.tanh(gated[0]) * torch.sigmoid(gated[1])
 
 
-def _apply(linear: nn.Linear, x: Tensor) -> Tensor:
+def product(weight: Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return W x + b for x `(units, ...)`, as one product."""
-    y = linear.weight @ x.flatten(1)
-    if linear.bias is not None:
-        y = y + linear.bias.unsqueeze(1)
+    y = weight @ x.flatten(1)
+    if bias is not None:
+        y = y + bias.unsqueeze(1)
     return y.unflatten(1, x.shape[1:])
-
-
-class Sweeps(nn.Module):
-    """Sums over the preceding sites, with weights that are exponential in the distance.
-
-    Two sweeps run along the row of a site, one forwards and one backwards across the boundary:
-
-        s_c = λ s_{c−1} + (1 − λ²) u_{c−1}
-
-    If there are several rows, four more sweeps first run around whole rows, forwards or backwards, as
-    v = (1 − λ²) Σ_d λ^d u at distance d. They then run down the columns, or up across the boundary:
-
-        g_r = μ g_{r−1} + (1 − μ²) v_{r−1}
-
-    Each state has its own decays λ and μ between −1 and 1.
-
-    Args:
-        states: Number of states of each sweep.
-        rows: Whether there are several rows.
-    """
-
-    def __init__(self, states: int, rows: bool) -> None:
-        super().__init__()
-        self.num, self.rows, self.total = states, rows, (6 if rows else 2) * states
-        spread = torch.linspace(-0.5, 3.0, states) if states > 1 else torch.zeros(1)
-        self.along = nn.Parameter(spread.repeat(self.total // states, 1))
-        if rows:
-            # Shifted, so that λ and μ take different pairs of values.
-            self.down = nn.Parameter(torch.stack([spread.roll(shift) for shift in range(4)]))
-
-    def row_kernels(self, columns: int) -> Tensor:
-        """Return the weights within a row `(sweeps, states, columns, columns)`."""
-        c = torch.arange(columns, device=self.along.device)
-        ahead = c[:, None] - c  # from c' to c
-        around = [ahead % columns, -ahead % columns]
-        exponents = torch.stack([ahead - 1, columns - ahead - 1, *(around + around) * self.rows])
-        allowed = torch.ones_like(exponents, dtype=torch.bool)
-        allowed[:2] = ahead > 0
-        return powers(self.along, exponents, allowed)
-
-    def column_kernels(self, rows: int) -> Tensor:
-        """Return the weights between rows `(4, states, rows, rows)`."""
-        r = torch.arange(rows, device=self.down.device)
-        ahead = r[:, None] - r
-        across = rows - ahead - 1
-        exponents = torch.stack([ahead - 1, ahead - 1, across, across])
-        return powers(self.down, exponents, ahead > 0)
-
-    def forward(self, u: Tensor) -> Tensor:
-        """Return the states of all sites, of the shape of u `(sweeps × states, B, rows, columns)`."""
-        num, rows, columns = u.shape[1:]
-        along = u.flatten(1, 2) @ self.row_kernels(columns).flatten(0, 1).mT
-        along = along.unflatten(1, (num, rows))
-        if not self.rows:
-            return along
-        row, whole_rows = along.split([2 * self.num, 4 * self.num])
-        down = self.column_kernels(rows).flatten(0, 1)
-        columnwise = whole_rows.transpose(2, 3).flatten(1, 2) @ down.mT
-        return torch.cat([row, columnwise.unflatten(1, (num, columns)).transpose(2, 3)])
-
-
-def powers(raw: Tensor, exponents: Tensor, allowed: Tensor) -> Tensor:
-    """Return (1 − λ²) λ^n where `allowed` and 0 elsewhere, with λ = tanh `raw` `(sweeps, states)`."""
-    decay = raw.tanh()[..., None, None]
-    exponents = exponents.where(allowed, 0).unsqueeze(1)
-    mask = allowed.expand(len(raw), *allowed.shape[-2:]).unsqueeze(1)
-    return (1 - decay.square()) * decay**exponents * mask
-
-
-class RunningSweeps:
-    """`Sweeps` while the sites arrive in order.
-
-    Args:
-        sweeps: Module with the decays.
-        num: Number of configurations B.
-        plane: Numbers of rows and columns.
-    """
-
-    def __init__(self, sweeps: Sweeps, num: int, plane: tuple[int, int]) -> None:
-        self.plane, self.site = plane, 0
-        self.along = sweeps.along.tanh().unsqueeze(2)  # (sweeps, states, 1)
-        self.ahead, self.across = self.along.new_zeros(2, sweeps.num, num)
-        self.several = sweeps.rows
-        if self.several:
-            columns = plane[1]
-            self.kernels = sweeps.row_kernels(columns)[2:].flatten(0, 1)
-            self.down = sweeps.down.tanh()[..., None, None].unflatten(0, (2, 2)).flatten(1, 2)
-            self.row = self.along.new_empty(4 * sweeps.num, columns, num)
-            self.above, self.below = self.along.new_zeros(2, 2 * sweeps.num, columns, num)
-
-    def states(self) -> Tensor:
-        """Return the states of the next site `(sweeps × states, B)`."""
-        (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
-        states = [self.ahead, self.across * self.along[1] ** (columns - column - 1)]
-        if self.several:
-            across = self.below[:, column] * self.down[1, :, 0] ** (rows - row - 1)
-            states += [self.above[:, column], across]
-        return torch.cat(states)
-
-    def push(self, u: Tensor) -> None:
-        """Add the inputs of the next site `(sweeps × states, B)`."""
-        (row, column), (rows, columns) = divmod(self.site, self.plane[1]), self.plane
-        ahead, across, *whole = u.unflatten(0, self.along.shape[:2])
-        forward, backward = self.along[:2]
-        self.ahead = forward * self.ahead + (1 - forward.square()) * ahead
-        self.across = self.across + backward**column * (1 - backward.square()) * across
-        self.site += 1
-        if not self.several:
-            return
-        self.row[:, column] = torch.cat(whole)
-        if column < columns - 1 or row == rows - 1:
-            return
-        rings = (self.kernels @ self.row).unflatten(0, (2, -1)) * (1 - self.down.square())
-        self.above = self.down[0] * self.above + rings[0]
-        self.below = self.below + self.down[1] ** row * rings[1]
-        self.ahead, self.across = torch.zeros_like(self.ahead), torch.zeros_like(self.across)

@@ -1,76 +1,100 @@
+import itertools
+import math
+from typing import ClassVar
+
 import pytest
 import torch
 from variants import VariantTests
 
 from lightdan import Recurrent
-from lightdan.architectures.recurrent import RunningSweeps, Sweeps
+from lightdan.architectures.sweeps import RunningSweeps, Sweeps
 from lightdan.testing import randomize
 
-PLANES = [(1, 16), (4, 4), (3, 5), (6, 2), (5, 1)]
+TORI = [(1, 16), (4, 4), (3, 5), (6, 2), (5, 1), (2, 3, 3), (3, 1, 4)]
 
 
-class TestShallow(VariantTests):
-    def make(self, **kwargs):
-        return Recurrent(units=3, states=1, depth=1, **kwargs)
+class WithBasis(Recurrent):
+    """Recurrent on cells of several sites, which are the last axis."""
+
+    def __init__(self, lattice_shape, **kwargs):
+        self.num_basis = lattice_shape[-1]
+        super().__init__(lattice_shape=lattice_shape, **kwargs)
 
 
-def some_sweeps(plane):
+class TestSmall(VariantTests):
+    """Chains and planes; with more axes, the last one is that of the sites of a cell."""
+
+    lattices: ClassVar = [(2, 3), (5,), (2, 2, 3), (1, 2, 2, 2)]
+
+    def make(self, lattice_shape, **kwargs):
+        cls = WithBasis if len(lattice_shape) > 2 else Recurrent
+        depth = 2 if len(lattice_shape) > 2 else 1
+        return cls(lattice_shape=lattice_shape, units=3, states=1, depth=depth, **kwargs)
+
+
+def some_sweeps(cells):
     torch.manual_seed(0)
-    return randomize(Sweeps(3, rows=plane[0] > 1))
+    return randomize(Sweeps(3, cells))
 
 
-def walk(sweeps, u):
-    """Return the states of `Sweeps` by its recurrences, site by site."""
-    along = sweeps.along.tanh()
-    u = u.unflatten(0, (-1, 3))
-    gain = (1 - along.square())[:, :, None]
-    states = torch.zeros_like(u)
-    num, rows, columns = u.shape[2:]
-    for r in range(rows):
-        forward, across = torch.zeros(2, 3, num, dtype=u.dtype)
-        for c in range(columns):
-            states[0, :, :, r, c] = forward
-            states[1, :, :, r, c] = across * along[1, :, None] ** (columns - 1 - c)
-            forward = along[0, :, None] * forward + gain[0] * u[0, :, :, r, c]
-            across = across + along[1, :, None] ** c * gain[1] * u[1, :, :, r, c]
-    if not sweeps.rows:
-        return states.flatten(0, 1)
-    down, v = sweeps.down.tanh(), torch.zeros_like(u)
-    for kind, sign in zip(range(2, 6), (1, -1, 1, -1), strict=True):
-        decay, amplitude = (x[kind].reshape(3, 1, 1, 1) for x in (along, gain))
-        for distance in range(columns):
-            v[kind] += amplitude * decay**distance * u[kind].roll(sign * distance, -1)
-        if kind < 4:
-            for r in range(1, rows):
-                fresh = (1 - down[kind - 2, :, None, None].square()) * v[kind][:, :, r - 1]
-                states[kind, :, :, r] = down[kind - 2, :, None, None] * states[kind, :, :, r - 1] + fresh
-            continue
-        for r in range(rows):
-            for before in range(r):
-                weight = down[kind - 2, :, None, None] ** (rows - r + before - 1)
-                fresh = (1 - down[kind - 2, :, None, None].square()) * v[kind][:, :, before]
-                states[kind, :, :, r] += weight * fresh
-    return states.flatten(0, 1)
+def sums(sweeps, cells, u):
+    """Return the states as sums over all pairs of cells, sweep by sweep."""
+    d, states = len(cells), []
+    places = [*itertools.product(*map(range, cells))]
+    u = u.flatten(2).unflatten(0, (-1, 3))
+    for level in reversed(range(d)):
+        for backwards in itertools.product((False, True), repeat=d - level):
+            if level < d - 1 and cells[level] == 1:
+                continue
+            number = len(states)
+            decays = []
+            for axis in range(level, d):
+                earlier = sum(2 ** (d - k) for k in range(axis + 1, d) if k == d - 1 or cells[k] > 1)
+                raw = getattr(sweeps, ("through", "down", "along")[axis - d])
+                decays.append(raw[number - earlier].tanh())
+            state = torch.zeros_like(u[number])
+            for (a, i), (b, j) in itertools.product(enumerate(places), repeat=2):
+                if i[:level] != j[:level] or j[level] >= i[level]:
+                    continue
+                weight = torch.ones(3, dtype=u.dtype)
+                for axis, decay, back in zip(range(level, d), decays, backwards, strict=True):
+                    steps = (i[axis] - j[axis]) * (-1 if back else 1) % cells[axis]
+                    weight *= (1 - decay**2) * decay ** (steps - (axis == level))
+                state[:, :, a] += weight[:, None] * u[number, :, :, b]
+            states.append(state)
+    return torch.cat(states).unflatten(2, cells)
 
 
-@pytest.mark.parametrize("plane", PLANES, ids=str)
-def test_sweeps_are_the_recurrences(plane):
-    sweeps = some_sweeps(plane)
-    u = torch.randn(sweeps.total, 4, *plane, dtype=torch.float64)
+@pytest.mark.parametrize("cells", TORI, ids=str)
+def test_sweeps_are_the_sums(cells):
+    sweeps = some_sweeps(cells)
+    u = torch.randn(sweeps.total, 4, *cells, dtype=torch.float64)
     with torch.no_grad():
-        expected = walk(sweeps, u)
+        expected = sums(sweeps, cells, u)
         torch.testing.assert_close(sweeps(u), expected, rtol=1e-12, atol=1e-12)
-        running = RunningSweeps(sweeps, 4, plane)
-        for site in range(plane[0] * plane[1]):
-            now = expected.flatten(2)[..., site]
+        running = RunningSweeps(sweeps, 4, cells)
+        for cell in range(math.prod(cells)):
+            now = expected.flatten(2)[..., cell]
             torch.testing.assert_close(running.states(), now, rtol=1e-12, atol=1e-12)
-            running.push(u.flatten(2)[..., site])
+            running.push(u.flatten(2)[..., cell])
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("shape", [(7,), (1, 5), (4, 4), (3, 5)], ids=str)
-def test_each_site_sees_all_that_precede_it(shape, depth):
-    model = randomize(Recurrent(lattice_shape=shape, units=3, states=2, depth=depth))
+@pytest.mark.parametrize(
+    ("cls", "shape"),
+    [
+        (Recurrent, (7,)),
+        (Recurrent, (1, 5)),
+        (Recurrent, (4, 4)),
+        (Recurrent, (3, 5)),
+        (Recurrent, (2, 3, 4)),
+        (WithBasis, (3, 4, 2)),
+        (WithBasis, (2, 2, 2, 3)),
+    ],
+    ids=str,
+)
+def test_each_site_sees_all_that_precede_it(cls, shape, depth):
+    model = randomize(cls(lattice_shape=shape, units=3, states=2, depth=depth))
     jacobian = torch.autograd.functional.jacobian(model, model.sample(1, seed=1))
     seen = jacobian.reshape(model.num_sites, model.num_sites) != 0
     assert torch.equal(seen, torch.ones_like(seen).tril(-1))
@@ -82,6 +106,6 @@ def test_sizes_out_of_range_are_refused(options):
         Recurrent(lattice_shape=(4,), **options)
 
 
-def test_lattices_of_three_axes_are_refused():
-    with pytest.raises(ValueError, match="at most 2 axes, not 3"):
-        Recurrent(lattice_shape=(2, 2, 2))
+def test_lattices_of_four_axes_are_refused():
+    with pytest.raises(ValueError, match="at most 3 axes, not 4"):
+        Recurrent(lattice_shape=(2, 2, 2, 2))
