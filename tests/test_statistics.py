@@ -9,6 +9,7 @@ import pytest
 from lightdan.statistics import (
     Blocks,
     Estimate,
+    acceptance,
     autocorrelation_time,
     bennett,
     effective_number,
@@ -339,6 +340,17 @@ def test_effective_sample_size_covers(rng):
     exact = math.sqrt(2.0 * 1.2**2 - 1.0) / 1.2**2
     weights = [gaussian_weights(rng)[1] for _ in range(REPEATS)]
     assert_covers([effective_sample_size(log_weights) for log_weights in weights], exact)
+
+
+def test_acceptance_covers(rng):
+    # ∫∫ min(p(x) q(y), p(y) q(x)) of the two normals on a grid.
+    x = np.linspace(-8, 8, 801)
+    p, q = (np.exp(-((x / width) ** 2) / 2) / width for width in (1.0, 1.2))
+    pairs = np.outer(p / p.sum(), q / q.sum())
+    exact = np.minimum(pairs, pairs.T).sum()
+    assert_covers([acceptance(gaussian_weights(rng)[1]) for _ in range(REPEATS)], exact)
+    assert acceptance(np.zeros(10)) == (1.0, 0.0)
+    assert acceptance([0.0]).error == math.inf
 
 
 def test_effective_sample_size_at_its_ends():

@@ -12,6 +12,9 @@ from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.statistics import Blocks, Bound, Estimate, bennett, jackknife, mean
 
+LEAST_SLOPE = 2.0
+"""Slope in standard errors below which R², which is quadratic in it, has no error."""
+
 
 class Hamiltonian(SampledMeasurement):
     """Learned against true Hamiltonian on held-out configurations: slope, KL, ln Z and NLL.
@@ -22,7 +25,8 @@ class Hamiltonian(SampledMeasurement):
 
     S being H/T or the action of a field. Estimates, in nats per configuration:
 
-    - `slope`, `intercept`, `r2`: straight line of −ln p_θ against S, ideally 1, ln Z and 1.
+    - `slope`, `intercept`, `r2`: straight line of −ln p_θ against S, ideally 1, ln Z and 1. R² has no
+      error if the slope is less than two errors from zero.
     - `ln_z`: ln Z by Bennett's acceptance ratio between the data and samples of the model. It is
       unbiased by the fit, unlike the intercept, which extrapolates. The measure is dθ/2π for angles
       and dx/√(2πa) for paths.
@@ -72,13 +76,16 @@ class Hamiltonian(SampledMeasurement):
             estimates["nll_bare"] = mean(bare, weights, blocks)
             estimates["kl_bare"] = minus(mean(bare - action, weights, blocks), constant)
             reference |= {f"{name}_bare": reference[name] for name in ("nll", "kl") if name in reference}
-        return Result(
+        result = Result(
             estimates,
             {"action": action, **arrays},
             self.figure(action, nll - constant.value, estimates),
             reference,
             notes=notes,
         )
+        if abs(estimates["slope"].value) < LEAST_SLOPE * estimates["slope"].error:
+            result.withhold(["r2"], "a slope that may be zero")
+        return result
 
     @staticmethod
     def figure(action: np.ndarray, learned: np.ndarray, estimates: dict[str, Estimate]) -> Figure:

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.figures import EXACT, MODEL, bin_edges, legends, panels
-from lightdan.measurements.observables import series, summary
+from lightdan.measurements.observables import FEW_FOR_BINDER, series, summary, without_error
 from lightdan.measurements.report import Result
 from lightdan.measurements.table import Reference
 from lightdan.statistics import (
     Bound,
     Estimate,
+    acceptance,
     autocorrelation_time,
     effective_sample_size,
     log_mean_exp,
@@ -25,8 +26,8 @@ from lightdan.statistics import (
 
 CHAINS = 10
 """Number of Markov chains."""
-LEAST_STEPS = 50
-"""Number of steps of a chain at least, if there are several."""
+LEAST_STEPS = 500
+"""Number of steps of a chain at least, if there are several; many short ones cut long stays."""
 LARGEST_REDUCTION = 1.05
 """R̂ above which the chains disagree."""
 LARGEST_UNSEEN = 0.05
@@ -47,9 +48,10 @@ class ImportanceSampling(SampledMeasurement):
     - `free_energy`: −T ln⟨w⟩/N per site, and `variational_free_energy`: F_q = ⟨H + T ln p_θ⟩/N, an upper
       bound on F; both only for a system with an energy.
     - The reweighted observables and fluctuations of `Observables`.
-    - `metropolis_<name>` and `acceptance`: observables of ten Markov chains that propose the same
-      samples and accept them with min(1, w'/w), which is exact too. `metropolis_tau` is the longest
-      autocorrelation time of an observable, in steps.
+    - `acceptance`, ⟨min(w, w')⟩/⟨w⟩, of Markov chains that propose the same samples and accept them
+      with min(1, w'/w); `metropolis_<name>`, observables of ten such chains, which are exact too; and
+      `metropolis_tau`, the autocorrelation time of the first observable in steps, which has no error
+      because rare long stays decide it.
 
     Rare samples of large weight make errors too small. Estimates then have no error, and the table says
     why:
@@ -83,11 +85,11 @@ class ImportanceSampling(SampledMeasurement):
             }
         estimates |= summary(ensemble, values, log_weights)
         reweighted = [*estimates]
-        visited, estimates["acceptance"] = independence_chains(log_weights, self.seed)
+        estimates["acceptance"] = acceptance(log_weights)
+        visited = independence_chains(log_weights, self.seed)
         chains = {name: column[visited] for name, column in values.items()}
         estimates |= {f"metropolis_{name}": mean(series) for name, series in chains.items()}
-        times = map(autocorrelation_time, chains.values())
-        estimates["metropolis_tau"] = max(times, key=lambda tau: tau.value)
+        estimates["metropolis_tau"] = autocorrelation_time(next(iter(chains.values())))
         exact = ensemble.exact
         reference: dict[str, Reference] = dict.fromkeys(("ess", "acceptance"), Bound(1.0, "≤"))
         reference |= {name: exact[name] for name in estimates if name in exact}
@@ -97,6 +99,7 @@ class ImportanceSampling(SampledMeasurement):
         name = next(iter(values))
         arrays = {"log_weights": log_weights, name: values[name]}
         result = Result(estimates, arrays, self.figure(arrays, estimates), reference)
+        result.withhold(without_error(estimates), FEW_FOR_BINDER)
         unseen = self.unseen(ensemble, log_weights)
         weak = weakness(log_weights) or unseen
         result.withhold(["ess"], unseen or weakness_of_size(log_weights))
@@ -106,8 +109,10 @@ class ImportanceSampling(SampledMeasurement):
         sticking = (
             f"chains disagree, R̂ = {disagreement:.2f}" if disagreement > LARGEST_REDUCTION else None
         )
-        moving = ["acceptance", *(name for name in estimates if name.startswith("metropolis_"))]
+        result.withhold(["acceptance"], weak)
+        moving = [name for name in estimates if name.startswith("metropolis_")]
         result.withhold(moving, weak or sticking)
+        result.withhold(["metropolis_tau"], weak or sticking or "rare long stays decide it")
         return result
 
     @staticmethod
@@ -139,27 +144,29 @@ class ImportanceSampling(SampledMeasurement):
         return figure
 
 
-def independence_chains(log_weights: np.ndarray, seed: int) -> tuple[np.ndarray, Estimate]:
+def independence_chains(log_weights: np.ndarray, seed: int) -> np.ndarray:
     """Run Markov chains that propose the samples one after the other.
+
+    Chains start from samples drawn by their weights, and so in equilibrium.
 
     Args:
         log_weights: Logarithm of the weights of the samples `(M,)`.
-        seed: Random seed of the acceptances.
+        seed: Random seed of the starts and acceptances.
 
     Returns:
-        Number of the sample after each step, without the first tenth `(chains, steps)`, and the
-        acceptance.
+        Number of the sample after each step `(chains, steps)`.
     """
+    rng = np.random.default_rng(seed)
     num_chains = max(1, min(CHAINS, len(log_weights) // LEAST_STEPS))
     proposed = np.arange(len(log_weights) // num_chains * num_chains).reshape(num_chains, -1)
-    thresholds = np.log(np.random.default_rng(seed).random(proposed.shape))
-    visited = proposed.copy()
-    for step in range(1, proposed.shape[1]):
-        current, candidate = visited[:, step - 1], proposed[:, step]
+    thresholds = np.log(rng.random(proposed.shape))
+    weights = np.exp(log_weights - log_weights.max())
+    current = rng.choice(len(weights), num_chains, p=weights / weights.sum())
+    visited = np.empty_like(proposed)
+    for step, candidate in enumerate(proposed.T):
         accepted = thresholds[:, step] < log_weights[candidate] - log_weights[current]
-        visited[:, step] = np.where(accepted, candidate, current)
-    start = proposed.shape[1] // 10
-    return visited[:, start:], mean((np.diff(visited[:, start:]) > 0).astype(float))
+        visited[:, step] = current = np.where(accepted, candidate, current)
+    return visited
 
 
 def reduction(series: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from lightdan.statistics.correlation import (
 )
 from lightdan.statistics.estimates import Bound, Estimate, freedom_left, student_factor
 from lightdan.statistics.importance import (
+    acceptance,
     bennett,
     effective_sample_size,
     log_mean_exp,
@@ -25,6 +26,7 @@ __all__ = [
     "Blocks",
     "Bound",
     "Estimate",
+    "acceptance",
     "autocorrelation_time",
     "bennett",
     "block_length",

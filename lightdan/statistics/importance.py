@@ -36,6 +36,35 @@ def effective_sample_size(log_weights: ArrayLike) -> Estimate:
     return Estimate(float(fraction), _standard_error(influence))
 
 
+def acceptance(log_weights: ArrayLike) -> Estimate:
+    """Return the acceptance in equilibrium of a Markov chain that proposes independent samples.
+
+        A = ⟨min(w, w')⟩/⟨w⟩
+
+    Proposals are accepted with min(1, w'/w). The mean is over all pairs of different samples.
+
+    Args:
+        log_weights: Logarithm ln w of independent samples, up to a constant; shape ``(samples,)``.
+
+    Raises:
+        ValueError: The largest weight is not finite.
+
+    References:
+        J. S. Liu, Stat. Comput. 6, 113 (1996).
+    """
+    weights, _ = _relative_weights(log_weights)
+    num = len(weights)
+    if num < 2:
+        return Estimate(1.0, math.inf)
+    order = np.argsort(weights)
+    ascending = weights[order]
+    others = np.cumsum(ascending) - ascending + ascending * np.arange(num - 1, -1, -1)
+    smaller = np.empty(num)
+    smaller[order] = others / (num - 1)
+    value = float(smaller.mean())
+    return Estimate(value, _standard_error(2.0 * (smaller - value) - value * (weights - 1.0)))
+
+
 def weighted_mean(x: ArrayLike, log_weights: ArrayLike) -> Estimate:
     """Return the self-normalised importance-sampling mean Σ w x / Σ w.
 
