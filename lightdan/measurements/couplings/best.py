@@ -58,18 +58,19 @@ def _best(effective: EffectiveHamiltonian, seed: int) -> Best:
     refusal = "The data refuse the means of the operators that follow from pseudo-likelihood."
     try:
         before, after = (
-            OwnSimulation(effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, seed)
-            .likelihood()
-            .nll
+            OwnSimulation(
+                effective.ensemble, effective.with_couplings(fit.couplings), SIMULATED, seed
+            ).likelihood()
             for fit in (corrected, likely)
         )
     except Unknown as reason:
         note = f"{refusal} The couplings are those of maximum likelihood, because {reason}."
         return Best(likely, [note])
-    better = after.value < before.value
+    gain = after.gain_over(before)
+    better = gain.value > gain.error
     chosen = "maximum likelihood" if better else "the conditionals of data and network"
     note = (
-        f"{refusal} Maximum likelihood by simulation changes −⟨ln p⟩ of held-out data from {before} "
-        f"to {after}; the couplings are those of {chosen}."
+        f"{refusal} Maximum likelihood by simulation raises ⟨ln p⟩ of held-out data by {gain}; the "
+        f"couplings are those of {chosen}."
     )
     return Best(likely if better else corrected, [note])

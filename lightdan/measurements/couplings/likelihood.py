@@ -188,8 +188,26 @@ def bridged(interactions: Interactions, ensemble: Ensemble, seed: int = 0) -> Es
     if interactions.kind == LEVEL:
         rows = np.array(levels)[rows]
     own = torch.as_tensor(rows.reshape(-1, *system.lattice_shape)).to(samples.configurations)
+    return bridge(ensemble, own, energies(interactions, Observations(own), levels), log_weights)
+
+
+def bridge(
+    ensemble: Ensemble, own: Tensor, own_energies: np.ndarray, log_weights: np.ndarray
+) -> Estimate | None:
+    """Return ln Z by Bennett's ratio, or None if it contradicts importance sampling.
+
+    Few configurations of the network with weight in H contradict nothing.
+
+    Args:
+        ensemble: Network and its system.
+        own: Configurations of the Hamiltonian `(M, *lattice)`.
+        own_energies: H/T of these `(M,)`.
+        log_weights: −H/T − ln p_θ of configurations of the network.
+    """
     log_prob = ensemble.evaluate(ensemble.model.log_prob, own)
-    found = bennett(-energies(interactions, Observations(own), levels) - log_prob, log_weights)
+    found = bennett(-own_energies - log_prob, log_weights)
+    if effective_sample_size(log_weights).value < LEAST_OVERLAP:
+        return found
     drawn = log_mean_exp(log_weights)
     far = LARGEST_DIFFERENCE * math.hypot(found.error, drawn.error)
     return found if abs(found.value - drawn.value) <= far else None

@@ -14,7 +14,7 @@ from lightdan.interactions.catalogue import CATALOGUE, UniformLattice
 from lightdan.interactions.films import simulate_film
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.observations import Observations
-from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, of_hamiltonian
+from lightdan.measurements.couplings.likelihood import Likelihood, Unknown, bridge, of_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.observables import series, two_point
 from lightdan.measurements.report import Result
@@ -22,7 +22,7 @@ from lightdan.measurements.table import Reference
 from lightdan.progress import progress_bar
 from lightdan.simulation.films import windows
 from lightdan.simulation.simulation import Simulation
-from lightdan.statistics import Bound, Estimate, bennett, mean
+from lightdan.statistics import Bound, Estimate, mean
 from lightdan.systems.base import System
 
 DIFFERENT = 4.0
@@ -123,10 +123,10 @@ class OwnSimulation:
             return found._replace(blocks=ensemble.blocks)
         samples = ensemble.samples(self.num_configurations, self.seed)
         own = self.configurations
-        log_prob = ensemble.evaluate(ensemble.model.log_prob, own)
-        log_z = bennett(
-            -self._action(own) - log_prob, -self._action(samples.configurations) - samples.log_prob
-        )
+        log_weights = -self._action(samples.configurations) - samples.log_prob
+        log_z = bridge(ensemble, own, self._action(own), log_weights)
+        if log_z is None:
+            raise Unknown("its simulation misses configurations of the network that have weight")
         if not math.isfinite(log_z.error):
             raise Unknown("its configurations and the network's do not overlap")
         values = self._action(ensemble.configurations) + log_z.value
