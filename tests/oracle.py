@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from lightdan import Architecture, Ising
+from lightdan import MADE, Architecture, Ising
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.testing import all_configurations
@@ -36,6 +37,30 @@ class Oracle(Architecture):
             logits.append((other / down).log()[before])
             before = 2 * before + up[:, site]
         return torch.stack(logits, 1)[..., None] + self.distortion + self.weight
+
+
+class Boltzmann(MADE):
+    """The exact e^{−βH}/Z(β) of spins at every temperature, or at a β that is wrong by a factor.
+
+    Args:
+        factor: Factor on β.
+    """
+
+    def __init__(self, factor: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+        self.states = all_configurations(self.lattice_shape, (-1, 1)).double()
+        self.energies = Ising(self.lattice_shape).energy(self.states)
+        self.double()
+
+    def log_prob(self, configurations, temperature=None):
+        beta = self.factor / temperature.double()
+        log_z = (-beta[:, None] * self.energies).logsumexp(1)
+        return -beta * Ising(self.lattice_shape).energy(configurations.double()) - log_z
+
+    def sample(self, num, seed=0, temperature=None, **options):
+        p = (-self.factor * self.energies / temperature).softmax(0).numpy()
+        return self.states[np.random.default_rng(seed).choice(len(p), num, p=p)]
 
 
 def oracle(**options):

@@ -3,28 +3,37 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
+from gaussian import FREQUENCY, harmonic, oracle
 from numpy.typing import NDArray
-from oracle import Oracle
+from oracle import Boltzmann, Oracle
 
 from lightdan import (
     MADE,
     XY,
+    Action,
+    Correlator,
+    DoubleWell,
+    FreeEnergy,
     Hamiltonian,
     HelicityModulus,
     ImportanceSampling,
     Ising,
+    Kinks,
     Measurement,
     Observables,
+    Path,
     Symmetry,
     System,
+    Triangular,
     Vortices,
 )
 from lightdan.measurements.ensemble import Ensemble, Samples
+from lightdan.simulation.simulation import Parts
 from lightdan.statistics import Blocks, Estimate
 from lightdan.testing import all_configurations, randomize
 
@@ -57,9 +66,14 @@ def made(system: System, scale: float = 0.05, **kwargs: Any) -> MADE:
     return randomize(MADE.for_system(system, width=2, **kwargs), scale=scale).float().eval()
 
 
-def nearly_exact(system: System) -> Oracle:
+def nearly_exact(system: System, distortion: float = 0.1) -> Oracle:
     """Return the exact distribution of spins at T = 4 with a known error in each logit."""
-    return Oracle(temperature=4.0, distortion=0.1, lattice_shape=(3, 3)).double().eval()
+    return Oracle(temperature=4.0, distortion=distortion, lattice_shape=(3, 3)).double().eval()
+
+
+def colder(system: System) -> Boltzmann:
+    """Return the exact distribution of spins at every temperature, with β too large by a tenth."""
+    return Boltzmann(1.1, lattice_shape=(3, 3), temperature_input=True).eval()
 
 
 def ising() -> System:
@@ -72,6 +86,27 @@ def xy() -> System:
     return XY(shape=3, temperature=8.0, num_configurations=400)
 
 
+def path() -> System:
+    """Return paths in a parabola, in which x has one gap at all times."""
+    return harmonic(num_configurations=400)
+
+
+def quartic() -> System:
+    """Return paths in a parabola with a quartic term."""
+    potential = [0, 0, FREQUENCY**2 / 2, 0, 0.1]
+    return Path(potential=potential, beta=4.0, num_slices=16, num_configurations=400)
+
+
+def gaussian(system: System) -> Triangular:
+    """Return paths in a parabola, a tenth too narrow."""
+    return oracle(scale=0.9)
+
+
+def double_well() -> System:
+    """Return paths that often cross a low barrier."""
+    return DoubleWell(num_slices=16, beta=6.0, minimum=1.0, num_configurations=400)
+
+
 CASES = {
     "Hamiltonian, spins": Case(Hamiltonian, ising, nearly_exact),
     "Hamiltonian, angles": Case(Hamiltonian, xy, made),
@@ -82,19 +117,19 @@ CASES = {
     "Symmetry, spins": Case(lambda num_samples: Symmetry(num_samples), ising, nearly_exact),
     "HelicityModulus, angles": Case(HelicityModulus, xy, made),
     "Vortices, angles": Case(Vortices, xy, made),
+    "Action, paths": Case(Action, quartic, gaussian),
+    "Correlator, paths": Case(partial(Correlator, 0.5), path, gaussian),
+    "FreeEnergy, spins": Case(FreeEnergy, ising, colder),
+    "Kinks, paths": Case(Kinks, double_well, partial(made, scale=0.2)),
 }
 """Cases by the name of the measurement and the kind of site."""
 ELSEWHERE = {
-    "Action": "paths; tests/measurements/fields/test_paths.py",
     "Baselines": "differences of likelihoods, table of held-out rows",
-    "Correlator": "paths; tests/measurements/fields/test_paths.py",
     "CouplingGraph": "table of couplings",
     "Couplings": "table of couplings",
     "CriticalTemperature": "chains of the learned Hamiltonian; no truth is known",
     "Films": "table of films",
-    "FreeEnergy": "samples at each temperature; tests/measurements/phases/test_free_energy.py",
     "ImageSteps": "table of films",
-    "Kinks": "paths; tests/measurements/fields/test_paths.py",
     "PhaseStructure": "chains of an explicit Hamiltonian; tests/measurements/phases",
     "RBMEquivalence": "errors of learning, for which networks are trained; tests/measurements/fields",
     "RenormalizationFlow": "eigenvalues of several systems; tests/measurements/couplings",
@@ -128,10 +163,12 @@ class Population:
             kept = self.system.num_configurations
             self.system.num_configurations = POPULATION
             drawn = self.system.simulate(self.temperature, 1, lambda n: None).configurations
+            if isinstance(drawn, Parts):
+                drawn = np.concatenate(list(drawn.parts))
             self.system.num_configurations = kept
             model = self.model.sample(POPULATION, 1)
             self.rows = [torch.as_tensor(np.asarray(drawn[:])).to(model), model]
-        self.rows = [rows.float() for rows in self.rows]
+        self.rows = [rows.to(self.model.dtype) for rows in self.rows]
         self.log_prob = [base.evaluate(self.model.log_prob, rows) for rows in self.rows]
         self.action = [base.action_of(rows) for rows in self.rows]
         self.weights = [np.full(len(rows), 1 / len(rows)) for rows in self.rows]
@@ -144,8 +181,8 @@ class Population:
         """Return an ensemble of the model and the system."""
         return Ensemble(self.model, self.system, self.temperature)
 
-    def drawn(self, choose: Choice, nums: tuple[int, int]) -> Ensemble:
-        """Return an ensemble of chosen rows and samples."""
+    def drawn(self, choose: Choice, nums: tuple[int, int], seed: int = 0) -> Ensemble:
+        """Return an ensemble of chosen rows and samples; the seed is that of the measurement."""
         ensemble = self.ensemble()
         data, samples = (choose(p, num) for p, num in zip(self.weights, nums, strict=True))
         ensemble.configurations = self.rows[0][data]
@@ -154,12 +191,13 @@ class Population:
         ensemble.blocks = Blocks(np.arange(nums[0]), nums[0])
         kept = Samples(ensemble, self.rows[1][samples])
         kept.log_prob, kept.action = self.log_prob[1][samples], self.action[1][samples]
-        ensemble.keep(("samples", nums[1], 0), lambda: kept)
+        ensemble.keep(("samples", nums[1], seed), lambda: kept)
         return ensemble
 
-    def values(self, ensemble: Ensemble, num_samples: int) -> dict[str, Estimate]:
+    def values(self, ensemble: Ensemble, num_samples: int, seed: int = 0) -> dict[str, Estimate]:
         """Return estimates by name, without drawing a figure."""
         measurement: Any = self.case.measurement(num_samples=num_samples)
+        measurement.seed = seed
         measurement.figure = lambda *args, **kwargs: None
         return dict(measurement.measure(ensemble).estimates)
 
@@ -172,16 +210,22 @@ class Population:
             return np.random.default_rng(0).permutation(rows)
 
         found = self.values(self.drawn(evenly, (POPULATION, POPULATION)), POPULATION)
-        return {name: estimate[0] for name, estimate in found.items()}
+        values = {name: estimate[0] for name, estimate in found.items()}
+        # Markov chains have the expectation values of reweighted samples, which have less noise.
+        return {
+            name: values.get(name.removeprefix("metropolis_"), values[name])
+            for name in values
+            if name.removesuffix("_z") not in values or not name.endswith("_z")
+        }
 
-    def pulls(self, seed: int) -> dict[str, float]:
+    def pulls(self, seed: int, num_samples: int = SAMPLES) -> dict[str, float]:
         """Return (estimate − truth)/error by name; NaN where the error is withheld."""
         rng = np.random.default_rng([seed, 7])
-        ensemble = self.drawn(lambda p, num: rng.choice(len(p), num, p=p), (ROWS, SAMPLES))
-        found = self.values(ensemble, SAMPLES)
+        ensemble = self.drawn(lambda p, num: rng.choice(len(p), num, p=p), (ROWS, num_samples), seed)
+        found = self.values(ensemble, num_samples, seed)
         pulls = {}
         for name, (value, error) in found.items():
-            if not name.endswith("_z") and name in self.truth:
+            if name in self.truth:
                 known = math.isfinite(error) and math.isfinite(value)
                 pulls[name] = (value - self.truth[name]) / max(error, 1e-12) if known else math.nan
         return pulls

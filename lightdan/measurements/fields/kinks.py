@@ -11,11 +11,23 @@ from lightdan.measurements.base import SampledMeasurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.figures import DATA, EXACT, MODEL, bin_edges, legends, panels
 from lightdan.measurements.report import Result
-from lightdan.statistics import Estimate, mean, weakness, weighted_mean
+from lightdan.measurements.table import Reference
+from lightdan.statistics import (
+    Blocks,
+    Bound,
+    Estimate,
+    jackknife,
+    jackknife_each,
+    mean,
+    weakness,
+    weighted_mean,
+)
 from lightdan.systems.path import DoubleWell, count_kinks
 
 HALF_WIDTH = 3.0
 """Imaginary time on either side of a kink in its profile, in units of √2/μ."""
+FEWEST_KINKS = 10
+"""Number of kinks that make a profile."""
 SOURCES = {"model": "model samples", "data": "held-out data"}
 
 
@@ -51,7 +63,7 @@ class Kinks(SampledMeasurement):
             "kinks_reweighted": weighted_mean(model, samples.log_weights),
             "kinks_data": mean(held_out, blocks=ensemble.blocks),
         }
-        reference: dict[str, float | Estimate] = dict.fromkeys(estimates, ensemble.exact["kinks"])
+        reference: dict[str, Reference] = dict.fromkeys(estimates, ensemble.exact["kinks"])
         notes = []
         beta, sites = 1 / ensemble.temperature, system.num_sites
         rate = system.minimum * math.sqrt(system.strength / 2)
@@ -61,18 +73,20 @@ class Kinks(SampledMeasurement):
         arrays = {"kinks_model": model, "kinks_data": held_out, "time": offsets}
         arrays["tanh"] = system.minimum * np.tanh(rate * offsets)
         profiles = {}
-        for name, paths in (("model", samples.configurations), ("data", data)):
-            values, num = profile(paths, width, system.minimum / 2)
-            if num < 10:
-                notes.append(f"Too few kinks in the {SOURCES[name]} for a profile: {num}.")
+        for name, paths, blocks in (
+            ("model", samples.configurations, None),
+            ("data", data, ensemble.blocks),
+        ):
+            sums, counts = aligned(paths, width, system.minimum / 2)
+            if counts.sum() < FEWEST_KINKS:
+                notes.append(f"Too few kinks in the {SOURCES[name]} for a profile: {counts.sum():.0f}.")
                 continue
-            profiles[name] = arrays[f"profile_{name}"] = values
+            profiles[name] = sums, counts, blocks
+            points = jackknife_each(lambda total, num: total / num, sums, counts, blocks=blocks)
+            arrays[f"profile_{name}"] = np.array(points).T
         if len(profiles) == 2:
-            difference = profiles["model"][0] - profiles["data"][0]
-            errors = np.hypot(profiles["model"][1], profiles["data"][1])
-            rms = math.sqrt(np.mean(difference**2))
-            error = math.sqrt(np.sum((difference * errors) ** 2)) / (len(difference) * rms)
-            estimates["profile_rms"] = Estimate(rms, error)
+            estimates["profile_rms"] = rms_difference(profiles["model"], profiles["data"])
+            reference["profile_rms"] = Bound(0.0, "≥")
         without = data[torch.from_numpy(held_out == 0)]
         if len(without) > 1:
             time = beta / sites * torch.arange(sites, device=data.device)
@@ -113,8 +127,27 @@ class Kinks(SampledMeasurement):
         return figure
 
 
-def profile(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, int]:
-    """Average paths around their rising kinks, and the negative of paths around falling ones.
+Profile = tuple[np.ndarray, np.ndarray, Blocks | None]
+"""Sums and numbers of the kinks of each path, and blocks of the paths."""
+
+
+def rms_difference(first: Profile, second: Profile) -> Estimate:
+    """Return the root mean square difference of two profiles, by jackknives over their paths."""
+    means = [sums.mean(axis=0) / counts.mean() for sums, counts, _ in (first, second)]
+    value = math.sqrt(float(np.square(means[0] - means[1]).mean()))
+    parts = []
+    for (sums, counts, blocks), other in zip((first, second), means[::-1], strict=True):
+
+        def rms(total: np.ndarray, num: float, other: np.ndarray = other) -> float:
+            return math.sqrt(float(np.square(total / num - other).mean()))
+
+        parts.append(jackknife(rms, sums, counts, blocks=blocks))
+    corrected = value + sum(part.value - value for part in parts)
+    return Estimate(corrected, math.hypot(*(part.error for part in parts)))
+
+
+def aligned(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Add up each path around its rising kinks, and its negative around falling ones.
 
     A kink is a change of sign with the path beyond one threshold before it and beyond the other after
     it, at both ends of the window.
@@ -125,17 +158,16 @@ def profile(paths: Tensor, width: int, threshold: float) -> tuple[np.ndarray, in
         threshold: Threshold of the hysteresis, in units of x.
 
     Returns:
-        Mean and standard error `(2, 2 width + 1)`, and the number of kinks.
+        Sums of the windows `(M, 2 width + 1)`, and numbers of kinks `(M,)`.
     """
     rising = (paths < 0) & (paths.roll(-1, 1) >= 0)
-    windows = []
     index = torch.arange(-width, width + 1, device=paths.device)
+    sums = torch.zeros(len(paths), len(index), dtype=torch.float64, device=paths.device)
+    counts = torch.zeros(len(paths), dtype=torch.float64, device=paths.device)
     for sign, crossing in ((1, rising), (-1, ((paths > 0) & (paths.roll(-1, 1) <= 0)))):
         row, column = crossing.nonzero(as_tuple=True)
-        window = sign * paths[row[:, None], (column[:, None] + index) % paths.shape[1]]
+        window = sign * paths[row[:, None], (column[:, None] + index) % paths.shape[1]].double()
         stays = (window[:, 0] < -threshold) & (window[:, -1] > threshold)
-        windows.append(window[stays])
-    chosen = torch.cat(windows).double().cpu().numpy()
-    if len(chosen) < 2:
-        return np.zeros((2, 2 * width + 1)), len(chosen)
-    return np.stack([chosen.mean(0), chosen.std(0, ddof=1) / math.sqrt(len(chosen))]), len(chosen)
+        sums.index_add_(0, row[stays], window[stays])
+        counts.index_add_(0, row[stays], torch.ones_like(row[stays], dtype=torch.float64))
+    return sums.cpu().numpy(), counts.cpu().numpy()

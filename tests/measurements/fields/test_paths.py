@@ -12,7 +12,7 @@ from lightdan import MADE, DoubleWell, Ising
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable
 from lightdan.measurements.fields.action import Action, plane
 from lightdan.measurements.fields.correlator import Correlator, correlations, gap
-from lightdan.measurements.fields.kinks import Kinks, profile
+from lightdan.measurements.fields.kinks import Kinks, aligned
 from lightdan.measurements.importance_sampling import ImportanceSampling
 from lightdan.measurements.observables import Observables
 from lightdan.statistics import Bound
@@ -170,10 +170,10 @@ def test_profile_of_ideal_kinks():
     time = torch.arange(40.0)
     path = torch.tanh(time - 9.5) * torch.tanh(29.5 - time)
     paths = torch.stack([path.roll(shift) for shift in range(40)])
-    values, num = profile(paths, 5, 0.5)
-    assert num == 80
-    np.testing.assert_allclose(values[0], np.tanh(np.arange(-5, 6) - 0.5), atol=1e-3)
-    assert profile(torch.ones(3, 40), 5, 0.5)[1] == 0
+    sums, counts = aligned(paths, 5, 0.5)
+    assert (counts == 2).all()
+    np.testing.assert_allclose(sums / 2, np.tile(np.tanh(np.arange(-5, 6) - 0.5), (40, 1)), atol=1e-3)
+    assert not aligned(torch.ones(3, 40), 5, 0.5)[1].any()
 
 
 def test_what_has_no_paths_is_not_measured(tmp_path):

@@ -1,40 +1,20 @@
 import numpy as np
 import pytest
 import torch
+from oracle import Boltzmann
 
 from lightdan import MADE, FreeEnergy, Ising, NotMeasurable
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases import free_energy
 from lightdan.measurements.phases.free_energy import peak
 from lightdan.statistics import Estimate
-from lightdan.testing import all_configurations
 
 SHAPE = (3, 4)
 TEMPERATURES = [1.5, 2.5, 4.0]
 
 
-class Boltzmann(MADE):
-    """The exact e^{−βH}/Z(β) at every temperature, or at a β that is wrong by a factor."""
-
-    factor = 1.0
-
-    def prepare(self):
-        self.states = all_configurations(SHAPE, (-1, 1)).double()
-        self.energies = Ising(SHAPE).energy(self.states)
-        return self.double()
-
-    def log_prob(self, configurations, temperature=None):
-        beta = self.factor / temperature.double()
-        log_z = (-beta[:, None] * self.energies).logsumexp(1)
-        return -beta * Ising(SHAPE).energy(configurations.double()) - log_z
-
-    def sample(self, num, seed=0, temperature=None, **options):
-        p = (-self.factor * self.energies / temperature).softmax(0).numpy()
-        return self.states[np.random.default_rng(seed).choice(len(p), num, p=p)]
-
-
 def boltzmann():
-    return Boltzmann(lattice_shape=SHAPE, temperature_input=True).prepare()
+    return Boltzmann(lattice_shape=SHAPE, temperature_input=True)
 
 
 def ensembles(model, tmp_path):
