@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from intervals import TAU, TRUTHS, data_set, pulls_of_couplings
 
+from lightdan import Recorded
+
 FEW = {"spin": 40, "level": 20, "angle": 30, "real": 30}
 """Number of data sets by kind of site."""
 
@@ -11,11 +13,12 @@ FEW = {"spin": 40, "level": 20, "angle": 30, "real": 30}
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The rows of .* are correlated")
 @pytest.mark.parametrize(("num", "tau"), [(600, 0.5), (3000, TAU)], ids=["independent", "correlated"])
-def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path):
+def test_errors_cover_for_every_kind_of_site(num, tau, tmp_path, monkeypatch):
     """Errors that are 20 % too small or too large fail.
 
     The rms of 60 data sets, whose couplings are worth two independent ones, scatters by 0.065.
     """
+    monkeypatch.setattr(Recorded, "_drift_of_couplings", lambda *args: [])  # it enters no error
     pulls: dict[str, list[float]] = {}
     for kind in TRUTHS:
         for seed in range(FEW[kind]):
