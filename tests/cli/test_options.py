@@ -21,7 +21,10 @@ def said(capsys):
 
 
 TAKEN = [
-    (("system", "Ising", "coupling", "null"), "coupling of Ising cannot be null; expected: float."),
+    (
+        ("system", "Ising", "coupling", "null"),
+        "coupling of Ising cannot be null; expected: float | list[float].",
+    ),
     (("system", "Ising", "splits", "null"), "splits of Ising cannot be null; expected: tuple"),
     (("measurement", "Observables", "seed", "null"), "seed of Observables cannot be null"),
     (("architecture", "MADE", "width", "null"), "width of MADE cannot be null"),
