@@ -104,7 +104,10 @@ def solved(
     first, sizes = _orbits(levels, sides)
     if len(first) * int(sizes.sum()) * (length // 2) > MAX_VALUES:
         return None
-    return thermodynamics(levels, shape, temperature)
+    try:
+        return thermodynamics(levels, shape, temperature)
+    except ValueError:
+        return None  # all weights underflow at this temperature
 
 
 def _layer_energies(levels: Levels, sides: Sequence[int]) -> Array:

@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lightdan.simulation import kaufman
+from lightdan import statistics
+from lightdan.lattices.bravais import honeycomb, kagome, triangular
+from lightdan.simulation import chains, ising, kaufman
 from lightdan.simulation.planar import thermodynamics
 
 CORNERS = ((0, 1), (1, 0), (0, 0))
@@ -89,6 +91,19 @@ def test_numbers(lattice, side, temperature, coupling, free_energy, energy, entr
     assert exact.free_energy / sites == pytest.approx(free_energy, abs=1.1e-7)
     assert exact.energy / sites == pytest.approx(energy, abs=1e-6)
     assert exact.entropy == pytest.approx(entropy, abs=3e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lattice", "temperature", "coupling"),
+    [(triangular, 3.641, 1.0), (triangular, 1.0, -1.0), (honeycomb, 1.519, 1.0), (kagome, 2.143, 1.0)],
+)
+def test_simulations_of_larger_tori(lattice, temperature, coupling):
+    run = ising.simulate(lattice((16, 16)), temperature, 4800, coupling=coupling)
+    energy = ising.energy(run.configurations, coupling, lattice=lattice((16, 16)))
+    exact = thermodynamics(lattice.__name__, (16, 16), temperature, coupling)
+    estimate = statistics.mean(energy.reshape(chains.NUM_CHAINS, -1))
+    assert abs(estimate.value - exact.energy) < 4 * estimate.error
 
 
 def test_square_lattice_is_that_of_kaufman():
