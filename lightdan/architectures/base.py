@@ -49,9 +49,6 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             a group is continuous, a reference frame is set without angles, or the order is unknown.
     """
 
-    num_basis: int = 1
-    """Number of sites per cell; if above 1, they are the last axis of the lattice."""
-
     def __init__(
         self,
         lattice_shape: Sequence[int],
@@ -118,15 +115,19 @@ class Architecture(LearnedHamiltonian, KeepsArguments):
             most_axes: Largest number of axes of cells.
 
         Raises:
-            ValueError: The lattice has more axes.
+            ValueError: The lattice has more axes, or is a graph.
         """
-        cells = self.lattice_shape[:-1] if self.num_basis > 1 else self.lattice_shape
+        cells, name = self.lattice.cells, type(self).__name__
+        if self.lattice.is_graph:
+            raise ValueError(
+                f"{name} needs displacements, and a graph has none: use MADE or Transformer."
+            )
         if len(cells) > most_axes:
             raise ValueError(
-                f"{type(self).__name__} needs cells along at most {most_axes} axes, not {len(cells)}: "
-                "use MADE or Transformer."
+                f"{name} needs cells along at most {most_axes} axes, not {len(cells)}: use MADE or "
+                "Transformer."
             )
-        return (cells if len(cells) > 1 else (1, *cells)), self.num_basis
+        return (cells if len(cells) > 1 else (1, *cells)), self.lattice.num_basis
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:

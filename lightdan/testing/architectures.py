@@ -242,7 +242,7 @@ class ArchitectureTests:
         operations, shape = ("rotation", "reflection", "z2"), (3, 3)
         model = randomize(self.make(lattice_shape=shape, symmetrize=operations))
         states = all_configurations(shape, (-1, 1))
-        elements = group(operations, shape)
+        elements = group(operations, model.lattice)
         p = probabilities_of(model, states)
         assert p.sum().item() == pytest.approx(1, abs=1e-10)
         for index in range(len(elements)):

@@ -4,7 +4,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from variants import VariantTests
+from variants import VariantTests, of_cells
 
 from lightdan import PixelCNN
 from lightdan.architectures.convolutions import CausalConv, reach
@@ -28,14 +28,6 @@ TORI = pytest.mark.parametrize(
 )
 
 
-class WithBasis(PixelCNN):
-    """PixelCNN on cells of several sites, which are the last axis."""
-
-    def __init__(self, lattice_shape, **kwargs):
-        self.num_basis = lattice_shape[-1]
-        super().__init__(lattice_shape=lattice_shape, **kwargs)
-
-
 class TestDeep(VariantTests):
     """PixelCNN with kernels that end within the lattice, at its boundary and beyond it."""
 
@@ -51,8 +43,8 @@ class TestBasis(VariantTests):
     lattices: ClassVar = [(2, 3), (2, 2, 2), (2, 2, 3), (2, 1, 2, 2)]
 
     def make(self, lattice_shape, **kwargs):
-        depth = len(lattice_shape) - 1
-        return WithBasis(lattice_shape, channels=2, depth=depth, **kwargs)
+        depth = max(1, len(lattice_shape) - 1)
+        return PixelCNN(channels=2, depth=depth, **of_cells(lattice_shape), **kwargs)
 
 
 def seen_by(function, x):
@@ -76,11 +68,12 @@ def causal_conv(cells, kernel, strict=False, basis=1):
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("cls", [PixelCNN, WithBasis])
-def test_each_site_sees_all_that_precede_it_and_no_other(shape, depth, cls):
-    if cls is WithBasis and len(shape) == 1:
+@pytest.mark.parametrize("cells_of", [False, True], ids=["sites", "cells"])
+def test_each_site_sees_all_that_precede_it_and_no_other(shape, depth, cells_of):
+    if cells_of and len(shape) == 1:
         pytest.skip("no axis of cells")
-    model = randomize(cls(lattice_shape=shape, channels=3, depth=depth, kernel=3))
+    options = of_cells(shape) if cells_of else {"lattice_shape": shape}
+    model = randomize(PixelCNN(**options, channels=3, depth=depth, kernel=3))
     spins = model.sample(1, seed=1)
     jacobian = torch.autograd.functional.jacobian(model, spins)
     seen = jacobian.reshape(model.num_sites, model.num_sites) != 0
@@ -124,11 +117,14 @@ def test_weights_depend_on_the_displacement_on_the_torus_only(cells, basis):
 
 
 @pytest.mark.parametrize(
-    ("cls", "shape"), [(PixelCNN, (9, 9)), (PixelCNN, (7, 8, 9)), (WithBasis, (9, 9, 2))], ids=str
+    "options",
+    [{"lattice_shape": (9, 9)}, {"lattice_shape": (7, 8, 9)}, of_cells((9, 9, 2))],
+    ids=["plane", "cube", "cells"],
 )
-def test_parameters_move_with_the_sites_in_the_bulk(cls, shape):
+def test_parameters_move_with_the_sites_in_the_bulk(options):
     """Check that a patch of sites and its parameters move together, without weights of places."""
-    model = randomize(cls(lattice_shape=shape, channels=3, depth=2, kernel=3), scale=0.2)
+    model = randomize(PixelCNN(**options, channels=3, depth=2, kernel=3), scale=0.2)
+    shape = model.lattice_shape
     for name, weight in model.named_parameters():
         if "bias" in name or "of_" in name:
             weight.data.zero_()

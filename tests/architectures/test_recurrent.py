@@ -4,21 +4,14 @@ from typing import ClassVar
 
 import pytest
 import torch
-from variants import VariantTests
+from variants import VariantTests, of_cells
 
 from lightdan import Recurrent
 from lightdan.architectures.sweeps import RunningSweeps, Sweeps
+from lightdan.lattices.graphs import graph
 from lightdan.testing import randomize
 
 TORI = [(1, 16), (4, 4), (3, 5), (6, 2), (5, 1), (2, 3, 3), (3, 1, 4)]
-
-
-class WithBasis(Recurrent):
-    """Recurrent on cells of several sites, which are the last axis."""
-
-    def __init__(self, lattice_shape, **kwargs):
-        self.num_basis = lattice_shape[-1]
-        super().__init__(lattice_shape=lattice_shape, **kwargs)
 
 
 class TestSmall(VariantTests):
@@ -27,9 +20,9 @@ class TestSmall(VariantTests):
     lattices: ClassVar = [(2, 3), (5,), (2, 2, 3), (1, 2, 2, 2)]
 
     def make(self, lattice_shape, **kwargs):
-        cls = WithBasis if len(lattice_shape) > 2 else Recurrent
-        depth = 2 if len(lattice_shape) > 2 else 1
-        return cls(lattice_shape=lattice_shape, units=3, states=1, depth=depth, **kwargs)
+        cells = len(lattice_shape) > 2
+        options = of_cells(lattice_shape) if cells else {"lattice_shape": lattice_shape}
+        return Recurrent(units=3, states=1, depth=2 if cells else 1, **options, **kwargs)
 
 
 def some_sweeps(cells):
@@ -81,20 +74,16 @@ def test_sweeps_are_the_sums(cells):
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
-    ("cls", "shape"),
+    "options",
     [
-        (Recurrent, (7,)),
-        (Recurrent, (1, 5)),
-        (Recurrent, (4, 4)),
-        (Recurrent, (3, 5)),
-        (Recurrent, (2, 3, 4)),
-        (WithBasis, (3, 4, 2)),
-        (WithBasis, (2, 2, 2, 3)),
+        *({"lattice_shape": shape} for shape in [(7,), (1, 5), (4, 4), (3, 5), (2, 3, 4)]),
+        of_cells((3, 4, 2)),
+        of_cells((2, 2, 2, 3)),
     ],
-    ids=str,
+    ids=lambda options: str(options["lattice_shape"]),
 )
-def test_each_site_sees_all_that_precede_it(cls, shape, depth):
-    model = randomize(cls(lattice_shape=shape, units=3, states=2, depth=depth))
+def test_each_site_sees_all_that_precede_it(options, depth):
+    model = randomize(Recurrent(**options, units=3, states=2, depth=depth))
     jacobian = torch.autograd.functional.jacobian(model, model.sample(1, seed=1))
     seen = jacobian.reshape(model.num_sites, model.num_sites) != 0
     assert torch.equal(seen, torch.ones_like(seen).tril(-1))
@@ -109,3 +98,8 @@ def test_sizes_out_of_range_are_refused(options):
 def test_lattices_of_four_axes_are_refused():
     with pytest.raises(ValueError, match="at most 3 axes, not 4"):
         Recurrent(lattice_shape=(2, 2, 2, 2))
+
+
+def test_graphs_are_refused():
+    with pytest.raises(ValueError, match="Recurrent needs displacements, and a graph has none"):
+        Recurrent(lattice_shape=(3,), lattice_spec=graph(3, [(0, 1)]).spec)
