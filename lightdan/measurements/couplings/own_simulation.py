@@ -30,7 +30,7 @@ DIFFERENT = 4.0
 MAX_SPACING = 64
 """Largest number of updates between two configurations; it bounds the time."""
 FILMS, SIDE = 4, 256
-"""Number of films that are cut into windows, and their sides."""
+"""Number of films that are cut into windows, and their least sides."""
 
 
 @dataclass(eq=False)
@@ -80,11 +80,12 @@ class OwnSimulation:
     def _windows(self) -> np.ndarray:
         """Return windows of large films side by side `(M, *lattice)`."""
         rows, columns = self.hamiltonian.lattice_shape
+        side = max(SIDE, 2 * rows, 2 * columns)
         parts = []
         with progress_bar("Simulating the couplings", FILMS) as advance:
             for number in range(FILMS):
                 rng = np.random.default_rng([self.seed, number])
-                spins = simulate_film(self.hamiltonian, (SIDE, SIDE), rng).spins
+                spins = simulate_film(self.hamiltonian, (side, side), rng).spins
                 parts.append(windows(spins, (rows, columns)))
                 advance(1)
         return np.concatenate(parts)
