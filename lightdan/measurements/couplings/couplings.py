@@ -38,7 +38,8 @@ class Couplings(SampledMeasurement):
     Couplings are uniform, one for each class of displacements; use `CouplingGraph` for disordered
     spins. The operators are
 
-    - spins: ``field``, ``pairs`` s_i s_j, ``plaquettes``, and ``triples`` on a line;
+    - spins: ``field``, ``pairs`` s_i s_j, ``plaquettes``, and ``triples`` on a line; films in which
+      walls hardly ever cross have no plaquettes by default, because these follow from pairs;
     - levels: ``fields`` and ``matrices`` (symmetric matrices of pairs, with zero sums of rows and
       columns), or in their place ``powers`` s, s², ``pairs`` s_i s_j, ``square_pairs`` s_i² s_j²,
       ``potts`` δ(s_i, s_j);
@@ -109,7 +110,7 @@ class Couplings(SampledMeasurement):
         )
         operators, corrected = effective.operators, effective.corrected
         found, alone = best(effective, self.seed), projection(effective)
-        likeliest, notes = found.fit, list(found.notes)
+        likeliest, notes = found.fit, [*effective.notes, *found.notes]
         notes += undetermined_combinations(operators, likeliest.covariance, effective.prior)
         columns = {
             "couplings": ("{}", likeliest.couplings, likeliest.errors),

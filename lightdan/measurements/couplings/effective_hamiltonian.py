@@ -38,6 +38,8 @@ DISTANCE = 4.0
 """Largest distance of pairs where C(r) has no minimum."""
 HALF_PERIODS = 1.5
 """Largest distance of pairs, in units of the distance of the first minimum of C(r)."""
+CROSSINGS = 10
+"""Number of blocks of the data with a crossing of walls below which films have no plaquettes."""
 TAIL = 1e-3
 """Share of the values on each side that is beyond the splines of a potential."""
 
@@ -60,6 +62,7 @@ class EffectiveHamiltonian:
         num_samples: Number of network samples, and largest number of held-out configurations.
         seed: Random seed of the samples.
         sites: Sites whose conditionals are fitted; all by default.
+        notes: Sentences about the choice of the operators.
 
     Raises:
         NotMeasurable: There are fewer held-out configurations than couplings at a site.
@@ -70,6 +73,7 @@ class EffectiveHamiltonian:
     num_samples: int
     seed: int
     sites: Sequence[int] | None = None
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         system = self.ensemble.system
@@ -271,14 +275,45 @@ def uniform_hamiltonian(
             high,
             () if system.clock else system.level_values,
         )
+        chosen, notes = names, []
+        if names is None and is_film(ensemble) and (crossings := crossed(ensemble)) < CROSSINGS:
+            chosen = ["field", "pairs"]
+            notes = [
+                f"Walls cross in {crossings} blocks of the images only, so plaquettes cannot be told "
+                "from pairs at 1 and √2, and are left out."
+            ]
         try:
-            operators = lattice.operators(names)
+            operators = lattice.operators(chosen)
             sites = sites_with_neighbours(system.lattice, operators).tolist()
         except ValueError as reason:
             raise NotMeasurable(str(reason)) from reason
-        return EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites)
+        return EffectiveHamiltonian(ensemble, operators, num_samples, seed, sites, notes)
 
     return ensemble.keep(key, make)
+
+
+def is_film(ensemble: Ensemble) -> bool:
+    """Return whether the configurations are windows of a film of spins."""
+    system = ensemble.system
+    plane = system.boundary == "window" and len(system.lattice_shape) == 2
+    return plane and system.site_kind == "spin"
+
+
+def crossed(ensemble: Ensemble) -> int:
+    """Return the number of independent blocks of films of spins in which walls cross.
+
+    Squares of 2 × 2 sites are uniform, cut by a wall, or have one corner apart, unless two walls cross
+    in them. The sums of s_i s_j over neighbours and diagonals and of the products of four spins count
+    these kinds, whose number is fixed. Without crossings one of the sums follows from the two others.
+
+    Args:
+        ensemble: Films of spins.
+    """
+    spins = all_configurations(ensemble)
+    first, second = spins[:, :-1, :-1], spins[:, :-1, 1:]
+    crosses = (first == spins[:, 1:, 1:]) & (second == spins[:, 1:, :-1]) & (first != second)
+    size = ensemble.system.block_size(ensemble.temperature)
+    return sum(bool(block.any()) for block in crosses.flatten(1).any(1).split(size))
 
 
 def chosen_distance(ensemble: Ensemble) -> float:
@@ -289,7 +324,7 @@ def chosen_distance(ensemble: Ensemble) -> float:
     to there. Other lattices have `DISTANCE`.
     """
     system = ensemble.system
-    if system.boundary != "window" or system.site_kind != "spin" or len(system.lattice_shape) != 2:
+    if not is_film(ensemble):
         return DISTANCE
     found = correlation(all_configurations(ensemble).cpu().numpy()).mean(0)
     minima = np.flatnonzero((found[1:-1] < found[:-2]) & (found[1:-1] <= found[2:]) & (found[1:-1] < 0))

@@ -18,14 +18,28 @@ from lightdan.simulation.films import windows
 SYMMETRIES = ("rotation", "reflection", "z2")
 
 
-def effective(rows, max_distance, path):
+def effective(rows, max_distance, path, names=("pairs",)):
     """Return the Hamiltonian of windows from conditionals, in random order."""
     np.save(path / "rows.npy", np.random.default_rng(0).permutation(rows))
     system = Recorded(str(path / "rows.npy"), boundary="window", splits=(0.5, 0.1, 0.4))
     system.setup()
     system.symmetries = SYMMETRIES
     model = MADE.for_system(system, width=1).eval()
-    return uniform_hamiltonian(Ensemble(model, system, 1.0), max_distance, 100, 0, ["pairs"])
+    return uniform_hamiltonian(Ensemble(model, system, 1.0), max_distance, 100, 0, names)
+
+
+def test_films_whose_walls_do_not_cross_have_no_plaquettes(tmp_path):
+    """The sums over neighbours and diagonals then determine that of plaquettes, up to edges."""
+    stripes = np.where((np.arange(400)[:, None] + np.arange(8)) % 8 < 4, 1, -1)
+    rows = np.repeat(stripes[:, None], 8, 1)
+    found = effective(rows, 1.5, tmp_path, None)
+    assert [o.name for o in found.operators] == ["field", "nearest_neighbour", "pair_1_1"]
+    assert "Walls cross in 0 blocks" in found.notes[0]
+    crossed = rows.copy()
+    crossed[:20, 2:6, 2:6] = np.where(np.eye(2), 1, -1).repeat(2, 0).repeat(2, 1)
+    found = effective(crossed, 1.5, tmp_path, None)
+    assert "plaquette" in [o.name for o in found.operators]
+    assert not found.notes
 
 
 def dipolar():
