@@ -8,6 +8,7 @@ from lightdan.version import __version__
 if TYPE_CHECKING:
     from lightdan.architectures.auto import Auto
     from lightdan.architectures.base import Architecture
+    from lightdan.architectures.half_plane import HalfPlane
     from lightdan.architectures.made import MADE
     from lightdan.architectures.pixelcnn import PixelCNN
     from lightdan.architectures.recurrent import Recurrent
@@ -91,6 +92,7 @@ _PUBLIC = {
     "FreeEnergy": "lightdan.measurements.phases.free_energy",
     "GaussianField": "lightdan.systems.gaussian_field",
     "GaussianMixture": "lightdan.conditionals",
+    "HalfPlane": "lightdan.architectures.half_plane",
     "Hamiltonian": "lightdan.measurements.hamiltonian",
     "HelicityModulus": "lightdan.measurements.phases.helicity_modulus",
     "ImageSteps": "lightdan.measurements.images.image_steps",

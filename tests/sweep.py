@@ -63,6 +63,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 """Arguments of a small system."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "Auto": {"rehearsal": 2},
+    "HalfPlane": {"units": 2, "reach": 3},
     "MADE": {"width": 1},
     "PixelCNN": {"channels": 2},
     "Recurrent": {"units": 2},

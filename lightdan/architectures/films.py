@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightdan.architectures.base import Architecture
+from lightdan.architectures.half_plane import HalfPlane
 from lightdan.lattices import groups
 
 
@@ -27,8 +28,10 @@ def draw_films(
     Sites are drawn in raster order, each from the network's own conditional. In its patch, x is in the
     last row and in the middle column; near an edge of the film the patch is moved inside. A film of
     the size of a patch therefore has exactly the distribution of the network. The patches of a larger
-    film have it as far as the conditionals at different places of a patch are those of one film. If the
-    network averages over symmetries, each whole film is changed by a random one.
+    film have it as far as the conditionals at different places of a patch are those of one film.
+    `HalfPlane` sees the film itself instead, as far as its reach.
+
+    If the network averages over symmetries, each whole film is changed by a random one.
 
     Sites on a line of slope −1/columns of a patch do not see each other and are drawn at once.
 
@@ -55,7 +58,11 @@ def draw_films(
             f"A film of {rows} × {columns} sites is smaller than a patch of {height} × {width}: draw a "
             "larger one."
         )
+    conditions = model.conditions(num, temperature)
     device, generator = model.device, torch.Generator(model.device).manual_seed(seed)
+    if isinstance(model, HalfPlane):
+        films = model.draw_films((rows, columns), num, generator, conditions, progress)
+        return _turned(model, films, generator)
     like, some_value = next(model.parameters()), float(model.levels[0]) if model.levels else 0.0
     films = like.detach().new_full((num, rows, columns), some_value)
     at_place = cache(model.at_place)
@@ -69,10 +76,15 @@ def draw_films(
             parameters = at_place(place)(flat, model.conditions(len(flat), temperature))
             films[:, row, column] = model.sample_sites(parameters, uniforms).reshape(num, -1)
         progress(1)
+    return _turned(model, films, generator)
+
+
+def _turned(model: Architecture, films: Tensor, generator: torch.Generator) -> Tensor:
+    """Return films after random symmetry operations over which the network averages."""
     for name in model.symmetrize:
         if name != "translation":  # the film has edges
-            operation = groups.OPERATIONS[name](shape)
-            films = operation.act(films, operation.random_elements(num, generator))
+            operation = groups.OPERATIONS[name](films.shape[1:])
+            films = operation.act(films, operation.random_elements(len(films), generator))
     return films
 
 
@@ -89,7 +101,7 @@ def steps(
         Raster index in the patch → first row and column of the patch, row and column of the site.
     """
     (height, width), (rows, columns) = patch, film
-    for step in range(num_steps(patch, film)):
+    for step in range(columns + width * (rows - 1)):
         sites = defaultdict(list)
         # At the left edge, the patch of a site reaches `width` columns far in the row above.
         for row in range(max(0, -((columns - 1 - step) // width)), min(rows - 1, step // width) + 1):
@@ -100,6 +112,8 @@ def steps(
         yield sites
 
 
-def num_steps(patch: tuple[int, int], film: tuple[int, int]) -> int:
+def num_steps(model: Architecture, film: tuple[int, int]) -> int:
     """Return the number of steps in which a film is drawn."""
-    return film[1] + patch[1] * (film[0] - 1)
+    if isinstance(model, HalfPlane):
+        return model.num_steps(film)
+    return film[1] + model.lattice_shape[-1] * (film[0] - 1)

@@ -11,10 +11,10 @@ from lightdan.images.division import Division
 from lightdan.images.doubts import few_patches, not_uniform, refused_symmetries, split_differs
 from lightdan.images.independence import Independence
 from lightdan.images.local_means import LocalMeans
-from lightdan.images.patches import cut
+from lightdan.images.patches import TRAIN, cut, whole
 from lightdan.images.processing import Steps
 from lightdan.images.survey import Survey, survey
-from lightdan.images.uniformity import anisotropy
+from lightdan.images.uniformity import anisotropy, imbalance
 
 SURVEYED = 50
 """Largest number of images from which the numbers of the film are measured."""
@@ -90,6 +90,7 @@ class Series:
                     f"{name} split: use a smaller patch, fewer masks or other splits."
                 )
         self._limit(places)
+        self._first_sites: dict[int, tuple[NDArray[np.intp], tuple[int, ...]]] = {}
 
     def _limit(self, places: list[NDArray[np.intp]]) -> None:
         """Leave out patches at random beyond the largest number."""
@@ -104,6 +105,24 @@ class Series:
     def patches(self) -> list[np.ndarray]:
         """Return the patches of each split `(patches, rows, columns)`."""
         return [cut(self.textures, part, self.cutting.patch) for part in self.division.places]
+
+    def squares(self, side: int, num: int, seed: int) -> np.ndarray | None:
+        """Return squares of the training part at random places `(num, side, side)`, if it has room.
+
+        Args:
+            side: Rows and columns.
+            num: Number of squares.
+            seed: Random seed.
+        """
+        if side not in self._first_sites:
+            shape, seen = (side, side), zip(range(len(self.sites)), self.sites, strict=True)
+            begins = [whole(here & (self.division.role_of_sites(k) == TRAIN), shape) for k, here in seen]
+            self._first_sites[side] = np.flatnonzero(begins), np.shape(begins)
+        places, among = self._first_sites[side]
+        if not len(places):
+            return None
+        chosen = np.random.default_rng(seed).choice(places, num)
+        return cut(self.textures, np.stack(np.unravel_index(chosen, among), 1), shape=(side, side))
 
     @property
     def num_patches(self) -> int:
@@ -124,7 +143,7 @@ class Series:
         """
         self.survey: Survey = survey(self.textures, self.sites, self.independence, bright, SURVEYED)
         self.local = LocalMeans.of(self.textures, self.sites, self.independence)
-        self.directions = anisotropy(self.local)
+        self.directions, self.phases = anisotropy(self.local), imbalance(self.local)
 
     def doubts(self, steps: Steps) -> tuple[tuple[str, ...], list[str]]:
         """Return the symmetries that the film refuses, and sentences on what it cannot tell.
@@ -134,6 +153,8 @@ class Series:
         """
         reach = self.independence.reach
         refused, sentences = refused_symmetries(self.directions, self.cutting.patch)
+        if self.phases.significant:
+            refused = "z2", *refused
         return refused, [
             *few_patches(self.independent_patches, reach),
             *not_uniform(self.local, steps),

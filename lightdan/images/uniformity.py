@@ -184,6 +184,23 @@ def anisotropy(local: LocalMeans) -> list[Difference]:
     return found
 
 
+def imbalance(local: LocalMeans) -> Difference:
+    """Return the difference between the areas of two phases; it is zero if they can be exchanged.
+
+    Args:
+        local: Local means of the film.
+    """
+    blocks = local.blocks
+    bright = blocks.means["area fraction"]
+    share, error = float(np.nanmean(bright)), blocks.error(bright)
+    sigma = _sigma(2 * share - 1, (2 * error) ** 2, blocks.freedom, 1)
+    where, values = (
+        ("of one phase", "of the other"),
+        (Estimate(share, error), Estimate(1 - share, error)),
+    )
+    return Difference("area fraction", where, values, sigma)
+
+
 def compared(local: LocalMeans, first: str, second: str, looks: int) -> Difference:
     """Return the difference of C(r) between two directions.
 

@@ -283,6 +283,16 @@ class System(LightningDataModule, KeepsArguments):
         samples.sources = [[simulation_name(self._key(number))] for number in range(len(parts))]
         return samples
 
+    def film_squares(self, num: int, side: int, seed: int) -> Tensor | None:
+        """Return squares of a film larger than a configuration `(num, side, side)`, None without film.
+
+        Args:
+            num: Number of squares, at random places of the training part.
+            side: Rows and columns.
+            seed: Random seed.
+        """
+        return None
+
     def block_size(self, temperature: float) -> int:
         """Return the number of consecutive configurations that count as one observation in errors."""
         return self.data.block_size(temperature)

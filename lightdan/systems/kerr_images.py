@@ -289,6 +289,19 @@ class KerrImages(System):
         area, threshold = numbers["area_fraction"], float(self.stack.phases.share_errors[-1])
         return numbers | {"area_fraction": Estimate(area.value, math.hypot(area.error, threshold))}
 
+    def film_squares(self, num: int, side: int, seed: int) -> torch.Tensor | None:
+        """Return squares of the training part, None without room for them or with several films.
+
+        Args:
+            num: Number of squares.
+            side: Rows and columns.
+            seed: Random seed.
+        """
+        if len(self.films) > 1:
+            return None
+        squares = self.films[0].squares(side, num, seed)
+        return None if squares is None else torch.from_numpy(squares)
+
     def block_size(self, temperature: float) -> int:
         """Return twice the number of patches in the largest block of a split.
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lightdan import MADE, PixelCNN, Recurrent, Transformer, Triangular
+from lightdan import MADE, HalfPlane, PixelCNN, Recurrent, Transformer, Triangular
 from lightdan.testing import all_configurations
 
 STATES = all_configurations((2, 2), (-1, 1)).float()
-EVERY = [MADE, PixelCNN, Recurrent, Transformer, Triangular]
+EVERY = [MADE, HalfPlane, PixelCNN, Recurrent, Transformer, Triangular]
 
 
 def make(cls, **options):

@@ -66,7 +66,7 @@ def test_all_sites_that_a_site_sees_are_drawn_in_earlier_steps(patch):
 def test_progress_has_one_call_for_each_step():
     calls = []
     draw_films(made(), (4, 7), progress=calls.append)
-    assert sum(calls) == num_steps((2, 3), (4, 7)) == 7 + 3 * 3
+    assert sum(calls) == num_steps(made(), (4, 7)) == 7 + 3 * 3
 
 
 @pytest.mark.parametrize(

@@ -289,3 +289,27 @@ def test_a_film_of_one_direction_refuses_rotations(tmp_path, capsys):
         assert bool(told) == bool(refused)
         assert all(any(text in str(warning.message) for warning in warned) for text in told)
         assert "directions: C(" in capsys.readouterr().out
+
+
+def test_squares_of_the_film_are_training_sites(tmp_path):
+    """Every site has its own number, up to the place of each square."""
+    system = KerrImages(write(tmp_path / "film", [texture(96, 128)]), patch=4, background="none")
+    system.setup()
+    (series,), side = system.films, 7
+    series.textures = np.arange(96 * 128).reshape(1, 96, 128)
+    squares = system.film_squares(200, side, seed=1).numpy()
+    corner = squares[:, :1, :1]
+    steps = 128 * np.arange(side)[:, None] + np.arange(side)
+    np.testing.assert_array_equal(squares, corner + steps)
+    roles = series.division.role_of_sites(0).ravel()
+    assert (roles[squares] == 0).all()
+    assert len(np.unique(corner)) > 100
+    assert system.film_squares(5, 90, seed=1) is None
+
+
+def test_phases_of_different_areas_cannot_be_exchanged(tmp_path):
+    for level, exchanged in ((0.0, True), (0.5, False)):
+        waves = films(spectrum((96, 128), 8, 0.15), 12, np.random.default_rng(2), level)
+        system = KerrImages(write(tmp_path / str(level), waves > 0), patch=8)
+        system.setup()
+        assert ("z2" in system.symmetries) == exchanged

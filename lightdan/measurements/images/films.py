@@ -35,7 +35,7 @@ COLOURS = {"film": DATA, "network": MODEL, "hamiltonian": EXACT}
 class Films(Measurement):
     """Numbers of large films of the network and of the explicit Hamiltonian.
 
-    The network's film grows site by site, each drawn from the network's conditional given the patch
+    The network's film grows site by site, each drawn from the network's conditional given the sites
     before it (`draw_films`). If `Couplings` has been measured before, a film of its Hamiltonian is
     cooled from disorder (`simulate_film`).
 
@@ -110,8 +110,7 @@ class Films(Measurement):
         """Return a film of the network `(side, side)`."""
         model, shape = ensemble.model, (self.side, self.side)
         temperature = ensemble.temperature if model.temperature_input else None
-        rows, columns = model.lattice_shape
-        with progress_bar("Drawing a film", num_steps((rows, columns), shape)) as advance:
+        with progress_bar("Drawing a film", num_steps(model, shape)) as advance:
             film = draw_films(model, shape, 1, self.seed, temperature, advance)
         return film[0].cpu().numpy().astype(np.int16)
 
@@ -135,12 +134,13 @@ class Films(Measurement):
         grid = figure.add_gridspec(2, 6, height_ratios=(1.2, 1))
         side = min(SHOWN, *(n for film in films.values() for n in film.shape))
         length = side * system.site
+        letters = iter("abcde")
         for place, (name, film) in enumerate(films.items()):
             axes = figure.add_subplot(grid[0, 2 * place : 2 * place + 2])
             top, left = ((n - side) // 2 for n in film.shape)
             square = film[top : top + side, left : left + side]
             axes.imshow(square, cmap="gray", interpolation="nearest", extent=(0, length, length, 0))
-            dress(axes, f"({'abc'[place]}) {name}")
+            dress(axes, f"({next(letters)}) {name}")
             axes.set(xlabel=system.unit, yticks=[])
         curves = [figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])]
         for name in films:
@@ -153,8 +153,8 @@ class Films(Measurement):
                 panel.fill_between(
                     x, values - errors, values + errors, color=COLOURS[name], alpha=0.3, lw=0
                 )
-        dress(curves[0], "(d)")
-        dress(curves[1], "(e)")
+        for panel in curves:
+            dress(panel, f"({next(letters)})")
         curves[0].set(xlabel=f"$r$ ({system.unit})", ylabel="$C(r)/C(0)$")
         curves[1].set(xlabel=f"$k$ (radians/{system.unit})", ylabel="$S(k)$")
         heights = arrays["film_structure_factor"][0]
