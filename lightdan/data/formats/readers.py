@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lightdan.data.formats.arrays import npy, npz, npz_shapes, pt, pt_shapes, zarr, zarr_shapes
+from lightdan.data.formats.arrays import npy, npz, npz_shapes, pt, pt_shapes
 from lightdan.data.formats.common import kind_of
 from lightdan.data.formats.hdf5 import hdf5, hdf5_shapes
 from lightdan.data.formats.matlab import mat, mat_shapes
 from lightdan.data.formats.tables import table
 from lightdan.data.formats.text import fasta, text
 from lightdan.data.formats.words import codes
+from lightdan.data.formats.zarr_arrays import zarr, zarr_shapes
 from lightdan.data.rows import Rows
 
 MAPPED = (".npy", ".h5", ".hdf5", ".pt", ".zarr")
