@@ -1,7 +1,8 @@
 """A sweep over every option of the command line with values that it may not be made for.
 
-``python tests/sweep.py FOLDER [NUMBER]`` runs all cases, or a random choice of them, in this process
-and prints one line of JSON for each. A case that takes longer than `LIMIT` ends the process.
+``python tests/sweep.py FOLDER [NUMBER]`` runs each option with all values, or with this number of them
+at random, in this process, and prints one line of JSON for each. A case that takes longer than `LIMIT`
+ends the process.
 """
 
 import contextlib
@@ -19,18 +20,22 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
 import yaml
+from kills import Process
 from lightning.pytorch import Trainer
 from scipy.ndimage import gaussian_filter
 
 from lightdan import edwards_anderson, registry
 from lightdan.architectures.base import LINKED
+from lightdan.cli import scans
 from lightdan.cli.catalogue import COMMANDS
 from lightdan.cli.errors import _options
+from lightdan.cli.lightning import CLI
 from lightdan.cli.main import main
 
 LIMIT = 60
@@ -105,7 +110,7 @@ class Case(NamedTuple):
 
 
 def options(kind: str, owner: str) -> list[str]:
-    """Return the names of the options of a class or command."""
+    """Return the names of the options of a class or command, without those of other classes."""
     if kind == "command":
         names = inspect.signature(registry.import_object(COMMANDS[owner].function)).parameters.values()
         return [p.name for p in names if p.kind != p.VAR_POSITIONAL]
@@ -113,10 +118,11 @@ def options(kind: str, owner: str) -> list[str]:
         return ["seed_everything", "start_from", "ckpt_path", "data", "model", "trainer"]
     if kind == "trainer":
         return _options(Trainer)
-    cls = registry.find(registry.import_object(registry.FAMILIES[kind]), owner)
-    shared = set(LINKED)
+    family = registry.import_object(registry.FAMILIES[kind])
+    cls, swept = registry.find(family, owner), registry.known(family).values()
+    shared = {*LINKED, *(name for base in cls.__bases__ if base in swept for name in _options(base))}
     if owner != EXAMPLES.get(kind, owner):
-        example = registry.find(registry.import_object(registry.FAMILIES[kind]), EXAMPLES[kind])
+        example = registry.find(family, EXAMPLES[kind])
         shared |= {name for base in example.__bases__ for name in _options(base)}
     return [name for name in _options(cls) if name not in shared]
 
@@ -132,13 +138,14 @@ def owners() -> Iterator[tuple[str, str]]:
     yield from (("command", name) for name, command in COMMANDS.items() if command.function)
 
 
-def cases() -> list[Case]:
-    """Return all cases."""
+def cases(number: int = len(VALUES)) -> list[Case]:
+    """Return the cases of each option with all values, or with a random choice of this number."""
+    rng = random.Random(SEED)
     return [
         Case(kind, owner, option, value)
         for kind, owner in owners()
         for option in options(kind, owner)
-        for value in VALUES
+        for value in rng.sample([*VALUES], number)
     ]
 
 
@@ -264,25 +271,50 @@ def run(case: Case) -> dict[str, Any]:
     signal.setitimer(signal.ITIMER_PROF, 0)
     result["out"], result["err"] = out.getvalue()[-1500:], err.getvalue()[-1500:]
     result["seconds"] = round(time.process_time() - start, 3)
-    for name in ("runs", "sample.h5", "simulation.h5", "lightning_logs"):
-        shutil.rmtree(name, ignore_errors=True)
-        Path(name).unlink(missing_ok=True)
     return result
+
+
+class Limited(Process):
+    """A process of ``scan``, with the limit of a case."""
+
+    def _run(self, *arguments: Any) -> None:
+        signal.setitimer(signal.ITIMER_PROF, LIMIT)
+        super()._run(*arguments)
+
+
+def share() -> None:
+    """Let all cases use the same parser and the imported modules.
+
+    Making the parser takes three times as long as parsing, and starting an interpreter for ``scan`` a
+    hundred times.
+    """
+    made: dict[str, dict[str, Any]] = {}
+
+    def setup_parser(self: CLI, *arguments: Any) -> None:
+        if self.command not in made:
+            before = {*vars(self)}
+            super(CLI, self).setup_parser(*arguments)
+            made[self.command] = {k: v for k, v in vars(self).items() if k not in before}
+        vars(self).update(made[self.command])
+
+    CLI.setup_parser = setup_parser  # type: ignore[method-assign]
+    scans.subprocess = SimpleNamespace(Popen=Limited, DEVNULL=None)  # type: ignore[assignment]
 
 
 def sweep(folder: Path, some: list[Case]) -> None:
     """Run cases in a folder, and print a line for each as it ends."""
+    share()
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     if not Path("b.ckpt").exists():
         prepare()
+    prepared = {*Path().iterdir()}
     for case in some:
         print(json.dumps(run(case)), flush=True)
+        for path in {*Path().iterdir()} - prepared:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 if __name__ == "__main__":
-    chosen = cases()
-    if len(sys.argv) > 2:
-        chosen = random.Random(SEED).sample(chosen, int(sys.argv[2]))
-    sweep(Path(sys.argv[1]).resolve(), chosen)
+    sweep(Path(sys.argv[1]).resolve(), cases(*map(int, sys.argv[2:])))
