@@ -15,7 +15,7 @@ TARGET = 0.85
 """Acceptance to which the step size is tuned, slightly above the optimum for many sites."""
 ROUNDS, MAX_ROUNDS, TRAJECTORIES_PER_ROUND = 5, 25, 20
 SETTLED = 1.5
-"""Change of the masses, as a factor, below which their tuning ends."""
+"""Change of the masses, and virial per site, below which their tuning ends."""
 MAX_STEPS = 50
 TRAJECTORY = math.pi / 2
 """Length of a trajectory: a quarter of the period of a harmonic action, which decorrelates fields."""
@@ -60,11 +60,13 @@ class HybridMonteCarlo:
             # The median, because chains with a high initial action would make the masses too large.
             masses = np.median(np.concatenate(powers), axis=0) / math.log(2)
             # A few chains estimate the curvature of a mode poorly, and soft modes move slowly at first.
-            masses = 0.8 * masses + 0.2 * self.masses
+            # Chains far out have a gradient, and a virial, that are too large for the curvature.
+            excess = max(1.0, self._virial())
+            masses = 0.8 * masses / excess + 0.2 * self.masses
             masses = masses if masses.min() > 0 else np.ones_like(masses)
             changes = np.abs(np.log(masses / np.where(self.masses > 0, self.masses, 1.0)))
             self.masses = masses
-            if turn >= ROUNDS and changes.max() < math.log(SETTLED):
+            if turn >= ROUNDS and changes.max() < math.log(SETTLED) and excess < SETTLED:
                 break
             powers = []
             for step in range(TRAJECTORIES_PER_ROUND):
@@ -78,6 +80,11 @@ class HybridMonteCarlo:
         transformed = np.fft.rfftn(self.gradient, axes=self.axes)
         power: Array = np.abs(transformed) ** 2 / math.prod(self.fields.shape[1:])
         return power
+
+    def _virial(self) -> float:
+        """Return the median of Σ_i φ_i ∂S/∂φ_i/N over the chains; its mean is 1 in equilibrium."""
+        products = (self.fields * self.gradient).reshape(len(self.fields), -1)
+        return float(np.median(products.mean(1)))
 
     def _filter(self, fields: Array, factor: Array) -> Array:
         transformed = np.fft.rfftn(fields, axes=self.axes)

@@ -96,13 +96,14 @@ def test_a_function_by_torch_has_all_but_metropolis(tmp_path):
         Path(**options, sampler="metropolis", cache_dir=str(tmp_path)).setup()
 
 
-def test_soft_paths_are_in_equilibrium():
-    """The free motion of the mean is 1,000 times slower than that of neighbours, and ⟨x ∂S/∂x⟩ is 1."""
-    options = {"potential": [0, 0, 0.5], "beta": 0.01, "num_slices": 16, "num_configurations": 1024}
-    system = Path(**options, sampler="hmc")
-    run = system.simulate(100.0, 0, lambda n: None)
+@pytest.mark.parametrize(("strength", "beta"), [(0.5, 0.01), (5000.0, 4.0)])
+def test_soft_and_stiff_paths_are_in_equilibrium(strength, beta):
+    """The mean moves 1,000 times slower than neighbours, or paths start 50 deviations away."""
+    options = {"potential": [0, 0, strength], "num_slices": 16, "num_configurations": 1024}
+    system = Path(beta=beta, sampler="hmc", **options)
+    run = system.simulate(1 / beta, 0, lambda n: None)
     paths = torch.from_numpy(run.configurations).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(system.action(paths, 100.0).sum(), paths)
+    (gradient,) = torch.autograd.grad(system.action(paths, 1 / beta).sum(), paths)
     means = (paths * gradient).mean(1).detach().reshape(64, -1).mean(1)
     assert abs(means.mean() - 1) < 4 * means.std() / 8
     assert run.tau_int.value < 1.2
