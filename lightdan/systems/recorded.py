@@ -162,7 +162,8 @@ class Recorded(System):
     def sites(self) -> Sites:
         """Kind and place of the sites."""
         plain = self.lattice.is_hypercubic and len(self.lattice_shape) <= 2
-        return Sites(self.site_kind, self.levels, self.lattice_shape, self.boundary, plain)
+        lattice = self.lattice_shape, self.boundary, plain
+        return Sites(self.site_kind, self.levels, *lattice, self.level_names)
 
     def prepare_data(self) -> None:
         """Do nothing, because the data exist."""
@@ -185,7 +186,8 @@ class Recorded(System):
         if self._controls is not None and self._groups[0].controls is None:
             controls = self._controls.numpy()
             correlations = [
-                each.given(controls[part]) for part, each in zip(rows, correlations, strict=True)
+                each.given(controls[part], self.control_names)
+                for part, each in zip(rows, correlations, strict=True)
             ]
         elif self._weights is None or self._weights.is_floating_point():
             correlations = [
@@ -286,6 +288,7 @@ class Recorded(System):
             num = f"{correlation.num} are " if where else ""
             series += f", so {num}{effective} effective configurations"
         print(f"  autocorrelation along the file{where}: {series}")
+        print("".join(f"  {sentence}\n" for sentence in correlation.confounded), end="")
         for evidence in correlation.equilibrium.sentences:
             warnings.warn(f"{self.path}{where}: {evidence}", stacklevel=7)
         if is_correlated(correlation.tau):

@@ -514,6 +514,8 @@ def test_letters_are_named(tmp_path, capsys):
     system.setup()
     assert (system.levels, system.level_names) == ((0, 1, 2, 3), ("-", "A", "C", "D"))
     assert "4 levels, named -, A, C, D" in capsys.readouterr().out
+    (shares,) = [finding.sentence for finding in system.findings if finding.name == "levels"]
+    assert re.fullmatch("-: .* %, A: .* %, C: .* %, D: .* %", shares)
     path.with_suffix(".txt").write_text("\n".join("".join("ab"[x % 2] for x in row) for row in letters))
     system = Recorded(str(path.with_suffix(".txt")))
     system.setup()

@@ -49,6 +49,7 @@ class Sites(NamedTuple):
         shape: Shape of the lattice.
         boundary: Boundary that is set.
         plain: Whether the sites form a line or a rectangle, whose bonds and axes are looked for.
+        names: Names of the levels, as in `Recorded`; empty if they are their values.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Sites(NamedTuple):
     shape: tuple[int, ...]
     boundary: str
     plain: bool = True
+    names: Sequence[str] = ()
 
 
 def inspect_rows(
@@ -144,7 +146,7 @@ def _mean(blocks: SiteBlocks, sites: Sites) -> Finding:
     if sites.kind == "angle":
         return Finding("mean", f"⟨cos θ⟩ = {first}, ⟨sin θ⟩ = {others[0]}")
     if others:
-        pairs = zip(sites.levels, (first, *others), strict=True)
+        pairs = zip(sites.names or sites.levels, (first, *others), strict=True)
         shares = [f"{level}: {100 * share.value:.3g} %" for level, share in pairs]
         return Finding("levels", ", ".join(shares[:8]) + (", …" if len(shares) > 8 else ""))
     in_units = Estimate(blocks.unit * (first.value + blocks.origin), blocks.unit * first.error)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from lightdan.data.recorded.drifts import PARTS, Drift, drift_of_ends
@@ -28,6 +29,8 @@ from lightdan.statistics import (
 
 KNOTS = 11
 """Number of knots of the splines that describe how observables depend on a control."""
+ONE_WAY = 0.9
+"""Rank correlation with the row number above which a control grows or falls along the file."""
 CHUNK = 4_000_000
 """Number of values read at a time."""
 MOST_OFFSET = 5e4
@@ -106,6 +109,7 @@ class Correlation:
         duplicates: Number of rows that repeat an earlier one.
         equilibrium: Evidence against rows in equilibrium.
         observables: Slow observables of the rows by name `(M,)`.
+        one_way: Names of controls that grow or fall along the rows.
     """
 
     num: int
@@ -113,6 +117,7 @@ class Correlation:
     duplicates: int
     equilibrium: Equilibrium
     observables: dict[str, np.ndarray]
+    one_way: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, examination: Examination, hashes: np.ndarray) -> "Correlation":
@@ -135,7 +140,7 @@ class Correlation:
         found = replace(self.equilibrium, drifts=(*self.equilibrium.drifts, *drifts))
         return replace(self, equilibrium=found)
 
-    def given(self, controls: np.ndarray) -> "Correlation":
+    def given(self, controls: np.ndarray, names: Sequence[str]) -> "Correlation":
         """Return the correlation of what the observables are besides smooth functions of controls.
 
         Rows recorded while a field is swept drift with it, and only the rest tells whether they repeat
@@ -143,8 +148,15 @@ class Correlation:
 
         Args:
             controls: Controls of the rows `(M, controls)`.
+            names: Names of the controls.
         """
         columns = smooth_functions(controls)
+        place = np.arange(self.num)
+        one_way = tuple(
+            name
+            for name, control in zip(names, controls.T, strict=True)
+            if np.ptp(control) > 0 and abs(spearmanr(place, control).statistic) > ONE_WAY
+        )
         observables = {
             name: series - columns @ np.linalg.lstsq(columns, series, rcond=None)[0]
             for name, series in self.observables.items()
@@ -158,7 +170,13 @@ class Correlation:
                 if name not in ODD
                 if (drift := drift_of_ends(f"{name}, apart from what the controls explain,", series))
             )
-        return replace(self, times=times, equilibrium=Equilibrium(drifts), observables=observables)
+        return replace(
+            self,
+            times=times,
+            equilibrium=Equilibrium(drifts),
+            observables=observables,
+            one_way=one_way,
+        )
 
     @property
     def slowest(self) -> str:
@@ -204,9 +222,19 @@ class Correlation:
         return text if self.is_told else f"{text}, too few rows to tell: below {LEAST_TIMES} times"
 
     @property
+    def confounded(self) -> list[str]:
+        """Sentence on controls that change along the file in one direction, if there are some."""
+        if not self.one_way:
+            return []
+        return [
+            f"A drift of the rows cannot be told from the effect of {' and '.join(self.one_way)}, which"
+            " changes along the file in one direction: record it to and fro, or in random order."
+        ]
+
+    @property
     def doubts(self) -> list[str]:
         """Sentences on what the rows cannot tell."""
-        found = self.equilibrium.sentences
+        found = [*self.equilibrium.sentences, *self.confounded]
         if not self.is_told and is_correlated(self.tau):
             none = is_too_short(self.num, self.reach)
             times = FEWEST_TIMES if none else LEAST_TIMES
