@@ -56,16 +56,13 @@ ISING = {"class_path": "Ising", "init_args": {"shape": 4, "temperature": 3.0}}
 SYSTEMS: dict[str, dict[str, Any]] = {
     "BlockSpin": {"system": {**ISING, "init_args": {**ISING["init_args"], "num_configurations": 200}}},
     "DoubleWell": {"beta": 2.0, "num_slices": 8},
-    "GaussianField": {"shape": 4},
     "Ising": ISING["init_args"],
     "KerrImages": {"path": "images.tif", "patch": [4, 4]},
     "Path": {"potential": "x**2 / 2", "beta": 2.0, "num_slices": 8},
     "Recorded": {"path": "spins.npy"},
-    "ScalarField": {"shape": 4},
     "SyntheticKerrImages": {"film": [24, 24], "num_images": 3, "patch": [4, 4]},
-    "XY": {"shape": 4},
 }
-"""Arguments of a small system."""
+"""Arguments of small systems; the others have four sites along each axis."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "Auto": {"rehearsal": 2},
     "HalfPlane": {"units": 2, "reach": 3},
@@ -151,7 +148,7 @@ def cases(number: int = len(VALUES)) -> list[Case]:
 
 def system(name: str) -> dict[str, Any]:
     """Return the configuration of a small system."""
-    arguments = {"batch_size": 50, **SYSTEMS[name]}
+    arguments = {"batch_size": 50, **SYSTEMS.get(name, {"shape": 4})}
     if name not in ("BlockSpin", "Recorded", "KerrImages", "SyntheticKerrImages"):
         arguments["num_configurations"] = 200
     return {"class_path": name, "init_args": arguments}
@@ -176,7 +173,10 @@ def configuration(case: Case) -> dict[str, Any]:
             data = system(case.owner)
             data["init_args"][case.option] = value
         case "architecture":
-            model = {"class_path": case.owner, "init_args": {**NETWORKS[case.owner], case.option: value}}
+            model = {
+                "class_path": case.owner,
+                "init_args": {**NETWORKS.get(case.owner, {}), case.option: value},
+            }
         case "conditional":
             cls = registry.find(registry.import_object(registry.FAMILIES["conditional"]), case.owner)
             data = system(FIELDS[cls.site_kinds[0]])
