@@ -51,8 +51,8 @@ class KerrImages(System):
 
     Args:
         path: Folder, pattern like ``images/*.tif``, or file. The format is .tif (with any number of
-            pages), .png, .jpg, .bmp, .npy, .gwy, .sxm or .dm3, of any type of numbers, grey or colour.
-            Images may differ in size.
+            pages), .png, .jpg, .bmp, .npy, .gwy, .sxm, .dm3 or .dm4, of any type of numbers, grey or
+            colour. Images may differ in size.
         patch: Sites of a patch along each axis, or (rows, columns).
         stride: Sites between patches; by default the shorter side of a patch, without overlap.
         crop: First and last row, first and last column, in pixels as in a Python slice.
