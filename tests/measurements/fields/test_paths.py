@@ -27,7 +27,7 @@ class TestCorrelator(MeasurementTests):
     two_temperatures: ClassVar = {"beta": [1.0, 2.0]}
 
     def make(self, **kwargs):
-        return Correlator(num_samples=500, **kwargs)
+        return Correlator(num_samples=300, **kwargs)
 
     def make_system(self, **kwargs):
         return DoubleWell(num_slices=16, **{"beta": 1.0, **kwargs})
