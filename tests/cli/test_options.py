@@ -107,7 +107,7 @@ def test_keys_of_another_part_may_be_changed(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_every_option_with_odd_values_ends_in_a_run_or_a_sentence(tmp_path):
-    """Every option meets five of nine values; without number, ``python tests/sweep.py`` runs them all."""
+    """Every option meets five of nine values; ``python tests/sweep.py FOLDER`` runs them all."""
     cases = sweep.cases(FEW)
     assert len(cases) > 1000
     command = [sys.executable, sweep.__file__, str(tmp_path), str(FEW)]
