@@ -45,6 +45,8 @@ WIDE = 3.0
 """Width of the prior of regressions to draws, of which there are many."""
 MOST_PAIRED = 100
 """Largest number of sites for draws from a Hamiltonian of all pairs."""
+MOST_AXES = 3
+"""Largest number of axes of cells that `PixelCNN` takes."""
 SPATIAL = ("translation", "rotation", "reflection")
 INTERNAL = ("spin_rotation", "spin_reflection", "z2")
 
@@ -209,11 +211,12 @@ def continuous_start(rows: Configurations, system: LightningDataModule) -> Start
 
 
 def is_lattice(system: LightningDataModule) -> bool:
-    """Return whether displacements between sites may matter: in a plane, a ring or a window."""
-    sides = [side for side in system.lattice_shape if side > 1]
-    if len(system.lattice_shape) > 2:
+    """Return whether displacements between sites may matter: with axes, in a ring or in a window."""
+    lattice = system.lattice
+    axes = sum(side > 1 for side in lattice.cells)
+    if lattice.is_graph or len(lattice.cells) > MOST_AXES:
         return False
-    return len(sides) == 2 or (len(sides) == 1 and system.boundary != "open")
+    return axes > 1 or (axes == 1 and lattice.boundary != "open")
 
 
 def uniform_model(system: LightningDataModule) -> UniformModel:

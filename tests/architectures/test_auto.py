@@ -1,5 +1,6 @@
 """Auto: choice of network, start, rehearsal and checkpoints."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ import lightdan.architectures.start as start_of_a_fit
 from lightdan import MADE, Auto, Categorical, Ising, PixelCNN, Recorded, checkpoints
 from lightdan.architectures.linear_start import set_linear_part
 from lightdan.architectures.rehearsal import Contest, Draws, divergence
-from lightdan.architectures.start import Pairs, choose_start, training_rows
+from lightdan.architectures.start import Pairs, choose_start, is_lattice, training_rows
 from lightdan.data.samples import Samples
 from lightdan.interactions.hamiltonian import edwards_anderson
 from lightdan.interactions.observations import Observations
@@ -116,6 +117,20 @@ def test_what_is_chosen(tmp_path, correlated, few_draws):
     assert start.network == "MADE"
     assert start.prior_width > 0
     assert start.weights["linear.weight"].abs().sum() > 0
+
+
+def test_cubes_and_cells_of_several_sites_are_lattices_and_graphs_are_none(tmp_path, few_draws):
+    path = tmp_path / "edges.txt"
+    path.write_text("0 1\n1 2\n")
+    assert is_lattice(Ising((2, 2, 2)))
+    assert not is_lattice(Ising((3,), lattice=str(path)))
+    system = Ising(2, lattice="kagome", temperature=4.0, num_configurations=400, cache_dir=str(tmp_path))
+    system.prepare_data()
+    system.setup("fit")
+    model = Auto.for_system(system)
+    model.start(choose_start(system, partial(MADE.for_system, system)))
+    assert isinstance(model.network, PixelCNN)
+    assert model.sample(2).shape == (2, 2, 2, 3)
 
 
 def test_levels_start_as_the_regression_to_the_data(tmp_path):
