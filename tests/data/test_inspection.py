@@ -7,7 +7,7 @@ from scipy.stats import kstest
 from lightdan.data.inspection.blocks import SiteBlocks, sign_flip_test
 from lightdan.data.inspection.copies import share_of_copies
 from lightdan.data.inspection.inspection import Sites, brief, inspect_rows
-from lightdan.data.inspection.pairs import correlated_pairs, recognise_lattice
+from lightdan.data.inspection.pairs import correlated_pairs, recognise_lattice, some_pairs
 from lightdan.data.inspection.symmetries import bond_test, flip_tests, site_test
 
 KEPT = 9 / 11
@@ -325,3 +325,10 @@ def test_constant_sites_are_named():
     found = findings(rows)
     assert found["constant sites"].sentence.startswith("(1, 2): ")
     assert any("(1, 2)" in line for line in brief([*found.values()]))
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 141, 142, 5_000_000])
+def test_pairs_of_many_sites_are_drawn_without_a_list_of_all(num):
+    pairs = some_pairs(num, 0)
+    assert len(np.unique(pairs, axis=0)) == min(10_000, num * (num - 1) // 2)
+    assert ((pairs[:, 0] >= 0) & (pairs[:, 0] < pairs[:, 1]) & (pairs[:, 1] < num)).all()

@@ -50,6 +50,21 @@ def pairs_apart(shape: tuple[int, ...], axis: int, distance: int) -> np.ndarray:
     return np.stack([first.ravel(), second.ravel()], axis=1)
 
 
+def some_pairs(num_sites: int, seed: int) -> np.ndarray:
+    """Return all pairs of sites `(pairs, 2)`, or 10,000 different ones drawn at random.
+
+    Pair k = j (j − 1)/2 + i has the sites i < j, so that no list of all pairs is needed.
+
+    Args:
+        num_sites: Number of sites.
+        seed: Random seed.
+    """
+    number = num_sites * (num_sites - 1) // 2
+    k = np.random.default_rng(seed).choice(number, min(number, MAX_PAIRS), replace=False)
+    second = ((1 + np.sqrt(1 + 8 * k)) / 2).astype(np.int64)
+    return np.stack([k - second * (second - 1) // 2, second], axis=1)
+
+
 def correlated_pairs(blocks: SiteBlocks, seed: int = 0) -> tuple[int, int]:
     """Count the pairs of sites that are correlated beyond doubt.
 
@@ -62,9 +77,7 @@ def correlated_pairs(blocks: SiteBlocks, seed: int = 0) -> tuple[int, int]:
     Returns:
         Number of correlated pairs, and of all that were looked at.
     """
-    pairs = np.stack(np.triu_indices(blocks.num_sites, 1), axis=1)
-    if len(pairs) > MAX_PAIRS:
-        pairs = np.random.default_rng(seed).permutation(pairs)[:MAX_PAIRS]
+    pairs = some_pairs(blocks.num_sites, seed)
     values = blocks.correlations(pairs)
     spread = values.std(0, ddof=1) / math.sqrt(blocks.num)
     ratio = np.abs(values.mean(0)) / np.where(spread > 0, spread, np.inf)
