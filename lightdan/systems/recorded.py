@@ -180,6 +180,11 @@ class Recorded(System):
         configurations, correlations = recording.read(
             rows, f"Reading {self.path}", in_memory=self.in_memory
         )
+        if len(correlations) == 1 and correlations[0].duplicates == correlations[0].num - 1 > 0:
+            raise ValueError(
+                f"All {correlations[0].num} rows of the file {self.path} are the same, from which "
+                "nothing can be learned: use configurations that differ."
+            )
         if self._consecutive:
             series = series_at(self._groups, [each.observables for each in correlations])
             check_consecutive(series, self.path)

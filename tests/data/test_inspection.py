@@ -254,6 +254,20 @@ def test_options_are_what_is_set_differently():
         assert not findings(window, boundary=boundary)["boundary"].option
 
 
+def test_conserved_means_have_no_error():
+    """The sum of each row is fixed, so that its mean is known and not ± 0."""
+    rng = np.random.default_rng(15)
+    half = rng.permuted(np.tile([1, 1, 1, -1, -1, -1], (500, 1)), axis=1).astype(np.int8)
+    assert findings(half)["up"].sentence == "50 % of the spins, the same in all rows"
+    shares = findings(half, "level")["levels"].sentence
+    assert shares == "-1: 50 %, 1: 50 %, the same in all rows"
+    fields = rng.normal(size=(500, 6)).astype(np.float32)
+    fields += 2 - fields.mean(1, keepdims=True)
+    mean = findings(fields, "real", ())["mean"].sentence
+    assert mean.startswith("2, the same in all rows, with a standard deviation of 0.9")
+    assert "same" not in findings(spins(rng, 500))["up"].sentence
+
+
 def test_short_chains_are_not_tested():
     found = findings(spins(np.random.default_rng(14), 500), tau=5.0)
     assert found.keys() == {"tests"}

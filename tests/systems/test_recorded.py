@@ -505,6 +505,13 @@ def test_ordinary_values_raise_no_question(recorded, name):
     assert recorded(array).site_kind == kind
 
 
+def test_equal_rows_are_refused(recorded):
+    """Nothing can be learned from one configuration, whatever its sites."""
+    system = recorded(np.tile(np.array([1, -1, 1, 1], np.int8), (500, 1)))
+    with pytest.raises(ValueError, match=r"All 500 rows of the file .* are the same"):
+        system.setup()
+
+
 def test_letters_are_named(tmp_path, capsys):
     letters = random(range(4), shape=(12,))
     path = tmp_path / "a.fasta"

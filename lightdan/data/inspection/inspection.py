@@ -138,19 +138,26 @@ def _too_few(num: int, tau: float) -> Finding:
 def _mean(blocks: SiteBlocks, sites: Sites) -> Finding:
     """Return the mean over sites and rows, with the error from the blocks."""
     means = blocks.means.mean(2)
+    spread = math.sqrt(max(float(blocks.variances.mean()), 0.0))
+    # Spins, fields and levels may be conserved, whose mean has no error; single precision rounds it.
+    fixed = bool(np.ptp(means, axis=0).max() <= 1e-6 * spread)
+    where = ", the same in all rows" if fixed else ""
     errors = means.std(0, ddof=1) / math.sqrt(blocks.num)
     first, *others = (Estimate(float(v), float(e)) for v, e in zip(means.mean(0), errors, strict=True))
     if sites.kind == "spin":
         up = Estimate(50 * (1 + first.value), 50 * first.error)
-        return Finding("up", f"{up} % of the spins")
+        return Finding("up", f"{f'{up.value:.6g}' if fixed else up} % of the spins{where}")
     if sites.kind == "angle":
         return Finding("mean", f"⟨cos θ⟩ = {first}, ⟨sin θ⟩ = {others[0]}")
     if others:
         pairs = zip(sites.names or sites.levels, (first, *others), strict=True)
         shares = [f"{level}: {100 * share.value:.3g} %" for level, share in pairs]
-        return Finding("levels", ", ".join(shares[:8]) + (", …" if len(shares) > 8 else ""))
+        return Finding("levels", ", ".join(shares[:8]) + (", …" if len(shares) > 8 else "") + where)
     in_units = Estimate(blocks.unit * (first.value + blocks.origin), blocks.unit * first.error)
-    return Finding("mean", f"{in_units}, with a standard deviation of {blocks.unit:.4g}")
+    value = (
+        f"{round(in_units.value / blocks.unit, 5) * blocks.unit + 0.0:.6g}{where}" if fixed else in_units
+    )
+    return Finding("mean", f"{value}, with a standard deviation of {blocks.unit:.4g}")
 
 
 def _flip(rows: Rows, blocks: SiteBlocks, sites: Sites, tau: float, max_values: int) -> list[Finding]:
