@@ -1,10 +1,11 @@
 """Tables of the coverage of errors; rewrites those in `benchmarks/README.md`.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py [couplings] [test_split] [series] [measurements]
+    OMP_NUM_THREADS=1 python benchmarks/coverage.py [TABLE ...]
 
+The tables are couplings, test_split, series, measurements and importance; by default all are made.
 Run it from the root of the repository. The data sets of the first two have 3 × 3 sites. The network of
 the couplings is a MADE trained for 60 steps; the likelihoods of the test split are those of random
-networks. The last two take two minutes.
+networks. The last three take six minutes.
 """
 
 import contextlib
@@ -23,9 +24,10 @@ import torch
 sys.path.insert(0, "tests")
 
 from intervals import TRUTHS, data_set, pulls_of_couplings, pulls_of_test_split
-from population import CASES, Population
+from population import CASES, Case, Population, ising, nearly_exact
 from scipy.signal import lfilter
 
+from lightdan import ImportanceSampling
 from lightdan.measurements.observables import binder_cumulant
 from lightdan.statistics import autocorrelation_time, jackknife, mean
 
@@ -57,6 +59,8 @@ TABLES = {
     ),
 }
 """Function of the pulls, number of data sets, and numbers of rows and autocorrelation times by name."""
+SIZES = (5, 10, 30, 100, 300, 1000, 10_000)
+"""Effective numbers of samples."""
 COLUMNS = ("sites", "rows", "estimator", "coverage of 68 % intervals [%]", "rms of the pulls")
 
 
@@ -152,9 +156,30 @@ def of_measurements(num_sets: int = 200) -> str:
             sets = [population.pulls(seed) for seed in range(num_sets)]
         for name in population.truth:
             pulls = np.array([found.get(name, np.nan) for found in sets])
-            if not name.endswith("_z"):
-                lines.append(line(title, f"`{name}`", *share(pulls)))
-                print(lines[-1], flush=True)
+            lines.append(line(title, f"`{name}`", *share(pulls)))
+            print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def of_importance(num_sets: int = 300) -> str:
+    """Return the table of reweighted estimates of spins for several effective numbers of samples."""
+    lines = [line("estimate", *(f"{size:,}" for size in SIZES)), "|" + "---|" * (1 + len(SIZES))]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        population = Population(Case(ImportanceSampling, ising, partial(nearly_exact, distortion=0.8)))
+        found = {
+            size: [
+                population.pulls(seed, round(size / population.truth["ess"])) for seed in range(num_sets)
+            ]
+            for size in SIZES
+        }
+    for name in population.truth:
+        cells = []
+        for sets in found.values():
+            coverage, _, withheld = share(np.array([pulls.get(name, np.nan) for pulls in sets]))
+            parts = [coverage, f"({withheld})" if withheld != "0" else ""]
+            cells.append(" ".join(filter(None, parts)) if coverage else "–")
+        lines.append(line(f"`{name}`", *cells))
+        print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
@@ -162,7 +187,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     page = Path("benchmarks/README.md")
     makers = {name: partial(table, *arguments) for name, arguments in TABLES.items()}
-    makers |= {"series": of_series, "measurements": of_measurements}
+    makers |= {"series": of_series, "measurements": of_measurements, "importance": of_importance}
     for name in sys.argv[1:] or makers:
         between = re.compile(rf"(<!-- {name} -->\n).*(\n<!-- /{name} -->)", re.DOTALL)
         found = makers[name]()
