@@ -65,6 +65,8 @@ class System(LightningDataModule, KeepsArguments):
     """Values of a discrete site; empty for a continuous one."""
     level_values: tuple[float, ...] = ()
     """Physical value of each level; empty if it is the level itself."""
+    level_names: tuple[str, ...] = ()
+    """Name of each level, where the file has letters or words; empty if it is the level itself."""
     clock: bool = False
     """Whether the physical values of the levels are angles."""
     symmetries: tuple[str, ...] = ()

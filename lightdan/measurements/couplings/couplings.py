@@ -154,7 +154,7 @@ class Couplings(SampledMeasurement):
         result = Result(
             estimates | explained(effective),
             arrays,
-            self.figure(arrays, names),
+            self.figure(arrays, names, ensemble.system.level_names),
             reference,
             unlisted,
             notes,
@@ -170,12 +170,15 @@ class Couplings(SampledMeasurement):
         return result
 
     @staticmethod
-    def figure(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Figure:
+    def figure(
+        arrays: dict[str, np.ndarray], names: Sequence[str], level_names: Sequence[str] = ()
+    ) -> Figure:
         """Plot J(r) beside the potential, the matrix of pairs, or J(r) beyond nearest neighbours.
 
         Args:
             arrays: Arrays of the result.
             names: Names of the operators of pairs.
+            level_names: Names of the levels, if they have some.
         """
         figure, (left, right) = panels(2)
         distance = arrays["distance"]
@@ -199,7 +202,7 @@ class Couplings(SampledMeasurement):
         elif "matrix" in arrays:
             largest = np.abs(arrays["matrix"]).max()
             image = right.imshow(arrays["matrix"], cmap="RdBu_r", vmin=-largest, vmax=largest)
-            levels = [f"{level:g}" for level in arrays["levels"]]
+            levels = level_names or [f"{level:g}" for level in arrays["levels"]]
             right.set_xticks(range(len(levels)), levels)
             right.set_yticks(range(len(levels)), levels)
             right.set(xlabel="$s_j$", ylabel="$s_i$", title=r"$\beta J(s_i, s_j)$, nearest")

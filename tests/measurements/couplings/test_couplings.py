@@ -117,6 +117,17 @@ def test_couplings_of_angles_and_fields_whatever_the_network(kind, tmp_path):
         assert np.sqrt((pull**2).mean()) < 2
 
 
+def test_the_matrix_of_pairs_has_the_names_of_the_levels():
+    """Letters stand at the axes of the figure, and numbers where there are no names."""
+    arrays = {"levels": np.arange(2), "matrix": np.eye(2), "distance": np.ones(1)}
+    arrays |= {"couplings": np.ones((1, 2))}
+    for names, shown in ((("A", "C"), ["A", "C"]), ((), ["0", "1"])):
+        figure = Couplings.figure(arrays, ["nearest_neighbour"], names)
+        axes = next(each for each in figure.axes if each.images)
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            assert [label.get_text() for label in labels] == shown
+
+
 def test_the_pair_matrix_of_a_rectangle_is_that_of_one_axis():
     """With equal couplings of all contrasts the matrix is δ − 1/q, the Potts energy."""
     lattice = UniformLattice((4, 6), (), 1.0, "level", (0, 1, 2))
