@@ -17,6 +17,8 @@ BOUNDARIES = ("periodic", "open", "window")
 """Boundaries of lattices."""
 DIGITS = 9
 """Decimal digits to which distances are compared."""
+SPANNED = 1e-6
+"""Smallest volume of a cell, and smallest distance of sites, in units of the vectors."""
 
 Displacement = tuple[int, ...]
 """Cells along the axes from one site to another; with a basis followed by the places i, j of the sites
@@ -78,20 +80,32 @@ class Lattice:
         basis = np.array(self.basis or np.zeros((1, len(cells))), np.float64)
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}, not {self.boundary!r}.")
-        if not cells or vectors.shape != (len(cells),) * 2 or abs(np.linalg.det(vectors)) < 1e-9:
+        square = bool(cells) and vectors.shape == (len(cells),) * 2 and np.isfinite(vectors).all()
+        # In units of the shortest vector, as Ångström or metres may be given.
+        unit = np.linalg.norm(vectors, axis=1).min() if square else 0.0
+        if not unit or abs(np.linalg.det(vectors / unit)) < SPANNED:
             raise ValueError(
                 f"A lattice with {len(cells)} axes needs as many linearly independent vectors, not "
                 f"{vectors.tolist()}."
             )
-        if basis.ndim != 2 or basis.shape[1] != len(cells):
+        if basis.ndim != 2 or basis.shape[1] != len(cells) or not np.isfinite(basis).all():
             raise ValueError(f"basis must be positions of {len(cells)} numbers, not {basis.tolist()}.")
+        apart = (basis - basis[:, None]) @ np.linalg.inv(vectors)
+        same = (np.abs(apart - apart.round()) < SPANNED).all(axis=2)
+        if same.sum() > len(basis):
+            first, second = np.argwhere(np.triu(same, 1))[0].tolist()
+            raise ValueError(
+                f"The sites {first} and {second} of the basis are at the same place of their cells: "
+                "leave one out."
+            )
         object.__setattr__(self, "cells", cells)
         check_size(self.shape, "The lattice")
-        self._set_vectors(vectors, basis)
-        steps = self._steps(np.linalg.norm(vectors, axis=1).min())
-        shortest = np.linalg.norm(self.vector(min(steps, key=lambda step: step[1])[0]))
-        if abs(shortest - 1) > 10**-DIGITS:
-            self._set_vectors(vectors / shortest, basis / shortest)
+        self._set_vectors(vectors / unit, basis / unit)
+        nearest, _ = min(self._steps(1.0), key=lambda step: step[1])
+        unit *= np.linalg.norm(self.vector(nearest))
+        # What is in this unit stays as it is, so that plain data give the same lattice.
+        exact = abs(unit - 1) < 10**-DIGITS
+        self._set_vectors(*((vectors, basis) if exact else (vectors / unit, basis / unit)))
 
     def _set_vectors(self, vectors: NDArray[np.float64], basis: NDArray[np.float64]) -> None:
         object.__setattr__(self, "vectors", tuple(map(tuple, vectors.tolist())))

@@ -3,7 +3,7 @@ import torch
 from lightning import Trainer
 
 from lightdan import MADE, Ising, Transformer, Triangular, checkpoints
-from lightdan.lattices.bravais import hypercubic, kagome, triangular
+from lightdan.lattices.bravais import kagome, triangular
 from lightdan.lattices.graphs import graph
 from lightdan.lattices.groups import group, spatial_operations
 from lightdan.testing.states import (
@@ -21,7 +21,6 @@ NETWORKS = {
 LATTICES = {
     "triangular": (triangular((2, 2)), ("rotation", "reflection")),
     "kagome": (kagome((1, 2)), ("translation", "rotation")),
-    "cubic": (hypercubic((2, 2, 2)), ("translation",)),
     "graph": (graph(6, [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4)]), ("automorphism",)),
 }
 
@@ -33,8 +32,8 @@ def test_networks_on_any_lattice(network, name, tmp_path):
     torch.manual_seed(0)
     lattice, operations = LATTICES[name]
     assert {*operations} <= {*spatial_operations(lattice)}
-    spec = None if lattice.is_hypercubic else lattice.spec
-    options = {"lattice_shape": lattice.shape, "lattice_spec": spec, "ordering": "checkerboard"}
+    options = {"lattice_shape": lattice.shape, "lattice_spec": lattice.spec}
+    options["ordering"] = "checkerboard"
     model = randomize(NETWORKS[network](symmetrize=operations, **options))
     states = all_configurations(lattice.shape, (-1, 1))
     p = probabilities_of(model, states)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightdan import Ising, Recorded
-from lightdan.lattices.bravais import kagome, triangular
+from lightdan.lattices.bravais import kagome
 
 
 @pytest.fixture
@@ -24,8 +24,6 @@ def spins(tmp_path):
     [
         ((4, 4, 3), {"lattice": "kagome"}, kagome((4, 4))),
         ((48,), {"lattice": "kagome", "shape": (4, 4)}, kagome((4, 4))),
-        ((48,), {"lattice": "kagome", "shape": (4, 4, 3)}, kagome((4, 4))),
-        ((6, 6), {"lattice": "triangular"}, triangular((6, 6))),
         ((4, 4, 4), {"lattice": "hypercubic"}, Ising(shape=(4, 4, 4)).lattice),
     ],
 )
