@@ -49,7 +49,7 @@ def thermodynamics(levels: Levels, shape: Sequence[int], temperature: float) -> 
     Example:
         >>> from lightdan.simulation.levels import potts
         >>> round(thermodynamics(potts(3), (4, 4), 0.9949729).log_partition, 6)
-        34.172608
+        34.172607
     """
     check_temperatures(temperature)
     if not shape or min(shape) < 1:
