@@ -11,7 +11,7 @@ from lightdan.lattices.bravais import hypercubic, kagome, triangular
 from lightdan.simulation import chains, layers, levels
 from lightdan.simulation.level_chains import simulate
 
-NUM = 16_000
+NUM = 8_000
 
 
 def per_chain(x):
@@ -29,10 +29,8 @@ def agrees(estimate, exact):
         (levels.potts(3), (4, 4), 0.9949729),
         (levels.potts(4, -1.0), (3, 4), 0.5),
         (levels.clock(6), (4, 4), 0.7),
-        (levels.clock(5, -0.7), (3, 3), 0.6),
         (levels.blume_capel(1.0, 1.9), (4, 4), 0.7),
-        (levels.ising(1.0, 0.3), (3, 4), 4.0),
-        (levels.ising(), (2, 3, 3), 4.0),
+        (levels.ising(1.0, 0.3), (2, 2, 3), 4.0),
         (levels.potts(3), (1,), 1.0),
     ],
 )
@@ -67,7 +65,9 @@ def test_other_lattices(lattice):
 
 
 @pytest.mark.parametrize(
-    "model", [levels.potts(2), levels.potts(3), levels.clock(4), levels.blume_capel()], ids=str
+    "model",
+    [levels.potts(2), levels.clock(4), levels.blume_capel()],
+    ids=["Potts", "clock", "Blume-Capel"],
 )
 def test_all_phases_are_equally_likely_at_low_temperature(model, monkeypatch):
     """The number of clusters between two rows is even."""

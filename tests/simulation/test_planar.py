@@ -46,14 +46,14 @@ def sums_of_bonds(lattice, shape):
     return sums
 
 
-@pytest.mark.parametrize("temperature", [0.3, 1.5, 20.0])
+@pytest.mark.parametrize("temperature", [0.3, 1.5])
 @pytest.mark.parametrize(
     ("lattice", "shape"),
     [
         ("square", (3, 3)),
         ("triangular", (4, 4)),
         ("triangular", (2, 5)),
-        ("honeycomb", (2, 4)),
+        ("honeycomb", (2, 3)),
         pytest.param("honeycomb", (3, 3), marks=pytest.mark.slow),
         ("kagome", (2, 2)),
         pytest.param("kagome", (2, 3), marks=pytest.mark.slow),
@@ -79,7 +79,9 @@ def test_enumeration(lattice, shape, temperature):
     ("lattice", "side", "temperature", "coupling", "free_energy", "energy", "entropy"),
     [
         ("triangular", 8, 4 / math.log(3), 1.0, -3.2387450, -2.127165, 19.53912),
-        ("triangular", 12, 0.5, -1.0, -1.1646905, -0.9987025, 47.80455),
+        pytest.param(
+            *("triangular", 12, 0.5, -1.0, -1.1646905, -0.9987025, 47.80455), marks=pytest.mark.slow
+        ),
         ("honeycomb", 8, 2 / math.log(2 + math.sqrt(3)), 1.0, -1.5642597, -1.191410, 31.42575),
         ("kagome", 8, 4 / math.log(3 + math.sqrt(12)), 1.0, -2.0963841, -1.530422, 50.69924),
     ],
@@ -107,14 +109,14 @@ def test_simulations_of_larger_tori(lattice, temperature, coupling):
 
 
 def test_square_lattice_is_that_of_kaufman():
-    assert thermodynamics("square", (4, 7), 2.1) == pytest.approx(kaufman.thermodynamics((4, 7), 2.1))
+    assert thermodynamics("square", (3, 4), 2.1) == pytest.approx(kaufman.thermodynamics((3, 4), 2.1))
 
 
 @pytest.mark.parametrize(("lattice", "shape"), [("triangular", (3, 3)), ("square", (3, 4))])
 def test_ground_states_of_frustrated_tori(lattice, shape):
     """The precision rises with 1/T, because most of the four products cancels."""
     sums, counts = np.unique(sums_of_bonds(lattice, shape).sum(0), return_counts=True)
-    exact = thermodynamics(lattice, shape, 0.02, -1.0)
+    exact = thermodynamics(lattice, shape, 0.05, -1.0)
     assert exact.energy == pytest.approx(sums[0], rel=1e-12)
     assert exact.entropy == pytest.approx(math.log(2 * counts[0]), rel=1e-11)
 

@@ -53,16 +53,13 @@ EXAMPLES = {
         "two temperatures": partial(Ising, shape=4, temperature=[2.0, 5.0]),
     },
     "Potts": {
-        "square": partial(Potts, shape=3, temperature=0.9),
         "triangular": partial(Potts, (2, 4), 3, -1.0, "triangular", temperature=0.7),
     },
     "Clock": {
-        "square": partial(Clock, shape=(2, 3), num_levels=5, temperature=0.7),
         "two Ising models": partial(Clock, shape=5, num_levels=4, temperature=1.2),
     },
     "BlumeCapel": {
         "square": partial(BlumeCapel, shape=3, crystal_field=0.6, temperature=0.8),
-        "kagome": partial(BlumeCapel, (1, 3), -1.0, -0.4, "kagome", temperature=0.8),
     },
     "XY": {
         "square": partial(XY, shape=3, temperature=1.0),
