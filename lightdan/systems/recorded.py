@@ -15,7 +15,14 @@ from lightdan.data.inspection.conditions import inspect_samples
 from lightdan.data.inspection.inspection import BRIEF_VALUES, Finding, Sites, brief
 from lightdan.data.recorded.consecutive import check_consecutive
 from lightdan.data.recorded.drifts import Drift
-from lightdan.data.recorded.groups import Group, groups_of, in_words, series_at, split_groups
+from lightdan.data.recorded.groups import (
+    MOST_COMBINATIONS,
+    Group,
+    groups_of,
+    in_words,
+    series_at,
+    split_groups,
+)
 from lightdan.data.recorded.recording import Correlation, Recording, recognise, share_within
 from lightdan.data.recorded.temperatures import open_recorded
 from lightdan.data.rows import Rows
@@ -266,12 +273,21 @@ class Recorded(System):
         if len(self.temperatures) > 1:
             parts = "equal consecutive parts of the rows" if self._consecutive else self._origin
             print(f"  temperatures: {len(self.temperatures)}, from the {parts}")
-        for place, name in enumerate(self.control_names):
-            column = samples.train_controls()[:, place]
-            values = column.unique().tolist()
+        columns = samples.train_controls().T if self.control_names else ()
+        found = {
+            name: column.unique().tolist()
+            for name, column in zip(self.control_names, columns, strict=True)
+        }
+        few = {name for name, values in found.items() if len(values) <= MOST_COMBINATIONS}
+        for name, values in found.items():
             told = f"from {values[0]:g} to {values[-1]:g} in the training rows, measured together"
             if samples.parts:
                 told = f"{len(values)} values from {values[0]:g} to {values[-1]:g}, measured one by one"
+            elif name in few and len(few) < len(found):
+                told = (
+                    f"{len(values)} values {told}, because other controls have many: for measurements "
+                    "at each value, write a file for each"
+                )
             print(f"  control {name}: {told}")
         if samples.row_weights is not None:
             worth = sum(map(samples.observations_in, SPLITS))

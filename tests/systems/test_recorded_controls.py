@@ -93,6 +93,14 @@ def test_controls_stay_beside_their_rows(tmp_path, write, memory, capsys):
     assert "control rate: from 3" in capsys.readouterr().out
 
 
+def test_controls_of_few_and_of_many_values_are_measured_together(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", s=SPINS, h=FIELD, k=np.arange(900) % 3)
+    Recorded(str(tmp_path / "a.npz"), dataset="s", controls={"h": "h", "k": "k"}).setup()
+    said = capsys.readouterr().out
+    assert "measured together\n" in said.partition("control h: from")[2]
+    assert "control k: 3 values from 0 to 2 in the training rows, measured together, because" in said
+
+
 def test_controls_of_files_groups_and_axes(tmp_path):
     with h5py.File(tmp_path / "g.h5", "w") as file:
         for k, field in enumerate((0.0, 0.5, -0.5)):
