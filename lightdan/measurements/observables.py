@@ -189,7 +189,11 @@ def binder_cumulant(
     cumulant = jackknife(
         lambda m2, m4: 1 - m4 / (3 * m2**2), square, square**2, weights=weights, blocks=blocks
     )
-    worth = blocks.worth if weights is None else min(blocks.worth, effective_number(weights))
+    worth = blocks.worth
+    if weights is not None:
+        # Counts are independent rows, whatever the blocks are.
+        share = 1.0 if weights.dtype.kind in "iu" else blocks.worth / len(m)
+        worth = share * effective_number(weights)
     return cumulant if worth >= FEWEST_FOR_BINDER else Estimate(cumulant.value, math.inf)
 
 
