@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
 from lightdan.images.independence import Independence, different
 
@@ -175,16 +176,29 @@ class LocalMeans:
         down, right = (side - np.abs(np.arange(-n, n + 1)) for side, n in zip(sides, near, strict=True))
         return float(down @ kernel @ right) / (rows * columns) ** 2
 
+    def share(self, values: NDArray[np.float64]) -> float:
+        """Return the variance of the mean of values in units of that of one value.
+
+        Args:
+            values: Values of all cells `(parts, rows, columns)`; unknown ones are NaN.
+        """
+        known = np.isfinite(values).mean(0)
+        near = signal.fftconvolve(known, self.in_space, mode="full")
+        start = np.array(self.in_space.shape) // 2
+        near = near[start[0] :, start[1] :][: known.shape[0], : known.shape[1]]
+        in_space = float((known * near).sum()) / max(1e-12, float(known.sum()) ** 2)
+        return in_space * float(self.in_time.mean()) if known.any() else 1.0
+
     def error(self, values: NDArray[np.float64]) -> float:
         """Return the standard error of the mean of values of all cells `(parts, rows, columns)`."""
-        share = self.shared(*values.shape[1:]) * float(self.in_time.mean())
-        known = values[np.isfinite(values)]
-        return math.sqrt(float(known.var()) * share / max(1e-12, 1 - share)) if len(known) else math.inf
+        share, known = self.share(values), values[np.isfinite(values)]
+        if not len(known):
+            return math.inf
+        return math.sqrt(float(known.var()) * share / max(1e-12, 1 - share))
 
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom of `error`: independent cells less one."""
-        return 1 / (self.shared(*self.shape[1:]) * float(self.in_time.mean())) - 1
+    def freedom(self, values: NDArray[np.float64]) -> float:
+        """Return the degrees of freedom of `error`: independent cells less one."""
+        return 1 / self.share(values) - 1
 
     def in_sites(self, part: Part) -> Part:
         """Return a part whose rows and columns are sites instead of cells."""

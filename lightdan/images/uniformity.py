@@ -193,7 +193,7 @@ def imbalance(local: LocalMeans) -> Difference:
     blocks = local.blocks
     bright = blocks.means["area fraction"]
     share, error = float(np.nanmean(bright)), blocks.error(bright)
-    sigma = _sigma(2 * share - 1, (2 * error) ** 2, blocks.freedom, 1)
+    sigma = _sigma(2 * share - 1, (2 * error) ** 2, blocks.freedom(bright), 1)
     where, values = (
         ("of one phase", "of the other"),
         (Estimate(share, error), Estimate(1 - share, error)),
@@ -214,7 +214,8 @@ def compared(local: LocalMeans, first: str, second: str, looks: int) -> Differen
     values = [Estimate(float(np.nanmean(each)), local.error(each)) for each in both]
     difference = both[0] - both[1]
     known = difference[np.isfinite(difference)]
-    sigma = _sigma(float(known.mean()), local.error(difference) ** 2, local.freedom, looks)
+    freedom = local.freedom(difference)
+    sigma = _sigma(float(known.mean()), local.error(difference) ** 2, freedom, looks)
     (here, r), (there, _) = first.split(), second.split()
     return Difference(f"C({r})", (IN_WORDS[here], IN_WORDS[there]), (values[0], values[1]), sigma)
 

@@ -59,6 +59,18 @@ def test_local_means_are_those_of_the_pairs_in_each_cell():
     )
 
 
+def test_unknown_cells_make_errors_larger():
+    """Cells of which only the inner ones are known have the errors of a smaller film."""
+    local = local_means(films(POWER, 1, np.random.default_rng(5)))
+    values = np.random.default_rng(0).normal(size=local.shape)
+    rows, columns = values.shape[1:]
+    assert local.share(values) == pytest.approx(local.shared(rows, columns))
+    inner = np.full_like(values, np.nan)
+    inner[:, 1:-2, 2:-1] = values[:, 1:-2, 2:-1]
+    assert local.share(inner) == pytest.approx(local.shared(rows - 3, columns - 3))
+    assert local.freedom(inner) < local.freedom(values)
+
+
 @pytest.mark.parametrize("num", [1, 8])
 def test_a_uniform_film_is_not_suspected(num):
     local = local_means(films(POWER, num, np.random.default_rng(5), 0.4))
