@@ -22,7 +22,8 @@ from lightdan.testing import ArchitectureTests, all_configurations, probabilitie
 from lightdan.types import Batch
 
 registry.load_plugins()
-SMALL = {"Recurrent": {"units": 4, "states": 2}, "Transformer": {"width": 8, "heads": 2}}
+SMALL = {
+    "HalfPlane": {"units": 4, "reach": 2},"Recurrent": {"units": 4, "states": 2}, "Transformer": {"width": 8, "heads": 2}}
 OURS = {
     name: partial(cls, **SMALL.get(name, {}))
     for name, cls in registry.known(Architecture).items()
