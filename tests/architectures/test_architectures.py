@@ -23,7 +23,10 @@ from lightdan.types import Batch
 
 registry.load_plugins()
 SMALL = {
-    "HalfPlane": {"units": 4, "reach": 2},"Recurrent": {"units": 4, "states": 2}, "Transformer": {"width": 8, "heads": 2}}
+    "HalfPlane": {"units": 4, "reach": 2},
+    "Recurrent": {"units": 4, "states": 2},
+    "Transformer": {"width": 8, "heads": 2},
+}
 OURS = {
     name: partial(cls, **SMALL.get(name, {}))
     for name, cls in registry.known(Architecture).items()
