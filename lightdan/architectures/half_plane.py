@@ -20,13 +20,13 @@ SITES = 1_000
 class HalfPlane(Architecture):
     """Network with the same weights at every site, which sees the half plane before it if it is known.
 
-        (z_i, l_i) = Σ_{j<i} W_{i−j} f(s_j) + Σ_{j unknown} E_{i−j}
+        (z_i, l_i) = Σ_{j<i} W_{i−j} f(s_j) + Σ_{j unknown} E_{i−j} / n
         h_i = g_i + tanh(c' + B g_i),    g_i = tanh(c + z_i)
         a_i = b + V h_i + l_i
 
-    The sums go over the rows above and the sites to the left, up to `reach` rows and columns away. Sites
-    beyond the edge of a patch or a film are unknown. All weights depend on the displacement only, so
-    the network draws films of any size, and a patch is a small film.
+    The sums go over the n sites of the rows above and to the left, up to `reach` rows and columns away.
+    Sites beyond the edge of a patch or a film are unknown. All weights depend on the displacement only,
+    so the network draws films of any size, and a patch is a small film.
 
     Each training step learns 1,000 sites, half of them at random places of the patches. If the system
     has squares of a film that are larger than a patch, the other half are their middles. All operations
@@ -77,7 +77,7 @@ class HalfPlane(Architecture):
         kernel = weight[:, :, self.reach - rows :, near]
         z = F.conv2d(F.pad(x, (columns, columns, rows, 0)), kernel)
         unknown = F.pad(x.new_zeros(1, 1, *self.plane), self._rim, value=1.0)
-        z = z + F.conv2d(unknown, edge)
+        z = z + F.conv2d(unknown, edge) / self.seen
         return self._outputs(z.flatten(2).mT, conditions)
 
     def incremental(
@@ -248,7 +248,7 @@ class HalfPlane(Architecture):
 
     def _sums(self, seen: Tensor, unknown: Tensor) -> Tensor:
         """Return z and l of sites `(places, channels)` from what they see."""
-        return seen.flatten(1) @ self.weight.flatten(1).T + unknown @ self.edge.T
+        return seen.flatten(1) @ self.weight.flatten(1).T + unknown @ self.edge.T / self.seen
 
     def _at(self, x: Tensor, rows: Tensor, places: Tensor, conditions: Conditions | None) -> Tensor:
         """Return the parameters `(places, parameters)` of single sites of planes x."""

@@ -23,7 +23,7 @@ from lightdan.types import Batch
 
 registry.load_plugins()
 SMALL = {
-    "HalfPlane": {"units": 4, "reach": 2},
+    "HalfPlane": {"units": 4},
     "Recurrent": {"units": 4, "states": 2},
     "Transformer": {"width": 8, "heads": 2},
 }
