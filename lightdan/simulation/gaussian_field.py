@@ -1,8 +1,9 @@
 """The Gaussian scalar field on a periodic lattice, and its triangular factors.
 
-    S = ½ Σ_x [Σ_μ (φ_x − φ_{x+μ})² + m² φ_x²] = ½ φᵀ K φ
+    S = ½ [Σ_<xy> (φ_x − φ_y)² + m² Σ_x φ_x²] = ½ φᵀ K φ
 
-A side of length 2 has each of its bonds twice, a side of length 1 has none.
+The bonds are those of a lattice with one site per cell, or of the hypercubic torus with a shape. A side
+of length 2 has each of its bonds twice, a side of length 1 has none.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lightdan.lattices.bravais import LatticeLike, as_lattice
 from lightdan.simulation.simulation import Parts, Simulation
 
 Array = NDArray[np.float64]
@@ -18,15 +20,19 @@ VALUES_PER_BATCH = 1 << 22
 """Number of field values that are drawn at a time."""
 
 
-def spectrum(shape: Sequence[int], mass2: float) -> Array:
-    """Return the eigenvalues of K, m² + Σ_μ 2 (1 − cos k_μ) with k_μ = 2πn_μ/L_μ ``(*shape)``.
+def spectrum(lattice: LatticeLike, mass2: float) -> Array:
+    """Return the eigenvalues of K, m² + Σ_δ 2 (1 − cos k·δ) with k_μ = 2πn_μ/L_μ ``(*shape)``.
+
+    The sum runs over one of each pair of opposite bonds of a site, whose δ counts cells.
 
     Example:
         >>> spectrum((4,), 1.0)
         array([1., 3., 5., 3.])
     """
-    axes = np.meshgrid(*[2 * np.pi * np.arange(side) / side for side in shape], indexing="ij")
-    return np.asarray(mass2 + sum(2 * (1 - np.cos(k)) for k in axes))
+    lattice = as_lattice(lattice)
+    waves = np.meshgrid(*[2 * np.pi * np.arange(side) / side for side in lattice.cells], indexing="ij")
+    phases = (sum(n * k for n, k in zip(step, waves, strict=True)) for step in lattice.steps)
+    return np.asarray(mass2 + sum(2 * (1 - np.cos(phase)) for phase in phases))
 
 
 def circulant(first: Array) -> Array:
@@ -40,19 +46,19 @@ def circulant(first: Array) -> Array:
     return np.asarray(first[tuple(d % side for d, side in zip(displacement, first.shape, strict=True))])
 
 
-def kernel(shape: Sequence[int], mass2: float) -> Array:
-    """Return K ``(N, N)``: 2d + m² on the diagonal and −1 for each bond, sites in raster order."""
-    return circulant(np.fft.ifftn(spectrum(shape, mass2)).real)
+def kernel(lattice: LatticeLike, mass2: float) -> Array:
+    """Return K ``(N, N)``: m² + z on the diagonal and −1 for each bond, sites in raster order."""
+    return circulant(np.fft.ifftn(spectrum(lattice, mass2)).real)
 
 
-def propagator(shape: Sequence[int], mass2: float) -> Array:
+def propagator(lattice: LatticeLike, mass2: float) -> Array:
     """Return ⟨φ_0 φ_x⟩ ``(*shape)``."""
-    return np.asarray(np.fft.ifftn(1 / spectrum(shape, mass2)).real)
+    return np.asarray(np.fft.ifftn(1 / spectrum(lattice, mass2)).real)
 
 
-def log_partition(shape: Sequence[int], mass2: float) -> float:
+def log_partition(lattice: LatticeLike, mass2: float) -> float:
     """Return ln Z with Z = ∫ dφ e^{−S} = Π_k √(2π/K_k)."""
-    return float(0.5 * np.log(2 * np.pi / spectrum(shape, mass2)).sum())
+    return float(0.5 * np.log(2 * np.pi / spectrum(lattice, mass2)).sum())
 
 
 def sample(modes: Array, num: int, seed: int) -> Iterator[Array]:

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from lightdan.lattices.bravais import triangular
 from lightdan.simulation import gaussian_field as field
 
 MASS2 = 4.0
-SHAPES = [(10,), (9,), (2,), (1,), (4, 5), (2, 3), (1, 6), (4, 4)]
+SHAPES = [(10,), (9,), (2,), (1,), (4, 5), (2, 3), (1, 6), (4, 4), (2, 3, 4)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
@@ -27,6 +28,16 @@ def test_kernel_is_the_action(shape):
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
     dimensions = sum(side > 1 for side in shape)
     assert np.diagonal(matrix) == pytest.approx(2 * dimensions + MASS2)
+
+
+@pytest.mark.parametrize("cells", [(3, 4), (2, 3), (1, 4)], ids=str)
+def test_kernel_of_a_triangular_lattice_has_all_its_bonds(cells):
+    lattice = triangular(cells)
+    num, (first, second) = lattice.num_sites, lattice.bonds.T
+    matrix = np.zeros((num, num))
+    for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1), (second, first, -1)):
+        np.add.at(matrix, (i, j), sign)
+    np.testing.assert_allclose(field.kernel(lattice, MASS2), MASS2 * np.eye(num) + matrix, atol=1e-12)
 
 
 @every_shape

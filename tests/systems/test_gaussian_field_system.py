@@ -8,11 +8,24 @@ from lightdan import GaussianField, ScalarField
 from lightdan.simulation import gaussian_field
 
 
-@pytest.mark.parametrize("shape", [(10,), (3, 4), (2, 5), (1, 4), (1,)], ids=str)
-def test_action_is_that_of_the_kernel(shape):
-    system = GaussianField(shape=shape, mass2=0.7)
+@pytest.mark.parametrize(
+    ("shape", "lattice"),
+    [
+        ((10,), "hypercubic"),
+        ((3, 4), "hypercubic"),
+        ((2, 5), "hypercubic"),
+        ((1, 4), "hypercubic"),
+        ((1,), "hypercubic"),
+        ((2, 3, 4), "hypercubic"),
+        ((2, 2, 1, 3), "hypercubic"),
+        ((3, 4), "triangular"),
+        ((1, 4), "triangular"),
+    ],
+)
+def test_action_is_that_of_the_kernel(shape, lattice):
+    system = GaussianField(shape=shape, mass2=0.7, lattice=lattice)
     s = torch.randn(5, *shape, dtype=torch.float64)
-    kernel = torch.from_numpy(gaussian_field.kernel(shape, 0.7))
+    kernel = torch.from_numpy(gaussian_field.kernel(system.lattice, 0.7))
     expected = torch.einsum("bi,ij,bj->b", s.flatten(1), kernel, s.flatten(1)) / 2
     torch.testing.assert_close(system.action(s), expected)
 
@@ -41,6 +54,12 @@ def test_exact_values_of_the_ring():
 def test_a_mass_that_holds_nothing_is_refused(mass2):
     with pytest.raises(ValueError, match="mass2 must be positive and finite"):
         GaussianField(mass2=mass2)
+
+
+@pytest.mark.parametrize("lattice", ["kagome", "honeycomb"])
+def test_cells_of_several_sites_are_refused(lattice):
+    with pytest.raises(ValueError, match=f"lattice {lattice} has several sites in a cell"):
+        GaussianField(shape=4, lattice=lattice)
 
 
 def test_fields_are_independent_and_told_of(tmp_path):

@@ -76,6 +76,8 @@ EXAMPLES = {
         "torus": partial(GaussianField, shape=(3, 4), mass2=0.5),
         "two rows": partial(GaussianField, shape=(2, 5), mass2=1.0),
         "a chain of one row": partial(GaussianField, shape=(1, 4), mass2=1.0),
+        "cube": partial(GaussianField, shape=(3, 3, 3), mass2=0.5),
+        "triangular": partial(GaussianField, shape=(3, 4), mass2=0.5, lattice="triangular"),
     },
     "ScalarField": {
         "square": partial(ScalarField, shape=4, hopping=0.25, coupling=0.5),

@@ -45,8 +45,9 @@ class RBMEquivalence(Measurement):
 
     A Gaussian RBM with as many hidden as visible units has the precision μ² − σ² W Wᵀ, with W from a
     Cholesky factorisation, a symmetric root or any rotation of them. It replaces modes above μ² by μ².
-    The figure shows RBMs for the exact K with μ² = m² + d, m² + 3d and m² + 5d; the last is above all
-    modes, and its W is shown. The network has no cut-off, and its triangular matrix yields the same K.
+    The figure shows RBMs for the exact K with μ² = m² + d, m² + 3d and m² + 5d, where d is the number of
+    directions of bonds. The last μ² is above all modes, and its W is shown. The network has no cut-off,
+    and its triangular matrix yields the same K.
 
     References:
         G. Aarts, B. Lucini and C. Park, Phys. Rev. D 109, 034521, arXiv:2309.15002.
@@ -73,9 +74,9 @@ class RBMEquivalence(Measurement):
         estimates["kl"] = mean(
             -ensemble.log_prob - ensemble.action - ensemble.exact["ln_z"], blocks=ensemble.blocks
         )
-        dimensions = max(1, sum(side > 1 for side in shape))
-        mu2 = [system.mass2 + factor * dimensions for factor in (1, 3, 5)]
-        kernel = gaussian_field.kernel(shape, system.mass2)
+        directions = max(1, len(system.lattice.bond_classes))
+        mu2 = [system.mass2 + factor * directions for factor in (1, 3, 5)]
+        kernel = gaussian_field.kernel(system.lattice, system.mass2)
         weights, variances = gaussian_field.autoregressive(learned)
         arrays = {
             "modes": np.stack([modes, errors]),
