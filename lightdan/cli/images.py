@@ -72,7 +72,7 @@ def images(*path: str, output: str | None = None, pages: Literal["some", "all"] 
     folder = _folder(names[0], output)
     system, said = _read(names[0], arguments)
     films = _measure(system)
-    settings = _settings(system, films)
+    settings = _settings(system, films, arguments["site_size"] is not None)
     print(said, end="")
     for film in films:
         Console(highlight=False).print(_table(film))
@@ -147,13 +147,22 @@ def _shown(films: Sequence[ShownFilm], pages: str) -> list[tuple[ShownFilm, int]
     return shown
 
 
-def _settings(system: KerrImages, films: Sequence[ShownFilm]) -> dict[str, str]:
-    """Return options of `KerrImages` for a model of all films, site in pixels."""
+def _settings(system: KerrImages, films: Sequence[ShownFilm], has_site: bool) -> dict[str, str]:
+    """Return options of `KerrImages` and `HalfPlane` for a model of all films.
+
+    Args:
+        system: The images.
+        films: The films with their numbers.
+        has_site: Whether the size of a site was passed.
+    """
     steps = system.stack.steps
     known = [frame.wall for film in films for frame in film.frames if math.isfinite(frame.wall)]
     wall = float(np.median(known)) if known else math.nan
-    site, patch = np.max([suggest(film.found.together, steps.zoom, wall) for film in films], axis=0)
-    settings = {"site_size": f"{site * system.site / steps.zoom:.3g}", "patch": f"{patch:.0f}"}
+    chosen = steps.zoom if has_site else None
+    found = [suggest(film.found.together, steps.zoom, wall, chosen) for film in films]
+    site, patch, reach = np.max(found, axis=0)
+    size = f"{site * system.site / steps.zoom:.3g}"
+    settings = {"site_size": size, "patch": f"{patch:.0f}", "reach": f"{reach:.0f}"}
     if system.stack.segmentation is not None:
         return settings
     denoise = steps.denoise if isinstance(steps.denoise, str) else f"{steps.denoise:.3g}"
@@ -169,7 +178,8 @@ def _command(path: str, options: Sequence[str], settings: Mapping[str, str]) -> 
     passed = {word.partition("=")[0] for word in words}
     for name, value in settings.items():
         if f"--data.init_args.{name}" not in passed:
-            words += [f"--data.init_args.{name}", value]
+            group = "model" if name == "reach" else "data"
+            words += [f"--{group}.init_args.{name}", value]
     return words
 
 

@@ -120,26 +120,27 @@ def _tiles(shape: tuple[int, int], reach: int) -> list[Box]:
     return tiles if len(tiles) >= FEW_TILES else boxes(shape, area / math.sqrt(FEW_TILES))
 
 
-def suggest(together: FilmNumbers, pixels: float, wall: float) -> tuple[float, int]:
-    """Return the side of a site in pixels and that of a patch in sites, for a network.
+def suggest(
+    together: FilmNumbers, pixels: float, wall: float, site: float | None = None
+) -> tuple[float, int, int]:
+    """Return the side of a site in pixels, and those of a patch and of a reach in sites, for a network.
 
     A site is as wide as a wall, if a period still has six sites, and a patch has two periods. It is
-    wider if such a patch had more than 24 sites. A film without a period gets patches of five
-    correlation lengths.
+    wider if such a patch had more than 24 sites. The reach is one and a half periods. A film without a
+    period gets patches of five correlation lengths, and three quarters of them as reach.
 
     Args:
         together: Numbers of the film, lengths in sites.
         pixels: Number of pixels per site that they were measured with.
         wall: Width of a wall in pixels, or NaN.
+        site: Side of a site in pixels that has been chosen, by default none.
     """
     numbers = together.estimates
+    period = numbers["domain_period"].value * pixels if "domain_period" in numbers else None
     wall = max(1.0, wall) if math.isfinite(wall) else 1.0
-    if "domain_period" in numbers:
-        period = numbers["domain_period"].value * pixels
-        site = max(1.0, min(wall, period / FEWEST_SITES), period / MOST_SITES)
-        side = 2 * period / site
-    else:
-        site = wall
-        length = numbers["correlation_length"].value if "correlation_length" in numbers else math.inf
-        side = LENGTHS * length * pixels / site
-    return site, int(np.clip(round(min(side, PATCHES[1])), *PATCHES))
+    if site is None:
+        site = max(1.0, min(wall, period / FEWEST_SITES), period / MOST_SITES) if period else wall
+    length = numbers["correlation_length"].value if "correlation_length" in numbers else math.inf
+    side = (2 * period if period else LENGTHS * length * pixels) / site
+    patch = int(np.clip(round(min(side, PATCHES[1])), *PATCHES))
+    return site, patch, max(1, round(1.5 * period / site if period else 0.75 * patch))

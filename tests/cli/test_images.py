@@ -100,7 +100,8 @@ def test_report_and_command(stack, shown):
     assert command[:6] == [*expected, str(stack)]
     assert sum("site_size" in word for word in command) == 1
     assert "--data.init_args.patch=8" in command
-    assert command[-2:] == ["--data.init_args.threshold", "mixture"]
+    assert command[-4:-1] == ["--data.init_args.threshold", "mixture", "--model.init_args.reach"]
+    assert int(command[-1]) == pytest.approx(1.5 * 20 * math.sqrt(0.75), rel=0.06)  # in sites of a pixel
 
 
 def test_one_image_is_in_the_singular_with_the_error_of_its_threshold(tmp_path, capsys):

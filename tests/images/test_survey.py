@@ -24,19 +24,25 @@ def film(**numbers):
 @pytest.mark.parametrize("period", [6, 10, 20, 50, 100, 400])
 @pytest.mark.parametrize("wall", [math.nan, 0.7, 3.0, 9.0])
 def test_a_suggested_site_resolves_a_period_and_a_patch_has_two(pixels, period, wall):
-    site, patch = suggest(film(domain_period=period / pixels), pixels, wall)
+    site, patch, reach = suggest(film(domain_period=period / pixels), pixels, wall)
     assert site >= 1
     assert 6 <= period / site <= 12.001
     assert patch * site == pytest.approx(2 * period, rel=0.05)
+    assert reach * site == pytest.approx(1.5 * period, abs=0.501 * site)
     if 1 <= wall <= period / 6 and wall >= period / 12:
         assert site == wall
 
 
+def test_patch_and_reach_are_in_sites_that_have_been_chosen():
+    assert suggest(film(domain_period=4), 5.0, 3.0, 2.0) == (2.0, 20, 15)
+    assert suggest(film(domain_period=20), 2.0, 3.0, 2.0) == (2.0, 24, 30)
+
+
 def test_without_a_period_a_patch_has_five_correlation_lengths():
-    assert suggest(film(correlation_length=3.0), 1.0, math.nan) == (1.0, 15)
-    assert suggest(film(correlation_length=3.0), 2.0, 2.0) == (2.0, 15)
-    assert suggest(film(correlation_length=0.3), 1.0, 1.0) == (1.0, 8)
-    assert suggest(film(correlation_length=90.0), 1.0, 1.0) == suggest(film(), 1.0, 1.0) == (1.0, 24)
+    assert suggest(film(correlation_length=3.0), 1.0, math.nan) == (1.0, 15, 11)
+    assert suggest(film(correlation_length=3.0), 2.0, 2.0) == (2.0, 15, 11)
+    assert suggest(film(correlation_length=0.3), 1.0, 1.0) == (1.0, 8, 6)
+    assert suggest(film(correlation_length=90.0), 1.0, 1.0) == suggest(film(), 1.0, 1.0) == (1.0, 24, 18)
 
 
 @pytest.mark.parametrize("blur", [0.7, 1.0, 2.0, 3.0])
