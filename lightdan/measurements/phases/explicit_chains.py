@@ -124,7 +124,7 @@ def explicit_ladders(
     observe: Callable[[Tensor], Tensor],
     seed: int = 0,
     scaled: NDArray[np.bool_] | None = None,
-    boundary: str = "periodic",
+    is_torus: bool = True,
 ) -> Ladders:
     """Simulate an explicit Hamiltonian at several T'.
 
@@ -137,7 +137,7 @@ def explicit_ladders(
         observe: Function from configurations `(B, *lattice)` to |m| and, if known, E `(1 or 2, B)`.
         seed: Random seed.
         scaled: Whether T' divides each operator `(operators,)`, in place of T; all by default.
-        boundary: Boundary of the lattice; a periodic one has a helicity modulus.
+        is_torus: Whether the lattice is a hypercubic torus, on which angles have a helicity modulus.
 
     Raises:
         ValueError: A field alone is not bounded.
@@ -151,7 +151,7 @@ def explicit_ladders(
         rows = configurations.reshape(-1, *shape)
         return np.stack([operator.value(rows) for operator in operators])[None]
 
-    twists = all_scaled and TwistedOperators.applies(operators, boundary)
+    twists = all_scaled and is_torus and TwistedOperators.applies(operators)
     rows = TwistedOperators(operators, shape) if twists else values
     chains = ExplicitChains(hamiltonian, temperatures, scaled, num_ladders, observe, rows, seed)
     with progress_bar("Chains of the explicit Hamiltonian", num_steps) as advance:

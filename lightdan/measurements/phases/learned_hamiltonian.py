@@ -125,9 +125,10 @@ class LearnedHamiltonian:
             free = ~np.asarray(scaled)
             hamiltonian = replace(hamiltonian, covariance=hamiltonian.covariance * np.outer(free, free))
         observe = self.observe if scaled is None else lambda rows: self.observe(rows)[:1]
-        boundary = self.ensemble.system.boundary
+        lattice = self.ensemble.system.lattice
+        is_torus = lattice.periodic and lattice.is_hypercubic
         return explicit_ladders(
-            hamiltonian, temperatures, num_ladders, num_steps, observe, seed, scaled, boundary
+            hamiltonian, temperatures, num_ladders, num_steps, observe, seed, scaled, is_torus
         )
 
     def observe(self, configurations: Tensor) -> Tensor:

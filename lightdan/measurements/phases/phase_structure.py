@@ -71,7 +71,7 @@ class PhaseStructure(Measurement):
     - `specific_heat`: variance of the energy over N T'²;
     - `abs_magnetization`, `susceptibility` N (⟨m²⟩ − ⟨|m|⟩²)/T' and, except for angles,
       `binder_cumulant`;
-    - `helicity_modulus` of angles: the stiffness ∂²F/∂φ²/N against a twist φ of the periodic lattice.
+    - `helicity_modulus` of angles: the stiffness ∂²F/∂φ²/N against a twist φ of a hypercubic torus.
       That of H_θ is measured only if the system is `XY`, with the system's own bonds;
     - `acceptance`: fraction of accepted proposals, for H_θ;
     - `seen`: fraction of the configurations with H in the range of 99.8 % of the held-out data. Below

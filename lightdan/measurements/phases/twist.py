@@ -22,7 +22,7 @@ class TwistedOperators:
 
     Args:
         operators: Operators of angles.
-        shape: Numbers of sites along the axes of a periodic lattice.
+        shape: Numbers of sites along the axes of a hypercubic torus.
     """
 
     def __init__(self, operators: Sequence[Operator], shape: Sequence[int]) -> None:
@@ -42,9 +42,9 @@ class TwistedOperators:
         self.num = len(operators)
 
     @staticmethod
-    def applies(operators: Sequence[Operator], boundary: str) -> bool:
-        """Return whether a twist is a symmetry of each term, and the lattice periodic."""
-        return boundary == "periodic" and all(
+    def applies(operators: Sequence[Operator]) -> bool:
+        """Return whether a twist is a symmetry of each term."""
+        return all(
             all(isinstance(factor, Harmonic) for factor in factors)
             and sum(factor.order for factor in factors if isinstance(factor, Harmonic)) == 0
             for operator in operators

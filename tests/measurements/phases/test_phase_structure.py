@@ -3,12 +3,13 @@ import pytest
 import torch
 from oracle import SHAPE, TEMPERATURE, oracle, within
 
-from lightdan import MADE, XY, DoubleWell, Ising, NotMeasurable, PhaseStructure, ScalarField
+from lightdan import MADE, XY, DoubleWell, Ising, NotMeasurable, PhaseStructure, Recorded, ScalarField
 from lightdan.measurements.couplings.effective_hamiltonian import uniform_hamiltonian
 from lightdan.measurements.ensemble import Ensemble
 from lightdan.measurements.phases.control import temperature_control
 from lightdan.measurements.report import Result
 from lightdan.statistics import Estimate
+from lightdan.testing import all_configurations
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,42 @@ def test_angles_from_one_temperature_agree_with_the_character_expansion(tmp_path
     network = PhaseStructure([1.0, 1.2], "temperature", "network", num_ladders=8, num_steps=5)
     # The untrained network has nearly independent angles, for which Υ = −J²/2T.
     within(network.measure(measured).estimates["helicity_modulus@1"], -0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "lattice"), [((3, 3), "triangular"), ((2, 2), "kagome"), ((9,), "bonds.txt")]
+)
+def test_spins_on_other_lattices_agree_with_the_sum_over_states(shape, lattice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bonds.txt").write_text(
+        "".join(f"{i} {(i + step) % 9}\n" for i in range(9) for step in (1, 4))
+    )
+    options = {"num_configurations": 4000, "cache_dir": str(tmp_path)}
+    system = Ising(shape, lattice=lattice, temperature=4.0, **options)
+    measured = Ensemble(MADE.for_system(system, width=1).eval(), system, 4.0)
+    measurement = PhaseStructure([3.5, 4.0, 5.0], "temperature", "couplings", 1.0, num_ladders=16)
+    result = measurement.measure(measured)
+    energy = system.energy(all_configurations(system.lattice_shape, (-1, 1)).double())
+    for t in (3.5, 4.0, 5.0):
+        p = (-energy / t).softmax(0)
+        mean, sites = p @ energy, system.num_sites
+        within(result.estimates[f"energy@{t:g}"], mean.item() / sites)
+        heat = p @ (energy - mean) ** 2 / (sites * t**2)
+        within(result.estimates[f"specific_heat@{t:g}"], heat.item())
+
+
+@pytest.mark.slow
+def test_angles_have_a_helicity_modulus_on_square_cells_only(tmp_path):
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (400, 3, 3))
+    np.save(tmp_path / "angles.npy", angles)
+    for lattice, defined in (("hypercubic", True), ("triangular", False)):
+        system = Recorded(str(tmp_path / "angles.npy"), boundary="periodic", lattice=lattice)
+        measured = Ensemble(MADE.for_system(system, width=1).eval(), system, 1.0)
+        measurement = PhaseStructure(
+            [0.9, 1.0], "temperature", "couplings", 1.0, ["pairs"], num_ladders=4, num_steps=5
+        )
+        assert ("helicity_modulus@1" in measurement.measure(measured).estimates) == defined
 
 
 def test_fields_from_one_hopping_agree_with_integrals_at_others(tmp_path):
