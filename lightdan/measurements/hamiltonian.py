@@ -14,6 +14,8 @@ from lightdan.statistics import Blocks, Bound, Estimate, bennett, jackknife, mea
 
 LEAST_SLOPE = 2.0
 """Slope in standard errors below which R², which is quadratic in it, has no error."""
+ROUNDING = 1e-6
+"""Difference of actions, relative to the largest, below which they are equal."""
 
 
 class Hamiltonian(SampledMeasurement):
@@ -26,7 +28,8 @@ class Hamiltonian(SampledMeasurement):
     S being H/T or the action of a field. Estimates, in nats per configuration:
 
     - `slope`, `intercept`, `r2`: straight line of −ln p_θ against S, ideally 1, ln Z and 1. R² has no
-      error if the slope is less than two errors from zero.
+      error if the slope is less than two errors from zero. There is no line if all S are equal, as in
+      ground states.
     - `ln_z`: ln Z by Bennett's acceptance ratio between the data and samples of the model. It is
       unbiased by the fit, unlike the intercept, which extrapolates. The measure is dθ/2π for angles
       and dx/√(2πa) for paths.
@@ -55,8 +58,9 @@ class Hamiltonian(SampledMeasurement):
         log_z = bennett(nll - action, samples.log_weights, weights, blocks)
         exact = ensemble.exact.get("ln_z")
         constant = log_z if exact is None else Estimate(exact, 0.0)
+        sloped = varies(action, blocks)
         estimates = {
-            **line(action, nll, weights, blocks),
+            **(line(action, nll, weights, blocks) if sloped else {}),
             "ln_z": log_z,
             "nll": mean(nll, weights, blocks),
             "kl": minus(mean(nll - action, weights, blocks), constant),
@@ -67,6 +71,8 @@ class Hamiltonian(SampledMeasurement):
             reference |= {"ln_z": exact, "intercept": exact}
         else:
             notes.append("The exact ln Z is not known, so kl uses the estimate ln_z.")
+        if not sloped:
+            notes.append("Nearly all held-out configurations have the same energy, so H_θ has no slope.")
         if "nll" in ensemble.exact:
             reference["nll"] = Bound(ensemble.exact["nll"], "≥")
         if ensemble.model.symmetrize:
@@ -80,10 +86,10 @@ class Hamiltonian(SampledMeasurement):
             estimates,
             {"action": action, **arrays},
             self.figure(action, nll - constant.value, estimates),
-            reference,
+            {name: value for name, value in reference.items() if name in estimates},
             notes=notes,
         )
-        if abs(estimates["slope"].value) < LEAST_SLOPE * estimates["slope"].error:
+        if sloped and abs(estimates["slope"].value) < LEAST_SLOPE * estimates["slope"].error:
             result.withhold(["r2"], "a slope that may be zero")
         return result
 
@@ -96,7 +102,9 @@ class Hamiltonian(SampledMeasurement):
             action, learned, ".", ms=2, color=DATA, alpha=0.4, label="held-out data", rasterized=True
         )
         left.plot(ends, ends, "-", lw=1, color=EXACT, label="exact")
-        text = f"slope {estimates['slope']}\n$R^2$ {estimates['r2']}\nKL {estimates['kl']} nats"
+        text = f"KL {estimates['kl']} nats"
+        if "slope" in estimates:
+            text = f"slope {estimates['slope']}\n$R^2$ {estimates['r2']}\n{text}"
         left.text(0.97, 0.04, text, ha="right", va="bottom", fontsize=8, transform=left.transAxes)
         left.set(xlabel="$S$", ylabel=r"$-\ln p_\theta - \ln Z$")
         right.plot(action, learned - action, ".", ms=2, color=DATA, alpha=0.4, rasterized=True)
@@ -110,6 +118,19 @@ class Hamiltonian(SampledMeasurement):
 def minus(first: Estimate, second: Estimate) -> Estimate:
     """Return the difference of two independent estimates."""
     return Estimate(first.value - second.value, math.hypot(first.error, second.error))
+
+
+def varies(x: np.ndarray, blocks: Blocks | None = None) -> bool:
+    """Return whether x takes several values, also where any one block of rows is left out."""
+    starts = np.arange(len(x)) if blocks is None or len(blocks.starts) < 2 else blocks.starts
+    ends = np.append(starts, len(x))
+    least = ROUNDING * np.abs(x).max()
+    for row in (x.argmin(), x.argmax()):
+        block = np.searchsorted(starts, row, "right")
+        rest = np.delete(x, slice(ends[block - 1], ends[block]))
+        if not rest.size or np.ptp(rest) <= least:
+            return False
+    return True
 
 
 def line(

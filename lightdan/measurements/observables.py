@@ -177,7 +177,7 @@ def summary(
 def binder_cumulant(
     m: np.ndarray, weights: np.ndarray | None = None, blocks: Blocks | None = None
 ) -> Estimate:
-    """Return 1 − ⟨m⁴⟩/3⟨m²⟩²; the error is infinite for fewer than 150 independent rows.
+    """Return 1 − ⟨m⁴⟩/3⟨m²⟩²; the error is infinite for fewer than 150 independent rows, or if m is 0.
 
     Args:
         m: Order parameter of each row `(M,)`.
@@ -186,6 +186,8 @@ def binder_cumulant(
     """
     square = m**2
     blocks = blocks_of(square, square**2) if blocks is None else blocks
+    if np.count_nonzero(np.add.reduceat(square, blocks.starts)) < 2:
+        return Estimate(0.0, math.inf)
     cumulant = jackknife(
         lambda m2, m4: 1 - m4 / (3 * m2**2), square, square**2, weights=weights, blocks=blocks
     )

@@ -10,9 +10,9 @@ from trainers import quiet_trainer
 
 from lightdan import MADE, Ising, Measurement
 from lightdan.measurements.ensemble import Ensemble, NotMeasurable, Samples
-from lightdan.measurements.hamiltonian import Hamiltonian
+from lightdan.measurements.hamiltonian import Hamiltonian, varies
 from lightdan.measurements.importance_sampling import ImportanceSampling, independence_chains, reduction
-from lightdan.measurements.observables import Observables, distances, two_point
+from lightdan.measurements.observables import Observables, binder_cumulant, distances, two_point
 from lightdan.measurements.report import Result
 from lightdan.measurements.symmetry import Symmetry
 from lightdan.statistics import Blocks, Bound, Estimate, acceptance
@@ -76,6 +76,20 @@ def test_oracle_has_the_true_hamiltonian(system):
     for name in ("ln_z", "intercept"):
         assert estimates[name].value == pytest.approx(exact.log_partition, abs=1e-9)
     within(estimates["nll"], exact.entropy)
+
+
+def test_there_is_no_line_through_equal_energies(system):
+    measured = ensemble(system)
+    measured.configurations = torch.ones(20, *SHAPE)
+    measured.blocks = Blocks(np.arange(20), 20)
+    result = Hamiltonian().measure(measured)
+    assert result.estimates.keys() == {"ln_z", "nll", "kl"}
+    assert "no slope" in result.notes[0]
+    energies = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    assert varies(energies)
+    assert not varies(energies[:4])
+    assert not varies(energies[[0, 1, 3, 4, 0, 1]], Blocks(np.array([0, 2, 4]), 6))
+    assert binder_cumulant(np.zeros(200)).error == math.inf
 
 
 def test_divergence_of_a_wrong_model_against_enumeration(system):
