@@ -124,8 +124,9 @@ def test_every_config_runs_small(config, arguments, tmp_path, monkeypatch):
         overrides = ["--config", str(config), *size, *FEW]
     if content["data"]["class_path"] == "Recorded":
         glass = lightdan.edwards_anderson((4, 4))
-        with h5py.File(tmp_path / "glass.h5", "w") as file:
-            file["configurations"] = glass.simulate(2.0, 2000).configurations
+        for name in ("glass.h5", "graph.h5"):
+            with h5py.File(tmp_path / name, "w") as file:
+                file["configurations"] = glass.simulate(2.0, 2000).configurations
         with h5py.File(tmp_path / "potts.h5", "w") as file:
             file["configurations"] = np.random.default_rng(0).integers(3, size=(2000, 4, 4))
         spins = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (400, 4, 4))
