@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.statistics import Estimate, mean
+from lightdan.statistics import Estimate, autocorrelation_time, mean
 
 HOTTEST = 4.0
 """First temperature of the cooling, in units of √Σ J² over the terms of a site, at least 2 T."""
@@ -21,6 +21,8 @@ TOLERANCE = 1e-3
 """Change of the energy that counts as none, relative to the `strength` of the interaction."""
 INTERVAL = 5
 """Number of sweeps between two energies."""
+FEWEST_TIMES = 16
+"""Autocorrelation times of the energy that a third of the sweeps must last to tell an error."""
 
 
 class Stencil(NamedTuple):
@@ -167,9 +169,12 @@ def cool(stencil: Stencil, shape: tuple[int, int], seed: int | np.random.Generat
             film.sweep(INTERVAL)
             energies.append(film.energy())
         third = len(energies) // 3
-        before, after = (mean(part) for part in (energies[third:-third], energies[-third:]))
-        drift = Estimate(after.value - before.value, float(np.hypot(before.error, after.error)))
+        thirds = energies[third:-third], energies[-third:]
+        before, after = (mean(part) for part in thirds)
         # A third that is too short for its τ tells no error, as while the energy still falls.
+        told = all(FEWEST_TIMES * autocorrelation_time(part).value <= len(part) for part in thirds)
+        error = float(np.hypot(before.error, after.error)) if told else math.inf
+        drift = Estimate(after.value - before.value, error)
         noise = 3 * drift.error if math.isfinite(drift.error) else 0.0
         settled = bool(abs(drift.value) < max(noise, TOLERANCE * stencil.strength))
         if settled or rounds >= LONGEST:
