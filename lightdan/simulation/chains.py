@@ -152,17 +152,6 @@ def generators(seed: int) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(NUM_CHAINS)]
 
 
-def neighbours(shape: Sequence[int]) -> NDArray[np.intp]:
-    """Return the neighbours of each site on a torus `(sites, z)`, in raster order.
-
-    A side of length 2 has each of its bonds twice, a side of length 1 has none.
-    """
-    sites = np.arange(np.prod(shape)).reshape(shape)
-    steps = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
-    columns = np.array([np.roll(sites, *step).ravel() for step in steps], dtype=np.intp)
-    return np.ascontiguousarray(columns.reshape(len(steps), sites.size).T)
-
-
 def _sample(
     num_chains: int,
     advance: Advance,

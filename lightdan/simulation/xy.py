@@ -1,44 +1,53 @@
-"""Monte-Carlo simulation of the XY model in one and two dimensions."""
+"""Monte-Carlo simulation of the XY model on any lattice or graph."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightdan.simulation import chains
+from lightdan.lattices.bravais import LatticeLike, as_lattice
+from lightdan.lattices.lattice import Lattice
+from lightdan.lattices.loops import loops
+from lightdan.simulation import chains, explicit
+from lightdan.simulation.ising import bond_couplings, is_frustrated
 from lightdan.simulation.simulation import Simulation
+from lightdan.simulation.terms import Terms, gather
+from lightdan.simulation.xy_updates import TWO_PI, advance_chain, model_of, start
 
-TWO_PI = 2.0 * math.pi
 OBSERVABLES = ("energy", "abs_magnetization", "helicity_modulus", "vortex_pairs")
 SITES_PER_CALL = 2**17
 
 
 def simulate(
-    shape: Sequence[int],
+    lattice: LatticeLike,
     temperature: float,
     num_configurations: int,
     *,
-    coupling: float = 1.0,
+    coupling: float | Sequence[float] = 1.0,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Draw from e^{−H/T}/Z with H = −J Σ_<ij> cos(θ_i − θ_j), periodic.
+    """Draw from e^{−H/T}/Z with H = −Σ_<ij> J_ij cos(θ_i − θ_j).
 
     An update consists of a heat-bath sweep, two sweeps of over-relaxation, which reflects each spin
     about the field of its neighbours, and one Wolff cluster, reflected about a random axis. Each row
     is rotated by a random angle and reflected at random, because both are symmetries. `chains.run`
     chooses the number of updates between two rows, which keeps τ of all observables below one row.
 
+    Frustrated bonds have sweeps only, except on hypercubic tori. Where these do not decorrelate the
+    overlaps with random patterns, `explicit.simulate` takes over with replica exchange.
+
     Args:
-        shape: One or two side lengths. A side of length 2 has each of its bonds twice, a side of
-            length 1 has none.
+        lattice: Lattice or graph, or the shape of a rectangular torus. A side of length 2 has each of
+            its bonds twice, a side of length 1 has none.
         temperature: Temperature T, in units of J (k_B = 1).
         num_configurations: Number of rows.
-        coupling: Coupling J; negative is antiferromagnetic.
+        coupling: Coupling J, one number or those of `ising.bond_couplings`; negative is
+            antiferromagnetic.
         seed: Random seed; it determines every angle, on any number of processors.
         progress: Callback that receives the number of new configurations, in the calling thread.
 
@@ -50,216 +59,179 @@ def simulate(
         Heat bath: D. Best and N. Fisher, Appl. Stat. 28, 152 (1979).
         Over-relaxation: M. Creutz, Phys. Rev. D 36, 515 (1987).
     """
-    chains.validate(shape, temperature, num_configurations, coupling=coupling)
-    shape = tuple(shape)
-    model = _Model(chains.neighbours(shape), coupling / temperature)
+    lattice = as_lattice(lattice)
+    couplings = bond_couplings(lattice, coupling)
+    num_sites = lattice.num_sites
+    chains.validate((num_sites,), temperature, num_configurations)
+    clusters = lattice.is_hypercubic or not is_frustrated(lattice, couplings)
+    model = model_of(lattice, couplings, temperature)
+    advance = chains.in_threads(
+        lambda rows, chain, spacing: advance_chain(rows, chain, model, spacing, clusters),
+        start(num_sites, seed),
+    )
+    settings: dict[str, Any] = {
+        "num_sites": num_sites,
+        "dtype": np.float32,
+        "updates_per_call": max(1, SITES_PER_CALL // num_sites),
+    }
+    spacing = None
+    if clusters:
+        names = [name for name in OBSERVABLES if lattice.is_hypercubic or name != "helicity_modulus"]
+        observe: chains.Observe = partial(
+            _observables,
+            lattice=lattice,
+            faces=plaquettes(lattice),
+            temperature=temperature,
+            coupling=coupling,
+        )
+    else:
+        pairs = [Terms(lattice.bonds, (1, -1), couplings)]
+        interactions = gather("angle", num_sites, pairs)
+        patterns = explicit.Observables(interactions, seed)
+        names, observe = patterns.names, patterns
+        spacing, settled = chains.pilot(chains.NUM_CHAINS, advance, observe, **settings)
+        if not settled:
+            run = explicit.simulate(
+                interactions, temperature, num_configurations, seed=seed, progress=progress
+            )
+            rows = run.configurations.reshape(-1, *lattice.shape)
+            return Simulation(rows, run.tau, run.updates_per_configuration)
     configurations, taus, spacing = chains.run(
         chains.NUM_CHAINS,
-        chains.in_threads(
-            lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
-            _start(math.prod(shape), seed),
-        ),
-        partial(_observables, shape=shape, temperature=temperature, coupling=coupling),
+        advance,
+        observe,
         num_configurations,
-        math.prod(shape),
-        dtype=np.float32,
-        updates_per_call=SITES_PER_CALL // math.prod(shape),
+        spacing=spacing,
         progress=progress,
+        **settings,
     )
-    tau = dict(zip(OBSERVABLES, taus, strict=True))
-    return Simulation(configurations.reshape(-1, *shape), tau, spacing)
+    tau = dict(zip(names, taus, strict=True))
+    return Simulation(configurations.reshape(-1, *lattice.shape), tau, spacing)
 
 
-def bonds(configurations: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-    """Return θ_j − θ_i along each axis with bonds, ``(M, *shape)`` each."""
-    axes = [axis for axis in range(1, configurations.ndim) if configurations.shape[axis] > 1]
-    angles = configurations.astype(np.float64)
-    return [np.roll(angles, -1, axis) - angles for axis in axes]
+def bonds_by_coupling(
+    lattice: Lattice, coupling: float | Sequence[float]
+) -> Iterator[tuple[float, NDArray[np.intp]]]:
+    """Yield J and the bonds `(bonds, 2)` that have it, one class of bonds after the other."""
+    classes = [*lattice.bond_classes.values()]
+    ends = np.cumsum([len(pairs) for pairs in classes])[:-1]
+    parts = np.split(bond_couplings(lattice, coupling), ends)
+    for pairs, couplings in zip(classes, parts, strict=False):
+        for value in np.unique(couplings):
+            yield float(value), pairs[couplings == value]
 
 
-def energy(configurations: NDArray[np.floating], coupling: float = 1.0) -> NDArray[np.float64]:
-    """Return H in the units of J, with the bonds of `simulate`; ``(M, *shape)`` -> ``(M,)``."""
+def energy(
+    configurations: NDArray[np.floating],
+    coupling: float | Sequence[float] = 1.0,
+    lattice: Lattice | None = None,
+) -> NDArray[np.float64]:
+    """Return H in the units of J, ``(M, *shape)`` -> ``(M,)``.
+
+    Args:
+        configurations: Angles.
+        coupling: Coupling J, as in `simulate`.
+        lattice: Lattice; a rectangular torus by default.
+    """
     total = np.zeros(len(configurations))
-    for bond in bonds(configurations):
-        total -= coupling * np.cos(bond).reshape(len(bond), -1).sum(axis=1)
+    for value, ahead in _differences(configurations, coupling, lattice):
+        total -= value * np.cos(ahead).sum(axis=1)
     return total
 
 
 def helicity_modulus(
-    configurations: NDArray[np.floating], temperature: float, coupling: float = 1.0
+    configurations: NDArray[np.floating], temperature: float, coupling: float | Sequence[float] = 1.0
 ) -> NDArray[np.float64]:
-    """Return the helicity modulus of each configuration; ``(M, *shape)`` -> ``(M,)``.
+    """Return the helicity modulus of each configuration of a torus; ``(M, *shape)`` -> ``(M,)``.
 
     It is the mean over the axes of J Σ cos(Δθ)/N − J² (Σ sin(Δθ))²/(T N).
     """
     total = np.zeros(len(configurations))
-    directions = bonds(configurations)
-    for bond in directions:
-        flat = bond.reshape(len(bond), -1)
-        current = coupling * np.sin(flat).sum(axis=1)
-        stiffness = coupling * np.cos(flat).sum(axis=1)
-        total += (stiffness - current**2 / temperature) / flat.shape[1] / len(directions)
+    directions = _differences(configurations, coupling)
+    for value, ahead in directions:
+        current = value * np.sin(ahead).sum(axis=1)
+        stiffness = value * np.cos(ahead).sum(axis=1)
+        total += (stiffness - current**2 / temperature) / ahead.shape[1] / len(directions)
     return total
 
 
-def vortex_pairs(configurations: NDArray[np.floating]) -> NDArray[np.float64]:
+def _differences(
+    configurations: NDArray[np.floating],
+    coupling: float | Sequence[float],
+    lattice: Lattice | None = None,
+) -> list[tuple[float, NDArray[np.float64]]]:
+    """Return J and θ_j − θ_i `(M, bonds)` of the bonds that have it; along each axis on a torus."""
+    lattice = as_lattice(configurations.shape[1:] if lattice is None else lattice)
+    flat = configurations.reshape(len(configurations), -1).astype(np.float64)
+    return [
+        (value, flat.take(bonds[:, 1], axis=1) - flat.take(bonds[:, 0], axis=1))
+        for value, bonds in bonds_by_coupling(lattice, coupling)
+    ]
+
+
+def plaquettes(lattice: Lattice) -> list[NDArray[np.intp]]:
+    """Return the elementary loops of a lattice by their number of corners `(loops, corners)`.
+
+    A chain has none, and those of a graph enclose no faces.
+    """
+    if lattice.is_graph or sum(side > 1 for side in lattice.cells) < 2:
+        return []
+    return [*loops(lattice).values()]
+
+
+def vortex_pairs(
+    configurations: NDArray[np.floating], lattice: Lattice | None = None
+) -> NDArray[np.float64]:
     """Return the number of vortex pairs per site; ``(M, *shape)`` -> ``(M,)``.
 
-    It is half the sum of |winding number| over the plaquettes.
+    It is half the sum of |winding number| over the plaquettes. In three dimensions vortices are lines,
+    and each plaquette that they cross counts.
+
+    Args:
+        configurations: Angles.
+        lattice: Lattice; a rectangular torus by default.
     """
-    if configurations.ndim != 3 or min(configurations.shape[1:]) < 2:
-        return np.zeros(len(configurations))
-    up, right = (bond - TWO_PI * np.floor(bond / TWO_PI + 0.5) for bond in bonds(configurations))
-    loop = right + np.roll(up, -1, 2) - np.roll(right, -1, 1) - up
-    pairs: NDArray[np.float64] = np.abs(np.rint(loop / TWO_PI)).mean(axis=(1, 2)) / 2
-    return pairs
+    lattice = as_lattice(configurations.shape[1:] if lattice is None else lattice)
+    return _vortex_pairs(configurations.reshape(len(configurations), -1), plaquettes(lattice))
 
 
-class _Model(NamedTuple):
-    """Constants of the Hamiltonian that an update needs."""
-
-    neighbours: NDArray[np.intp]
-    """Neighbours of each site `(sites, z)`, twice for a doubled bond."""
-    coupling: float
-    """Reduced coupling J/T."""
+def _vortex_pairs(rows: NDArray[np.floating], faces: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+    angles = rows.astype(np.float64)
+    vortices = sum((_vortices(angles, corners) for corners in faces), np.zeros(len(rows)))
+    return vortices / rows.shape[1] / 2
 
 
-class _Chain(NamedTuple):
-    """A Markov chain: its unit vectors, its random generator and the workspace of its clusters."""
-
-    spins: NDArray[np.float64]
-    in_cluster: NDArray[np.bool_]
-    queue: NDArray[np.intp]
-    rng: np.random.Generator
-
-
-def _start(num_sites: int, seed: int) -> list[_Chain]:
-    """Return chains that alternately start aligned and random."""
-    initial = []
-    for index, rng in enumerate(chains.generators(seed)):
-        angles = TWO_PI * rng.random(num_sites) * (index % 2)
-        spins = np.column_stack([np.cos(angles), np.sin(angles)])
-        in_cluster = np.zeros(num_sites, np.bool_)
-        initial.append(_Chain(spins, in_cluster, np.empty(num_sites, np.intp), rng))
-    return initial
+@numba.njit(cache=True, nogil=True)
+def _vortices(rows: NDArray[np.float64], faces: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return Σ |winding number| over faces `(faces, corners)` of each row `(M, N)`."""
+    sums = np.zeros(len(rows))
+    size = faces.shape[1]
+    for index in range(len(rows)):
+        for face in range(len(faces)):
+            turn = 0.0
+            for corner in range(size):
+                behind = rows[index, faces[face, corner]]
+                ahead = rows[index, faces[face, (corner + 1) % size]] - behind
+                turn += ahead - TWO_PI * math.floor(ahead / TWO_PI + 0.5)
+            sums[index] += abs(round(turn / TWO_PI))
+    return sums
 
 
 def _observables(
-    rows: NDArray[np.float32], shape: tuple[int, ...], temperature: float, coupling: float
+    rows: NDArray[np.float32],
+    lattice: Lattice,
+    faces: Sequence[NDArray[np.intp]],
+    temperature: float,
+    coupling: float | Sequence[float],
 ) -> NDArray[np.float64]:
-    """Return the `OBSERVABLES` of each row, ``(chains, rows, sites)`` -> ``(4, chains, rows)``."""
-    configurations = rows.reshape(-1, *shape)
+    """Return the `OBSERVABLES` of each row, ``(chains, rows, sites)`` -> ``(k, chains, rows)``."""
+    flat = rows.reshape(-1, rows.shape[2])
+    configurations = flat.reshape(-1, *lattice.shape)
     values = [
-        energy(configurations, coupling),
-        np.abs(np.exp(1j * rows.reshape(len(configurations), -1)).mean(axis=1)),
-        helicity_modulus(configurations, temperature, coupling),
-        vortex_pairs(configurations),
+        energy(configurations, coupling, lattice),
+        np.abs(np.exp(1j * flat).mean(axis=1)),
     ]
+    if lattice.is_hypercubic:
+        values.append(helicity_modulus(configurations, temperature, coupling))
+    values.append(_vortex_pairs(flat, faces))
     return np.stack(values).reshape(len(values), *rows.shape[:2])
-
-
-@numba.njit(cache=True, nogil=True)
-def _advance(rows: NDArray[np.float32], chain: _Chain, model: _Model, spacing: int) -> None:
-    """Fill ``rows`` with the angles of the chain after every ``spacing`` updates."""
-    top = np.float32(TWO_PI)
-    for row in rows:
-        for _ in range(spacing):
-            _heat_bath_sweep(chain, model)
-            _over_relaxation_sweep(chain, model)
-            _over_relaxation_sweep(chain, model)
-            _cluster_update(chain, model)
-        turn = TWO_PI * chain.rng.random()
-        sign = 1.0 if chain.rng.random() < 0.5 else -1.0
-        for site in range(row.size):
-            angle = np.float32(
-                (turn + sign * math.atan2(chain.spins[site, 1], chain.spins[site, 0])) % TWO_PI
-            )
-            row[site] = angle if angle < top else np.float32(0.0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _field(chain: _Chain, model: _Model, site: int) -> tuple[float, float]:
-    """Return J/T times the sum of the neighbours."""
-    x = 0.0
-    y = 0.0
-    for k in range(model.neighbours.shape[1]):
-        other = model.neighbours[site, k]
-        x += chain.spins[other, 0]
-        y += chain.spins[other, 1]
-    return model.coupling * x, model.coupling * y
-
-
-@numba.njit(cache=True, nogil=True)
-def _heat_bath_sweep(chain: _Chain, model: _Model) -> None:
-    for site in range(len(chain.spins)):
-        x, y = _field(chain, model, site)
-        kappa = math.sqrt(x * x + y * y)
-        if kappa < 1e-6:  # the distribution is uniform, to rounding
-            angle = TWO_PI * chain.rng.random()
-            chain.spins[site, 0] = math.cos(angle)
-            chain.spins[site, 1] = math.sin(angle)
-            continue
-        cosine = _cosine_about_field(chain, kappa)
-        sine = math.sqrt(max(0.0, 1.0 - cosine * cosine))
-        if chain.rng.random() < 0.5:
-            sine = -sine
-        chain.spins[site, 0] = (cosine * x - sine * y) / kappa
-        chain.spins[site, 1] = (cosine * y + sine * x) / kappa
-
-
-@numba.njit(cache=True, nogil=True)
-def _cosine_about_field(chain: _Chain, kappa: float) -> float:
-    """Draw cos φ of an angle with density ∝ e^{κ cos φ}, by rejection from a wrapped Cauchy."""
-    tau = 1.0 + math.sqrt(1.0 + 4.0 * kappa * kappa)
-    rho = (tau - math.sqrt(2.0 * tau)) / (2.0 * kappa)
-    r = (1.0 + rho * rho) / (2.0 * rho)
-    while True:
-        z = math.cos(math.pi * chain.rng.random())
-        cosine = (1.0 + r * z) / (r + z)
-        c = kappa * (r - cosine)
-        if math.log(c / (1.0 - chain.rng.random())) + 1.0 >= c:
-            return cosine
-
-
-@numba.njit(cache=True, nogil=True)
-def _over_relaxation_sweep(chain: _Chain, model: _Model) -> None:
-    for site in range(len(chain.spins)):
-        x, y = _field(chain, model, site)
-        square = x * x + y * y
-        if square > 0.0:
-            factor = 2.0 * (chain.spins[site, 0] * x + chain.spins[site, 1] * y) / square
-            chain.spins[site, 0] = factor * x - chain.spins[site, 0]
-            chain.spins[site, 1] = factor * y - chain.spins[site, 1]
-
-
-@numba.njit(cache=True, nogil=True)
-def _cluster_update(chain: _Chain, model: _Model) -> None:
-    spins, in_cluster, queue, rng = chain
-    angle = TWO_PI * rng.random()
-    x = math.cos(angle)
-    y = math.sin(angle)
-    root = int(rng.random() * len(spins))
-    queue[0] = root
-    in_cluster[root] = True
-    size = 1
-    head = 0
-    while head < size:
-        site = queue[head]
-        head += 1
-        projection = x * spins[site, 0] + y * spins[site, 1]
-        for k in range(model.neighbours.shape[1]):
-            other = model.neighbours[site, k]
-            if in_cluster[other]:
-                continue
-            along = x * spins[other, 0] + y * spins[other, 1]
-            exponent = 2.0 * model.coupling * projection * along
-            if exponent > 0.0 and rng.random() < -math.expm1(-exponent):
-                in_cluster[other] = True
-                queue[size] = other
-                size += 1
-    for k in range(size):
-        site = queue[k]
-        in_cluster[site] = False
-        factor = 2.0 * (x * spins[site, 0] + y * spins[site, 1])
-        spins[site, 0] -= factor * x
-        spins[site, 1] -= factor * y

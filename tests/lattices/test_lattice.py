@@ -9,7 +9,7 @@ from lightdan.lattices.graphs import automorphisms, graph, read_graph
 from lightdan.lattices.isometries import point_group, reflections, rotations
 from lightdan.lattices.lattice import Lattice
 from lightdan.lattices.loops import loops
-from lightdan.simulation import chains, ising
+from lightdan.simulation import ising
 
 
 def diamond(cells, boundary="periodic"):
@@ -91,7 +91,10 @@ def test_bonds_are_those_of_the_simulation(shape):
     products = spins.reshape(-1)[lattice.bonds].prod(axis=1)
     assert -products.sum() == ising.energy(spins)[0]
     starts, others, bonds = lattice.links
-    assert others.reshape(lattice.num_sites, -1).tolist() == chains.neighbours(shape).tolist()
+    raster = np.arange(lattice.num_sites).reshape(shape)
+    moves = [(step, axis) for axis, side in enumerate(shape) if side > 1 for step in (-1, 1)]
+    around = np.stack([np.roll(raster, *move).ravel() for move in moves], axis=1)
+    assert others.reshape(lattice.num_sites, -1).tolist() == around.tolist()
     assert (np.diff(starts) == 2 * len(lattice.bond_classes)).all()
     sites = np.repeat(np.arange(lattice.num_sites), np.diff(starts))
     ends = np.sort(np.stack([sites, others], axis=1), axis=1)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lightdan.simulation import chains, kaufman, layers, levels
+from lightdan.simulation import kaufman, layers, levels
 from lightdan.simulation.layers import thermodynamics
 
 MODELS = {
@@ -20,8 +20,10 @@ MODELS = {
 
 def bonds(shape):
     """Return the bonds of a torus `(bonds, 2)`; a side of 2 has them twice, a side of 1 has none."""
-    neighbours = chains.neighbours(shape)
-    return np.array([(i, j) for i, row in enumerate(neighbours) for j in row[1::2]], int).reshape(-1, 2)
+    sites = np.arange(math.prod(shape)).reshape(shape)
+    axes = [axis for axis, side in enumerate(shape) if side > 1]
+    pairs = [np.stack([sites, np.roll(sites, -1, axis)], -1).reshape(-1, 2) for axis in axes]
+    return np.concatenate([np.empty((0, 2), int), *pairs])
 
 
 def enumerated(model, shape, temperature):

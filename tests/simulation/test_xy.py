@@ -9,6 +9,8 @@ import pytest
 from scipy.special import iv
 
 from lightdan import statistics
+from lightdan.lattices.bravais import honeycomb, hypercubic, kagome, triangular
+from lightdan.lattices.graphs import graph
 from lightdan.simulation import chains, xy
 from lightdan.simulation.characters import thermodynamics
 
@@ -44,6 +46,98 @@ def test_energy_and_its_fluctuations_are_exact(shape, temperature, coupling):
     square = statistics.mean(per_chain((energy - exact.energy) ** 2 / temperature**2))
     assert agrees(square, exact.specific_heat)
     assert all(tau.value < 1.0 for tau in run.tau.values())
+
+
+def integrated(lattice, temperature, coupling, points):
+    """Return ⟨H⟩ and ⟨(H − ⟨H⟩)²⟩/T² by the trapezoidal rule, exact to rounding, with θ_0 = 0."""
+    angles = 2 * np.pi * np.indices((points,) * (lattice.num_sites - 1)) / points
+    angles = np.pad(angles.reshape(lattice.num_sites - 1, -1).T, ((0, 0), (1, 0)))
+    first, second = lattice.bonds.T
+    own = xy.bond_couplings(lattice, coupling)
+    energy = -np.cos(angles[:, first] - angles[:, second]) @ own
+    weights = np.exp(-(energy - energy.min()) / temperature)
+    mean = np.average(energy, weights=weights)
+    return mean, np.average((energy - mean) ** 2, weights=weights) / temperature**2
+
+
+TRIANGLE_AND_TAIL = graph(4, [(0, 1), (1, 2), (2, 0), (2, 3)])
+COMPLETE = graph(4, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
+
+
+@pytest.mark.parametrize(
+    ("lattice", "temperature", "coupling"),
+    [
+        (TRIANGLE_AND_TAIL, 0.6, [1.0, 0.8, 0.5, -1.3]),
+        (COMPLETE, 0.5, [1.0, -1.0, 0.6, -0.9, 1.1, -0.7]),
+        (triangular((2, 2)), 1.2, [0.3, 1.0, -0.2]),
+        (honeycomb((1, 2)), 0.7, 1.0),
+        (hypercubic((1, 2, 2)), 1.5, 1.0),
+    ],
+)
+def test_energy_of_any_graph_is_that_of_the_integral(lattice, temperature, coupling):
+    run = xy.simulate(lattice, temperature, NUM // 4, coupling=coupling)
+    energy = xy.energy(run.configurations, coupling, lattice)
+    mean, heat = integrated(lattice, temperature, coupling, 40)
+    assert agrees(statistics.mean(per_chain(energy)), mean)
+    assert agrees(statistics.mean(per_chain((energy - mean) ** 2 / temperature**2)), heat)
+
+
+def test_frustrated_triangle_is_that_of_bessel_functions():
+    """Σ_n I_n(K)³ with K < 0 has alternating signs; the tail multiplies it by I_0(K)."""
+    temperature = 0.4
+    n = np.arange(-40, 41)
+    k = 1 / temperature
+    ring = ((-1.0) ** n * iv(n, k) ** 3).sum()
+    slope = ((-1.0) ** n * 3 * iv(n, k) ** 2 * (iv(n - 1, k) + iv(n + 1, k)) / 2).sum()
+    exact = -slope / ring - iv(1, k) / iv(0, k)
+    assert integrated(TRIANGLE_AND_TAIL, temperature, -1.0, 40)[0] == pytest.approx(exact, abs=1e-10)
+
+
+def test_replicas_take_over_where_sweeps_do_not_decorrelate(monkeypatch):
+    found = []
+
+    def pilot(*arguments, **settings):
+        found.append(settled(*arguments, **settings) if found else (1, False))
+        return found[-1]
+
+    settled = chains.pilot
+    monkeypatch.setattr(chains, "pilot", pilot)
+    run = xy.simulate(TRIANGLE_AND_TAIL, 0.4, NUM // 4, coupling=-1.0)
+    assert len(found) > 1
+    assert run.configurations.shape == (NUM // 4, 4)
+    energy = xy.energy(run.configurations, -1.0, TRIANGLE_AND_TAIL)
+    mean, _ = integrated(TRIANGLE_AND_TAIL, 0.4, -1.0, 40)
+    assert agrees(statistics.mean(per_chain(energy)), mean)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "faces"),
+    [
+        (triangular((4, 5)), {3: 40}),
+        (honeycomb((3, 4)), {6: 12}),
+        (kagome((3, 3)), {3: 18, 6: 9}),
+        (hypercubic((3, 4, 5)), {4: 180}),
+    ],
+)
+def test_random_angles_have_the_vortices_of_their_loops(lattice, faces):
+    """A loop of n random angles has the mean |winding| of n − 1 wrapped differences and their sum."""
+    rng = np.random.default_rng(0)
+    s = 2 * np.pi * rng.random((1000, *lattice.shape))
+    expected = 0.0
+    for corners, number in faces.items():
+        loop = 2 * np.pi * rng.random((100_000, corners))
+        ahead = np.angle(np.exp(1j * (np.roll(loop, -1, axis=1) - loop)))
+        expected += number * np.abs(np.rint(ahead.sum(axis=1) / (2 * np.pi))).mean()
+    found = xy.vortex_pairs(s, lattice)
+    assert found.mean() == pytest.approx(expected / lattice.num_sites / 2, rel=0.03)
+    assert not xy.vortex_pairs(np.full((2, *lattice.shape), 1.3), lattice).any()
+
+
+def test_order_of_120_degrees_is_a_vortex_in_every_triangle():
+    lattice = triangular((3, 6))
+    s = 2 * np.pi / 3 * (lattice.places @ [1, -1] % 3).reshape(1, 3, 6)
+    assert xy.energy(s, -1.0, lattice)[0] == pytest.approx(-1.5 * 18)
+    assert xy.vortex_pairs(s, lattice)[0] == pytest.approx(1.0)
 
 
 def test_helicity_modulus_of_a_ring_is_exact():
@@ -143,15 +237,16 @@ def test_interrupt_ends_the_run_at_the_next_call():
 @pytest.mark.parametrize(
     ("change", "culprit"),
     [
-        ({"shape": (2, 2, 2)}, "shape"),
-        ({"shape": (0,)}, "shape"),
+        ({"lattice": ()}, "axes"),
+        ({"lattice": (0,)}, "cells"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
         ({"num_configurations": 0}, "num_configurations"),
         ({"coupling": math.inf}, "coupling"),
+        ({"coupling": [1.0, 2.0, 3.0]}, "3 numbers, but there are 2 directions"),
     ],
 )
 def test_bad_input_is_named(change, culprit):
-    arguments = {"shape": (4, 4), "temperature": 1.0, "num_configurations": 10, "coupling": 1.0}
+    arguments = {"lattice": (4, 4), "temperature": 1.0, "num_configurations": 10, "coupling": 1.0}
     with pytest.raises(ValueError, match=culprit):
         xy.simulate(**(arguments | change))

@@ -28,6 +28,65 @@ class TestTooLargeToSolve(SystemTests):
         return XY(shape=(5, 6), temperature=[0.9, 2.0], **kwargs)
 
 
+class TestTriangularAntiferromagnet(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=3, temperature=0.6, coupling=-1.0, lattice="triangular", **kwargs)
+
+
+class TestKagome(SystemTests):
+    def make(self, **kwargs):
+        return XY(shape=2, temperature=1.0, coupling=[1.0, 0.5, -0.3], lattice="kagome", **kwargs)
+
+
+class TestGraph(SystemTests):
+    @pytest.fixture(autouse=True)
+    def path(self, tmp_path_factory):
+        self.file = str(tmp_path_factory.getbasetemp() / "angles.csv")
+        np.savetxt(self.file, [(0, 1), (1, 2), (2, 0), (2, 3)], "%d", delimiter=",")
+
+    def make(self, **kwargs):
+        return XY(4, [1.0, 0.8, -0.6, 1.0], self.file, temperature=0.5, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"lattice": "triangular"}, {"vortex_pairs"}),
+        ({"shape": (3, 4, 5)}, {"vortex_pairs", "helicity_modulus"}),
+        ({"lattice": "honeycomb", "coupling": [1.0, 0.5, 2.0]}, {"vortex_pairs"}),
+        ({"shape": (4, 6), "coupling": [1.0, -0.5]}, {"vortex_pairs", "helicity_modulus"}),
+    ],
+)
+def test_observables_on_lattices_are_those_of_the_simulation(options, names):
+    system = XY(**{"shape": (4, 3), **options})
+    s = TWO_PI * torch.rand(20, *system.lattice_shape, dtype=torch.float64)
+    observed = {name: function(s).numpy() for name, function in system.observables(1.3).items()}
+    assert observed.keys() - {"energy", "abs_magnetization"} == names
+    first, second = system.lattice.bonds.T
+    flat = s.flatten(1).numpy()
+    own = xy.bond_couplings(system.lattice, system.coupling)
+    energy = -np.cos(flat[:, first] - flat[:, second]) @ own
+    np.testing.assert_allclose(observed["energy"] * system.num_sites, energy, atol=1e-10)
+    np.testing.assert_allclose(observed["vortex_pairs"], xy.vortex_pairs(s.numpy(), system.lattice))
+    if "helicity_modulus" in names:
+        expected = xy.helicity_modulus(s.numpy(), 1.3, system.coupling)
+        np.testing.assert_allclose(observed["helicity_modulus"], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"lattice": "kagom"}, "There is no lattice 'kagom'"),
+        ({"lattice": "kagome", "shape": (4,)}, "does not fit the lattice kagome"),
+        ({"coupling": [1.0, 2.0, 3.0]}, "3 numbers, but there are 2 directions of bonds"),
+        ({"coupling": float("nan")}, "coupling"),
+    ],
+)
+def test_bad_lattices_are_named(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        XY(**options)
+
+
 @pytest.mark.parametrize("shape", [(5,), (4, 6), (1, 3), (2, 2)])
 def test_observables_are_those_of_the_simulation(shape):
     system = XY(shape=shape, coupling=-0.7)

@@ -45,7 +45,7 @@ class Vortices(SampledMeasurement):
             or not system.lattice.is_hypercubic
             or min(system.lattice_shape) < 2
         ):
-            raise NotMeasurable(f"{type(system).__name__} has no plaquettes of angles.")
+            raise NotMeasurable(f"{type(system).__name__} has no square plaquettes of angles.")
         data, blocks = ensemble.configurations, ensemble.blocks
         winding = vorticity(data, system.boundary)
         samples = ensemble.samples(self.num_samples, self.seed).configurations

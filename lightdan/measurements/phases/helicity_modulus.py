@@ -38,7 +38,10 @@ class HelicityModulus(SampledMeasurement):
         """Measure Υ of the model, the data and the reweighted samples."""
         function = ensemble.system.observables(ensemble.temperature).get("helicity_modulus")
         if function is None:
-            raise NotMeasurable(f"{type(ensemble.system).__name__} has no helicity modulus.")
+            name = type(ensemble.system).__name__
+            raise NotMeasurable(
+                f"{name} has no helicity modulus here: it is that of XY on hypercubic lattices."
+            )
         samples = ensemble.samples(self.num_samples, self.seed)
         sampled, held_out = (
             function(configurations).double().cpu().numpy()

@@ -81,7 +81,7 @@ class LearnedHamiltonian:
                 raise NotMeasurable(str(reason)) from reason
 
         system = self.ensemble.system
-        known = system if isinstance(system, XY) and system.num_sites > 1 else None
+        known = system if isinstance(system, XY) and system.has_twist else None
 
         def twist(configurations: Tensor) -> tuple[Tensor, ...]:
             return () if known is None else known.twist(configurations.double())

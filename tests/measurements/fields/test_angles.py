@@ -128,7 +128,7 @@ def test_vortices_need_plaquettes_of_angles():
     for system in (_Angles(random_angles(5, (6,))), _Angles(random_angles(5), site_kind="real")):
         measured = ensemble(_Angles(random_angles(5)))
         measured.system = system
-        with pytest.raises(NotMeasurable, match="no plaquettes of angles"):
+        with pytest.raises(NotMeasurable, match="no square plaquettes of angles"):
             Vortices().measure(measured)
 
 
