@@ -13,8 +13,10 @@ from lightdan.lattices import groups
 from lightdan.objectives import Problem
 from lightdan.types import Batch, Conditions, Configurations, PerConfiguration
 
-SITES = 1_000
-"""Number of sites of a batch whose conditionals are learned in one step."""
+PATCH_SITES = 500
+"""Number of sites at random places of the patches that are learned in one step."""
+FILM_SITES = 1_500
+"""Number of sites in the middle of squares of the film that are learned in one step."""
 
 
 class HalfPlane(Architecture):
@@ -28,10 +30,10 @@ class HalfPlane(Architecture):
     Sites beyond the edge of a patch or a film are unknown. All weights depend on the displacement only,
     so the network draws films of any size, and a patch is a small film.
 
-    Each training step learns 1,000 sites, half of them at random places of the patches. If the system
-    has squares of a film that are larger than a patch, the other half are their middles. All operations
-    among z2, rotation and reflection that the system declares once its data are read change both at
-    random, all squares of a step in the same way.
+    Each training step learns 500 sites at random places of the patches. If the system has squares of a
+    film that are larger than a patch, it also learns the middles of 1,500 of them. All operations among
+    z2, rotation and reflection that the system declares once its data are read change both at random,
+    all squares of a step in the same way.
 
     Args:
         units: Number of hidden units per site in each of two layers.
@@ -170,12 +172,15 @@ class HalfPlane(Architecture):
         self._of_squares = groups.group([name for name in names if name != "translation"], square)
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of some sites of the patches, and of the film around them."""
+        """Return the mean loss of some sites of the patches and of the film around them, per patch."""
         loss = super().training_step(batch)
         seed = self._step_generator(2).initial_seed()
         system, side = self.trainer.datamodule, 2 * self.reach + 1
-        squares = system.film_squares(SITES // 2, side, seed) if self.ordering.is_raster else None
-        return loss if squares is None else (loss + self.film_loss(squares, batch, seed)) / 2
+        squares = system.film_squares(FILM_SITES, side, seed) if self.ordering.is_raster else None
+        if squares is None:
+            return loss
+        film = FILM_SITES / (PATCH_SITES + FILM_SITES)
+        return (1 - film) * loss + film * self.film_loss(squares, batch, seed)
 
     def film_loss(self, squares: Tensor, batch: Batch, seed: int) -> Tensor:
         """Return −ln p of the middle sites of squares, per patch.
@@ -211,7 +216,7 @@ class HalfPlane(Architecture):
     ) -> PerConfiguration:
         """Return an estimate of ln p before symmetrisation `(B,)` from sites at random places."""
         s = self.ordering.arrange(configurations)
-        number = min(self.num_sites, max(1, SITES // 2 // len(s)))
+        number = min(self.num_sites, max(1, PATCH_SITES // len(s)))
         order = torch.rand(len(s), self.num_sites, generator=generator, device=s.device)
         sites = order.topk(number).indices.flatten()
         rows = torch.arange(len(s), device=s.device).repeat_interleave(number)
