@@ -88,21 +88,16 @@ class HalfPlane(Architecture):
         """Yield the parameters site by site; all sites together cost about one pass."""
         x = self.weight.new_zeros(num, self.num_features, *self.plane)
         for site in range(self.num_sites):
-            place = torch.tensor([divmod(site, self.plane[1])], device=x.device)
-            parameters = self._at(
-                x, torch.arange(num, device=x.device), place.expand(num, 2), conditions
-            )
-            values = yield parameters.unsqueeze(1)
-            x[:, :, place[0, 0], place[0, 1]] = self.features(values[:, 0], conditions)
+            values = yield self._at_site(x, site, conditions).unsqueeze(1)
+            row, column = divmod(site, self.plane[1])
+            x[:, :, row, column] = self.features(values[:, 0], conditions)
 
     def at_place(self, place: int) -> Callable[[Configurations, Conditions | None], Tensor]:
         """Return a function for the parameters of one site."""
 
         def parameters(configurations: Configurations, conditions: Conditions | None) -> Tensor:
             x = self.features(configurations.flatten(1), conditions).mT.unflatten(2, self.plane)
-            row, column = divmod(place, self.plane[1])
-            places = torch.tensor([[row, column]], device=x.device).expand(len(x), 2)
-            return self._at(x, torch.arange(len(x), device=x.device), places, conditions)
+            return self._at_site(x, place, conditions)
 
         return parameters
 
@@ -261,6 +256,18 @@ class HalfPlane(Architecture):
         seen = self._windows(F.pad(x, self._rim), rows, places)
         z = self._sums(seen, self._windows(unknown, None, places))
         return self._outputs(z.unsqueeze(1), None if conditions is None else conditions[rows])[:, 0]
+
+    def _at_site(self, x: Tensor, site: int, conditions: Conditions | None) -> Tensor:
+        """Return the parameters `(B, parameters)` of one site of planes x, from known sites alone."""
+        row, column = divmod(site, self.plane[1])
+        top, left = max(0, row - self.reach), max(0, column - self.reach)
+        seen = x[:, :, top : row + 1, left : column + self.reach + 1]
+        near = slice(self.reach - column + left, self.reach - column + left + seen.shape[3])
+        weight, edge = (self._kernel(w) for w in (self.weight, self.edge))
+        weight, known = (w[..., self.reach - row + top :, near].flatten(1) for w in (weight, edge))
+        unknown = (edge.flatten(1).sum(1) - known.sum(1)) / self.seen
+        z = seen.flatten(1) @ weight.T + unknown
+        return self._outputs(z.unsqueeze(1), conditions)[:, 0]
 
     def _outputs(self, z: Tensor, conditions: Conditions | None) -> Tensor:
         """Return the parameters `(B, sites, parameters)` from z and l `(B, sites, channels)`."""
