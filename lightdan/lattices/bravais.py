@@ -68,10 +68,16 @@ def lattice_of(
     check_size(sides, name)
     if is_file(lattice):
         return read_graph(lattice, shape if isinstance(shape, int) else math.prod(sides))
+    make = _known(lattice)
     try:
-        return _known(lattice)(sides, boundary)
-    except ValueError as error:
-        raise ValueError(f"{name} {sides} does not fit the lattice {lattice}. {error}") from None
+        return make(sides, boundary)
+    except ValueError:
+        axes = [number for number, _ in _forms(make)]
+        if len(sides) in axes or not axes:
+            raise
+        raise ValueError(
+            f"{name} {sides} does not fit the lattice {lattice}: set it to {axes[0]} numbers of cells."
+        ) from None
 
 
 def lattice_of_array(

@@ -1,5 +1,6 @@
 """Graphs: any number of sites, and any bonds between them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import shortest_path
 
 from lightdan.lattices.lattice import Displacement, Lattice
+from lightdan.lattices.shapes import MOST_SITES
 
 SUFFIXES = (".txt", ".csv", ".dat", ".npy")
 """Endings of the files of graphs."""
@@ -106,8 +108,8 @@ class Graph(Lattice):
 
     @property
     def directions(self) -> tuple[int, ...]:
-        """Number of the only direction."""
-        return (0,)
+        """Number of the only direction, if there are bonds."""
+        return (0,) if self.edges else ()
 
 
 def graph(num_sites: int, edges: Sequence[Sequence[int]]) -> Graph:
@@ -123,8 +125,8 @@ def graph(num_sites: int, edges: Sequence[Sequence[int]]) -> Graph:
 def read_graph(path: str | Path, num_sites: int) -> Graph:
     """Return the graph of a file of text (.txt, .csv) or of an array (.npy).
 
-    The file is a list of bonds, two sites in each line, or the matrix of adjacency `(N, N)`, with zeros
-    where no bond is. In text, `#` begins a comment.
+    The file is a list of bonds, two sites in each line, or the matrix of adjacency `(N, N)`, 1 where a
+    bond is and else 0. In text, `#` begins a comment. A warning says which sites have no bonds.
 
     Args:
         path: File.
@@ -135,19 +137,12 @@ def read_graph(path: str | Path, num_sites: int) -> Graph:
     """
     path = Path(path)
     try:
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-        else:
-            text = path.read_text().replace(",", " ").replace(";", " ").splitlines()
-            array = np.array(
-                [line.split() for line in (row.split("#")[0] for row in text) if line.strip()]
-            )
-            array = array.astype(np.float64)
+        array = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _table(path)
     except FileNotFoundError:
         raise ValueError(
             f"There is no file {path}: set lattice to the path of a list of bonds."
         ) from None
-    except (OSError, ValueError) as error:
+    except (EOFError, OSError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(
             f"The graph {path} cannot be read ({error}): write two sites in each line, or a matrix of "
             "adjacency."
@@ -155,16 +150,48 @@ def read_graph(path: str | Path, num_sites: int) -> Graph:
     if array.dtype.kind not in "biuf" or array.ndim != 2 or not np.isfinite(array).all():
         raise ValueError(f"The graph {path} is no table of numbers: write two sites in each line.")
     if array.shape == (num_sites, num_sites) and _is_adjacency(array):
-        return graph(num_sites, np.argwhere(np.triu(array)).tolist())
+        if not np.isin(array, (0, 1)).all():
+            raise ValueError(
+                f"The matrix of adjacency {path} has values other than 0 and 1: write 1 for a bond, and "
+                "set coupling to their J, in the order of the rows above the diagonal."
+            )
+        array = np.argwhere(np.triu(array))
     if array.shape[1] != 2 or (array != np.round(array)).any():
         raise ValueError(
-            f"The graph {path} has the shape {array.shape}: write two whole numbers for each bond, or a "
-            f"symmetric matrix ({num_sites}, {num_sites}) with zeros on its diagonal."
+            f"The graph {path} has the shape {array.shape}: write two whole numbers for each bond, no "
+            f"weights, or a symmetric matrix ({num_sites}, {num_sites}) with zeros on its diagonal."
         )
+    if not len(array):
+        raise ValueError(f"The graph {path} has no bonds: write two sites in each line.")
     try:
-        return graph(num_sites, array.astype(np.int64).tolist())
+        # Larger numbers would be no integers, and are beyond the last site anyway.
+        found = graph(num_sites, array.clip(-1, MOST_SITES).astype(np.int64).tolist())
     except ValueError as error:
-        raise ValueError(f"The graph {path} is none. {error}") from None
+        message = str(error)
+        raise ValueError(f"In the graph {path}, {message[0].lower()}{message[1:]}") from None
+    alone = np.setdiff1d(np.arange(num_sites), found.bonds)
+    if len(alone):
+        warnings.warn(
+            f"{len(alone)} of the {num_sites} sites of the graph {path} have no bonds, such as site "
+            f"{alone[0]}: unless this is meant, count sites from 0, and set shape to their number.",
+            stacklevel=2,
+        )
+    return found
+
+
+def _table(path: Path) -> NDArray[np.float64]:
+    """Return the numbers of a text file, one row for each line that is not empty."""
+    rows: list[list[float]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        words = line.split("#")[0].replace(",", " ").replace(";", " ").split()
+        try:
+            numbers = [float(word) for word in words]
+        except ValueError:
+            raise ValueError(f"line {number} is {line.strip()[:40]!r}, which are no numbers") from None
+        if numbers and rows and len(numbers) != len(rows[0]):
+            raise ValueError(f"line {number} has {len(numbers)} numbers, and others {len(rows[0])}")
+        rows += [numbers] if numbers else []
+    return np.array(rows).reshape(len(rows), -1) if rows else np.empty((0, 2))
 
 
 def _is_adjacency(array: NDArray[Any]) -> bool:

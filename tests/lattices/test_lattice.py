@@ -193,24 +193,42 @@ def test_too_many_automorphisms():
 
 
 def test_files_of_graphs(tmp_path):
-    edges = [[0, 1], [1, 2], [3, 1]]
+    edges = [[0, 1], [1, 2], [3, 1], [4, 0]]
     matrix = np.zeros((5, 5), int)
     for i, j in edges:
         matrix[i, j] = matrix[j, i] = 1
-    (tmp_path / "bonds.txt").write_text("# bonds\n0 1\n1 2  # a comment\n\n3, 1\n")
+    (tmp_path / "bonds.txt").write_text("\ufeff# bonds\n0 1\n1 2  # a comment\n\n3, 1\n4 0\n")
     np.save(tmp_path / "matrix.npy", matrix)
     for name in ("bonds.txt", "matrix.npy"):
         assert counted(read_graph(tmp_path / name, 5).bonds) == counted(np.array(edges))
-    (tmp_path / "words.txt").write_text("0 a\n")
-    np.save(tmp_path / "three.npy", np.ones((4, 3)))
+    texts = {
+        "head.csv": "i,j\n0,1\n",
+        "ragged.txt": "0 1\n2\n",
+        "none.txt": "# bonds\n",
+        "far.txt": "0 1e30\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    arrays = {"three": np.ones((4, 3)), "weights": -matrix, "none": np.empty((0, 2))}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "empty.npy").touch()
     reasons = {
-        "none.txt": "There is no file",
-        "words.txt": "cannot be read",
+        "missing.txt": "There is no file",
+        "head.csv": r"line 1 is 'i,j', which are no numbers\): write two sites",
+        "ragged.txt": "line 2 has 1 numbers, and others 2",
+        "none.txt": "has no bonds",
+        "none.npy": "has no bonds",
+        "empty.npy": "cannot be read",
+        "far.txt": "bond 0 joins the sites 0 and .*, but the last site is 4",
         "three.npy": r"has the shape \(4, 3\)",
+        "weights.npy": "values other than 0 and 1",
     }
     for name, reason in reasons.items():
         with pytest.raises(ValueError, match=reason):
             read_graph(tmp_path / name, 5)
+    with pytest.warns(UserWarning, match=r"1 of the 6 sites .* such as site 5"):
+        read_graph(tmp_path / "bonds.txt", 6)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_arrays_on_graphs(spins, tmp_path):
     assert system.lattice.bonds.tolist() == [[0, 1], [0, 2], [0, 3]]
     assert system.symmetries == ("z2", "automorphism")
     bonds.write_text("0 1\n0 4\n")
-    with pytest.raises(ValueError, match=r"bonds\.txt is none\. Bond 1 joins the sites 0 and 4"):
+    with pytest.raises(ValueError, match=r"bonds\.txt, bond 1 joins the sites 0 and 4"):
         Recorded(path=spins(4), lattice=str(bonds))
 
 
