@@ -13,6 +13,8 @@ from lightdan.lattices.shapes import check_shape
 from lightdan.statistics import Estimate, autocorrelation_time
 
 NUM_CHAINS = 16
+SHIFTS = 3
+"""Largest number of distances at which correlations have to decorrelate."""
 PILOT_ROWS = 16 * 256
 """Number of rows of a pilot run, over all chains."""
 MAX_SPACING = 256
@@ -22,6 +24,17 @@ Advance: TypeAlias = Callable[[NDArray[Any], int], None]
 """Fill rows `(chains, rows, sites)` with the states of all chains, a number of updates apart."""
 Observe: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 """Observables of the rows of all chains, `(chains, rows, sites)` -> `(observables, chains, rows)`."""
+
+
+def shifts(num_sites: int, seed: int) -> list[int]:
+    """Draw differences r of raster indices; correlations of the sites i and i + r see any order.
+
+    Args:
+        num_sites: Number of sites.
+        seed: Random seed.
+    """
+    half = np.arange(1, num_sites // 2 + 1)
+    return np.random.default_rng([seed, 1]).choice(half, min(SHIFTS, len(half)), replace=False).tolist()
 
 
 def pilot(

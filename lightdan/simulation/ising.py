@@ -42,8 +42,10 @@ def simulate(
     field; the cluster decorrelates near T_c. `chains.run` chooses the number of updates between two
     rows, which keeps τ of E, |m| and m below one row.
 
-    Frustrated bonds have sweeps only, except on rectangular tori. Where these do not decorrelate the
-    overlaps with random patterns, `explicit.simulate` takes over with replica exchange.
+    Frustrated bonds have sweeps only, except on hypercubic tori, where only loops around them are
+    frustrated; there correlations at random distances have to decorrelate, too. Where sweeps alone do
+    not decorrelate the overlaps with random patterns, `explicit.simulate` takes over with replica
+    exchange.
 
     Args:
         lattice: Lattice or graph, or the shape of a rectangular torus. A side of length 2 has each of
@@ -52,7 +54,8 @@ def simulate(
         num_configurations: Number of rows.
         coupling: Coupling J, one number or those of `bond_couplings`; negative is antiferromagnetic.
         field: Field h, in units of J.
-        clusters: Whether clusters are flipped; by default unless bonds are frustrated.
+        clusters: Whether clusters are flipped; by default unless bonds are frustrated, and on all
+            hypercubic tori.
         seed: Random seed; it determines every spin, on any number of processors.
         progress: Callback that receives the number of new configurations, in the calling thread.
 
@@ -78,8 +81,9 @@ def simulate(
     run: Simulation | None = None
     if model is not None:
         patterns = explicit.Observables(interactions, seed)
-        names: Sequence[str] = OBSERVABLES if clusters else patterns.names
-        own = partial(_observables, lattice=lattice, coupling=coupling, field=field)
+        shifts = chains.shifts(num_sites, seed) if frustrated else []
+        own = partial(_observables, lattice=lattice, coupling=coupling, field=field, shifts=shifts)
+        names = [*OBSERVABLES, *(f"correlation_{r}" for r in shifts)] if clusters else patterns.names
         observe = own if clusters else patterns
         run = _run(model, clusters, observe, names, num_configurations, seed, progress)
     if run is None:
@@ -294,13 +298,26 @@ def _start(num_sites: int, seed: int) -> list[_Chain]:
 
 
 def _observables(
-    rows: NDArray[np.int8], lattice: Lattice, coupling: float | Sequence[float], field: float
+    rows: NDArray[np.int8],
+    lattice: Lattice,
+    coupling: float | Sequence[float],
+    field: float,
+    shifts: Sequence[int],
 ) -> NDArray[np.float64]:
-    """Return E, |m| and m of each row, ``(chains, rows, sites)`` -> ``(3, chains, rows)``."""
+    """Return E, |m|, m and Σ_i s_i s_{i+r}/N for each shift r, `(observables, chains, rows)`.
+
+    Args:
+        rows: Spins `(chains, rows, N)`.
+        lattice: Lattice or graph.
+        coupling: Coupling J.
+        field: Field h.
+        shifts: Differences r of raster indices, modulo N.
+    """
     flat = rows.reshape(-1, rows.shape[2])
-    energies = energy(flat, coupling, field, lattice).reshape(rows.shape[:2])
-    magnetizations = rows.mean(axis=2)
-    return np.stack([energies, np.abs(magnetizations), magnetizations])
+    m = flat.mean(axis=1)
+    pairs = [(flat * np.roll(flat, -r, axis=1)).mean(axis=1) for r in shifts]
+    observed = np.stack([energy(flat, coupling, field, lattice), np.abs(m), m, *pairs])
+    return observed.reshape(-1, *rows.shape[:2])
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """Monte-Carlo simulation of discrete levels on any lattice or graph."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from lightdan.simulation import chains
 from lightdan.simulation.levels import Levels, energy
 from lightdan.simulation.simulation import Simulation
 
-OBSERVABLES = ("energy", "order")
 SITES_PER_CALL = 2**18
 
 
@@ -35,7 +34,8 @@ def simulate(
         1 − e^{−max(0, Δ)/T},  Δ = J [g(a, b) − g(Ra, b)].
 
     R leaves H unchanged, so that the cluster is always reflected. `chains.run` chooses the number of
-    updates between two rows, which keeps τ of H and of the order parameter below one row.
+    updates between two rows, which keeps τ of H, of the order parameter and of correlations below one
+    row. The correlations are those of sites at random distances, which see any other order.
 
     Args:
         levels: Hamiltonian.
@@ -56,20 +56,22 @@ def simulate(
     num_sites = lattice.num_sites
     chains.validate((num_sites,), temperature, num_configurations)
     model = _model(levels, lattice.links.starts, lattice.links.others, temperature)
+    shifts = chains.shifts(num_sites, seed)
     configurations, taus, spacing = chains.run(
         chains.NUM_CHAINS,
         chains.in_threads(
             lambda rows, chain, spacing: _advance(rows, chain, model, spacing),
             _start(num_sites, len(levels.single), seed),
         ),
-        partial(_observables, levels=levels, bonds=lattice.bonds),
+        partial(_observables, levels=levels, bonds=lattice.bonds, shifts=shifts),
         num_configurations,
         num_sites,
         dtype=np.int8,
         updates_per_call=max(1, SITES_PER_CALL // num_sites),
         progress=progress,
     )
-    tau = dict(zip(OBSERVABLES, taus, strict=True))
+    names = ["energy", "order", *(f"correlation_{r}" for r in shifts)]
+    tau = dict(zip(names, taus, strict=True))
     return Simulation(configurations.reshape(-1, *lattice.shape), tau, spacing)
 
 
@@ -128,12 +130,22 @@ def _start(num_sites: int, num_levels: int, seed: int) -> list[_Chain]:
     return initial
 
 
-def _observables(rows: NDArray[np.int8], levels: Levels, bonds: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return H and Σ_ij g(a_i, a_j)/N², ``(chains, rows, sites)`` -> ``(2, chains, rows)``."""
+def _observables(
+    rows: NDArray[np.int8], levels: Levels, bonds: NDArray[np.intp], shifts: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return H, Σ_ij g(a_i, a_j)/N² and Σ_i g(a_i, a_{i+r})/N, `(observables, chains, rows)`.
+
+    Args:
+        rows: Levels `(chains, rows, N)`.
+        levels: Hamiltonian.
+        bonds: Sites of each bond `(bonds, 2)`.
+        shifts: Differences r of raster indices, modulo N.
+    """
     flat = rows.reshape(-1, rows.shape[2])
     shares = np.stack([(flat == a).mean(axis=1) for a in range(len(levels.single))], axis=1)
     order = np.einsum("ma,ab,mb->m", shares, levels.product, shares)
-    return np.stack([energy(flat, levels, bonds), order]).reshape(2, *rows.shape[:2])
+    pairs = [levels.product[flat, np.roll(flat, -r, axis=1)].mean(axis=1) for r in shifts]
+    return np.stack([energy(flat, levels, bonds), order, *pairs]).reshape(-1, *rows.shape[:2])
 
 
 @numba.njit(cache=True, nogil=True)

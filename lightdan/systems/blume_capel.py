@@ -16,8 +16,8 @@ class BlumeCapel(LevelSystem):
         H = −J Σ_<ij> s_i s_j + D Σ_i s_i²
 
     The configurations come from heat-bath sweeps and Wolff clusters. They are spaced so that the
-    integrated autocorrelation times of E and m² are below one configuration. Exact results are known on
-    small rectangular tori, such as 8 × 8.
+    integrated autocorrelation times of E, m² and correlations are below one configuration. Exact
+    results are known on small rectangular tori, such as 8 × 8.
 
     Args:
         shape: Numbers of cells, one number for a ring, two for a rectangle; one integer L is L × L. On a

@@ -17,9 +17,9 @@ class Clock(LevelSystem):
         H = −J Σ_<ij> cos(2π(a_i − a_j)/q)
 
     The configurations come from heat-bath sweeps and clusters of reflected directions. They are spaced
-    so that the integrated autocorrelation times of E and m² are below one configuration. Exact results
-    are known on small rectangular tori; those of q = 4 are twice those of an Ising model with J/2 at any
-    size.
+    so that the integrated autocorrelation times of E, m² and correlations are below one configuration.
+    Exact results are known on small rectangular tori; those of q = 4 are twice those of an Ising model
+    with J/2 at any size.
 
     Args:
         shape: Numbers of cells, one number for a ring, two for a rectangle; one integer L is L × L. On a

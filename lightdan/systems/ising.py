@@ -43,7 +43,8 @@ class Ising(System):
         field: Magnetic field h.
         lattice: ``hypercubic``, ``triangular``, ``honeycomb``, ``kagome``, or the path of a list of
             bonds (.txt, .csv, .npy) with two sites in each line, counted from 0.
-        clusters: Whether clusters are flipped; by default unless bonds are frustrated.
+        clusters: Whether clusters are flipped; by default unless bonds are frustrated, and on all
+            hypercubic tori, where only loops around the torus can be.
         kwargs: Further arguments of `System`: temperature, num_configurations, batch_size, splits, seed,
             cache_dir.
 

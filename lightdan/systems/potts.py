@@ -19,8 +19,8 @@ class Potts(LevelSystem):
         H = −J Σ_<ij> δ(a_i, a_j)
 
     The configurations come from heat-bath sweeps and clusters of two exchanged colours. They are spaced
-    so that the integrated autocorrelation times of E and m² are below one configuration. Exact results
-    are known on small rectangular tori, such as 8 × 8 with q ≤ 4.
+    so that the integrated autocorrelation times of E, m² and correlations are below one configuration.
+    Exact results are known on small rectangular tori, such as 8 × 8 with q ≤ 4.
 
     Args:
         shape: Numbers of cells, one number for a ring, two for a rectangle; one integer L is L × L. On a

@@ -37,6 +37,7 @@ class TestCubic(SystemTests):
         return Ising(shape=(2, 2, 3), temperature=4.5, **kwargs)
 
 
+@pytest.mark.filterwarnings("ignore:1 of the 8 sites")
 class TestGraph(SystemTests):
     @pytest.fixture(autouse=True)
     def path(self, tmp_path_factory):
@@ -94,3 +95,18 @@ def test_symmetries_are_those_of_the_couplings():
 def test_bad_lattices_are_named(options, reason):
     with pytest.raises(ValueError, match=reason):
         Ising(**options)
+
+
+def test_rows_of_a_frustrated_ring_of_layers_are_independent():
+    """All ⟨s_i s_j⟩ agree with enumeration; E, |m| and m alone do not see how slow they are."""
+    system = Ising((2, 2, 3), coupling=-1.0, field=0.5)
+    states = np.array([*itertools.product((-1, 1), repeat=12)])
+    energies = system.energy(states.reshape(-1, 2, 2, 3)).numpy()
+    weights = np.exp(-(energies - energies.min()) / 2)
+    exact = (states.T * weights) @ states / weights.sum()
+    run = ising.simulate((2, 2, 3), 2.0, 20_000, coupling=-1.0, field=0.5, seed=3)
+    rows = run.configurations.reshape(-1, 12).astype(float)
+    pairs = np.triu_indices(12, 1)
+    deviations = (rows.T @ rows / len(rows) - exact)[pairs] / np.sqrt((1 - exact**2)[pairs] / len(rows))
+    assert np.abs(deviations).max() < 5.0
+    assert max(tau.value for tau in run.tau.values()) < 1.0
