@@ -357,16 +357,17 @@ def _slice(old: float, found: Any, interactions: Any, beta: float, width: float,
     right = left + width
     steps = int(MAX_STEPS * rng.random())
     for _ in range(steps):
-        if _log_weight(left, found, interactions, beta) <= height:
+        if _log_weight(left, found, interactions, beta) < height:
             break
         left -= width
     for _ in range(MAX_STEPS - 1 - steps):
-        if _log_weight(right, found, interactions, beta) <= height:
+        if _log_weight(right, found, interactions, beta) < height:
             break
         right += width
     while True:
         new = left + (right - left) * rng.random()
-        if _log_weight(new, found, interactions, beta) > height:
+        # At large H the logarithm may be lost in rounding, and then only the old value is left.
+        if _log_weight(new, found, interactions, beta) >= height:
             return new
         if new < old:
             left = new

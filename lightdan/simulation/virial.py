@@ -12,6 +12,8 @@ STEP = 1e-4
 """Relative change of the fields by which S is differentiated."""
 RARE = 1e-6
 """Probability that chains in equilibrium are warned of."""
+FEWEST = 64
+"""Number of fields of a chain below which its mean is too far from normal for Student's test."""
 ROWS_PER_CALL = 4096
 
 
@@ -37,6 +39,7 @@ def warn_unless_in_equilibrium(
     """Warn if the mean virial of independent chains is not 1.
 
     The means of the chains are compared with 1 by Student's test, which needs no autocorrelation time.
+    Chains of fewer than 64 fields, sites times rows, are not tested.
 
     Args:
         action: Function from fields `(M, N)` to S `(M,)`.
@@ -44,6 +47,8 @@ def warn_unless_in_equilibrium(
         num_chains: Number of chains.
     """
     rows = -(-len(fields) // num_chains)
+    if rows * fields.shape[1] < FEWEST:
+        return
     starts = range(0, len(fields), ROWS_PER_CALL)
     values = [virial(action, fields[start : start + ROWS_PER_CALL]) for start in starts]
     series = np.concatenate(values)

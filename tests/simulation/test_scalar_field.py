@@ -85,6 +85,12 @@ def test_virial_is_exact(shape, cases):
     assert np.mean(np.square(deviations)) < 15 / 13 * (1 + 4 * np.sqrt(2 / len(deviations)))
 
 
+def test_rounding_stops_no_sweep():
+    """At λ = 10¹² random numbers are lost in the rounding of S, and fields are still ±1."""
+    fields = simulate((3,), 0.2, 1e12, 160).configurations
+    assert np.allclose(np.abs(fields), 1, atol=1e-5)
+
+
 def test_fields_out_of_equilibrium_are_told():
     """Fields that are 5 % too large have a virial above 1, and others no warning."""
     fields = np.random.default_rng(0).normal(size=(1600, 20))
@@ -95,5 +101,7 @@ def test_fields_out_of_equilibrium_are_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_unless_in_equilibrium(action, fields, 16)
+        # Nearly equal squares of single normal numbers are not rare.
+        warn_unless_in_equilibrium(action, np.linspace(0.1, 0.4, 16)[:, None], 16)
     with pytest.warns(UserWarning, match="not in equilibrium: .* is 1.1 ± 0.00., and 1 is exact"):
         warn_unless_in_equilibrium(action, 1.05 * fields, 16)

@@ -30,7 +30,7 @@ from lightdan.statistics import (
 KNOTS = 11
 """Number of knots of the splines that describe how observables depend on a control."""
 ONE_WAY = 0.9
-"""Rank correlation with the row number above which a control grows or falls along the file."""
+"""Rank correlation with the row number, as a part of that of the sorted control, of one direction."""
 CHUNK = 4_000_000
 """Number of values read at a time."""
 MOST_OFFSET = 5e4
@@ -151,11 +151,8 @@ class Correlation:
             names: Names of the controls.
         """
         columns = smooth_functions(controls)
-        place = np.arange(self.num)
         one_way = tuple(
-            name
-            for name, control in zip(names, controls.T, strict=True)
-            if np.ptp(control) > 0 and abs(spearmanr(place, control).statistic) > ONE_WAY
+            name for name, control in zip(names, controls.T, strict=True) if is_one_way(control)
         )
         observables = {
             name: series - columns @ np.linalg.lstsq(columns, series, rcond=None)[0]
@@ -329,6 +326,15 @@ def smooth_functions(controls: np.ndarray) -> np.ndarray:
     knots = np.quantile(z, np.arange(1, KNOTS + 1) / (KNOTS + 1), axis=0)
     splines = [np.maximum(z - knot, 0) for knot in knots]
     return np.column_stack([np.ones(len(z)), z, z**2, z**3, *pairs, *splines])
+
+
+def is_one_way(control: np.ndarray) -> bool:
+    """Return whether a control grows or falls along the rows, also in a few large steps."""
+    place = np.arange(len(control))
+    if np.ptp(control) == 0:
+        return False
+    most = spearmanr(place, np.sort(control)).statistic
+    return bool(abs(spearmanr(place, control).statistic) > ONE_WAY * most)
 
 
 def in_chains(series: np.ndarray, period: int) -> np.ndarray:

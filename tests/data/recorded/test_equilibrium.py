@@ -10,7 +10,7 @@ import pytest
 from lightdan import Recorded
 from lightdan.data.recorded.drifts import truncation, unlike_first
 from lightdan.data.recorded.equilibrium import Examination, examine
-from lightdan.data.recorded.recording import Correlation
+from lightdan.data.recorded.recording import Correlation, is_one_way
 
 SHAPE = (4, 4)
 KINDS = ("spin", "level", "angle", "real")
@@ -213,6 +213,17 @@ def test_rows_that_seldom_change_are_not_alike(share):
     places = rng.choice(1000, round(share * 1000), replace=False)
     rows[places, rng.integers(4, size=len(places))] = -1
     assert examine(rows, "spin").period is None
+
+
+def test_controls_that_change_in_one_direction():
+    """A control that is switched once changes in one direction, one that is switched back does not."""
+    once, twice = np.arange(1000) // 700, np.arange(1000) // 350 % 2
+    assert [is_one_way(control) for control in (once, 1 - once, twice, 0 * once)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("sweep", ["once", "to and fro", "at random"])
