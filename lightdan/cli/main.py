@@ -73,11 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("LIGHTDAN_TRACEBACK"):
             raise
         return fail(errors.one_sentence(error))
+    finally:
+        if is_program:  # libraries that are interrupted at the exit print tracebacks
+            signal.signal(signal.SIGINT, leave)
     return 0
 
 
 def leave(*_: object) -> None:
-    """End the process after an interrupt, before there is anything to finish."""
+    """End the process after an interrupt, when there is nothing to finish."""
     print("lightdan: interrupted.", file=sys.stderr, flush=True)
     os._exit(130)
 

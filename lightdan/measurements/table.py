@@ -65,11 +65,17 @@ class Row(NamedTuple):
 
     def cells(self) -> tuple[str, str, str]:
         """Return value, reference and deviation as text."""
-        reference = self.reference
-        shown = f"{reference:.6g}" if isinstance(reference, int | float) else str(reference or "")
         # Adding zero turns −0.0 into 0.0.
         deviation = "" if self.deviation is None else f"{round(self.deviation, 1) + 0.0:+.1f} σ"
-        return self._shown_value(), shown, deviation
+        return self._shown_value(), self._shown_reference(), deviation
+
+    def _shown_reference(self) -> str:
+        reference = self.reference
+        if isinstance(reference, int | float):
+            return f"{reference:.6g}"
+        if isinstance(reference, Estimate) and reference.error == math.inf:
+            return f"{reference.value:.4g}, no error"
+        return str(reference or "")
 
     def _shown_value(self) -> str:
         if self.remark:

@@ -23,7 +23,7 @@ from lightdan import registry
 from lightdan.architectures.base import Architecture
 from lightdan.cli import lightning
 from lightdan.cli.catalogue import COMMANDS
-from lightdan.cli.main import main
+from lightdan.cli.main import leave, main
 from lightdan.measurements.couplings import film_likelihood, own_simulation
 from lightdan.signals import Stopped
 
@@ -210,7 +210,7 @@ def test_one_network_for_several_temperatures(arguments):
 def test_interrupted_while_torch_is_imported():
     code = """
 import signal, sys
-from lightdan.cli.main import main
+from lightdan.cli.main import leave, main
 from lightdan.signals import Stopped
 class Interrupting:
     def find_spec(self, name, *_):
@@ -594,6 +594,17 @@ def wait_for(condition, process, seconds=120):
         assert process.poll() is None, process.communicate()[0][-2000:]
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_interrupts_at_the_exit_end_it(monkeypatch):
+    """Libraries print tracebacks if Ctrl-C meets them at the exit of a program."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(sys, "argv", ["lightdan", "list"])
+    try:
+        assert main() == 0
+        assert signal.getsignal(signal.SIGINT) is leave
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow
