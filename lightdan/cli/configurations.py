@@ -40,7 +40,7 @@ def import_plugins(args: Sequence[str]) -> None:
     registry.load_plugins()
     paths = [Path(path) for path in config_paths(args)]
     values = [arg.partition("=")[2] if arg.startswith("-") else arg for arg in args]
-    contents = configurations(paths + [path for path in map(Path, values) if path.suffix in YAML])
+    contents = configurations(paths, [path for path in map(Path, values) if path.suffix in YAML])
     texts = [*args, *(text for content in contents.values() for text in _texts(content))]
     named = {word for text in texts for word in DOTTED.findall(text) if not Path(word).exists()}
     modules = {word.partition(".")[0] for word in named}
@@ -50,17 +50,21 @@ def import_plugins(args: Sequence[str]) -> None:
             sys.path.append(str(folder))
 
 
-def configurations(paths: Sequence[Path]) -> dict[Path, Any]:
+def configurations(paths: Sequence[Path], parts: Sequence[Path]) -> dict[Path, Any]:
     """Return the contents of configurations and of the files that they include, by absolute path.
 
     A file is included by its path from the folder of the file that names it, or from the working
     directory.
 
+    Args:
+        paths: Configurations.
+        parts: Files with the values of single options, such as a list of callbacks.
+
     Raises:
         ValueError: One is not valid YAML, or one of ``paths`` has no options.
     """
     contents: dict[Path, Any] = {}
-    pending = list(paths)
+    pending = [*paths, *parts]
     while pending:
         path = pending.pop(0)
         if path.is_file() and path.resolve() not in contents:

@@ -77,7 +77,9 @@ def test_configurations_may_include_others_that_name_files(tmp_path, monkeypatch
     (folder / "data.yaml").write_text("class_path: included.Mine\ninit_args: {shape: 4}\n")
     (folder / "any.yaml").write_text("data: data.yaml\nmodel: MADE\ntrainer: {max_steps: 0}\n")
     (tmp_path / "main.yaml").write_text("data: parts/data.yaml\nmodel: MADE\ntrainer: {max_steps: 0}\n")
-    for options in (["--config=parts/any.yaml"], ["--config=main.yaml"]):
+    (tmp_path / "list.yaml").write_text("- Hamiltonian\n")
+    callbacks = "--trainer.callbacks=list.yaml"
+    for options in (["--config=parts/any.yaml"], ["--config=main.yaml", callbacks]):
         monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(folder)])
         sys.modules.pop("included", None)
         assert main(["fit", *options, "--trainer.accelerator=cpu"]) == 0, capsys.readouterr().err
