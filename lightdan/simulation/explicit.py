@@ -40,7 +40,8 @@ def simulate(
     replicas take their place. They reach from T to temperatures at which the sites are nearly free, and
     neighbours exchange after every sweep.
     `chains.run` chooses the number of updates between two rows. It keeps τ below one row for H, the
-    order parameters and the overlaps with four random patterns, which detect slow modes.
+    order parameters and the overlaps with four random patterns, which detect slow modes. A `UserWarning`
+    says if the mean virial of fields is not that of equilibrium.
 
     Args:
         interactions: Hamiltonian.
