@@ -33,7 +33,7 @@ def simulate(
     fields are independent draws by the Fourier transform.
 
     Args:
-        shape: One or two side lengths.
+        shape: Side lengths, in any number of dimensions.
         hopping: Hopping parameter κ.
         coupling: Coupling λ.
         num_configurations: Number of rows.

@@ -1,19 +1,28 @@
-"""The scalar φ⁴ theory on a periodic lattice."""
+"""The scalar φ⁴ theory on a periodic hypercubic lattice."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lightdan.checks import check_number
 from lightdan.lattices import groups
-from lightdan.lattices.shapes import check_shape
+from lightdan.lattices.bravais import MOST_AXES, lattice_of
 from lightdan.simulation import scalar_field
 from lightdan.simulation.simulation import Simulation
 from lightdan.systems.base import System
 from lightdan.types import ConfigurationsLike, PerConfiguration
 
+BONDS = tuple(
+    "_".join(map(str, ("pair", *step)))
+    for axes in range(2, MOST_AXES + 1)
+    for step in np.eye(axes, dtype=int)
+)
+"""Names of the operators of bonds along the axes, which differ where the sides do."""
+
 
 class ScalarField(System):
-    """Scalar φ⁴ theory in the hopping form on a periodic ring or rectangle.
+    """Scalar φ⁴ theory in the hopping form on a periodic lattice of d dimensions.
 
         S = Σ_x [−2κ Σ_μ φ_x φ_{x+μ} + φ_x² + λ (φ_x² − 1)²]
 
@@ -23,7 +32,8 @@ class ScalarField(System):
     slice sampling and clusters, free ones from the Fourier transform.
 
     Args:
-        shape: Numbers of sites, one number for a ring, two for a rectangle; one integer L is L × L.
+        shape: Numbers of sites along the axes: one number for a ring, two for a rectangle, three for a
+            cuboid, or more; one integer L is L × L.
         hopping: Hopping parameter κ.
         coupling: Self-coupling λ.
         kwargs: Further arguments of `System`: num_configurations, batch_size, splits, seed, cache_dir,
@@ -43,8 +53,7 @@ class ScalarField(System):
 
     site_kind = "real"
     levels = ()
-    # On a rectangle the bonds along the two axes are different operators.
-    controls: ClassVar = {"hopping": ("nearest_neighbour", "pair_0_1")}
+    controls: ClassVar = {"hopping": ("nearest_neighbour", *BONDS)}
 
     def __init__(
         self,
@@ -54,7 +63,7 @@ class ScalarField(System):
         **kwargs: Any,
     ) -> None:
         super().__init__(temperature=1.0, **kwargs)
-        self.lattice_shape = check_shape(shape)
+        self.lattice_shape = lattice_of("hypercubic", shape).shape
         dimensions = sum(side > 1 for side in self.lattice_shape)
         check_number("hopping", hopping)
         check_number("coupling", coupling, 0)

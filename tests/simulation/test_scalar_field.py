@@ -71,8 +71,13 @@ FEW = [(0.01, 3.0), (0.01, -3.0), (20.0, 0.0), (20.0, 0.3), (1000.0, -3.0), (100
 
 @pytest.mark.parametrize(
     ("shape", "cases"),
-    [((3, 4), FEW), pytest.param((6, 8), ALL, marks=pytest.mark.slow)],
-    ids=["few", "all"],
+    [
+        ((3, 4), FEW),
+        ((2, 3, 2), FEW[::2]),
+        pytest.param((6, 8), ALL, marks=pytest.mark.slow),
+        pytest.param((4, 4, 4), FEW, marks=pytest.mark.slow),
+    ],
+    ids=["few", "few in three dimensions", "all", "cube"],
 )
 def test_virial_is_exact(shape, cases):
     """⟨φ ∂S/∂φ⟩ is 1 per site from soft fields to those that are nearly ±1, in both ordered phases."""
