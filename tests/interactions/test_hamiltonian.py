@@ -6,8 +6,8 @@ import pytest
 from lightdan.interactions.catalogue import uniform_operators
 from lightdan.interactions.hamiltonian import ExplicitHamiltonian
 from lightdan.interactions.operators import Operator
+from lightdan.lattices.bravais import hypercubic
 from lightdan.simulation import explicit, kaufman, terms
-from lightdan.simulation.chains import neighbours
 from lightdan.simulation.heat_bath import sweep
 from lightdan.testing import all_configurations
 
@@ -28,7 +28,7 @@ def random_hamiltonian(shape=(3, 3), seed=0, orders=(1, 2, 3, 4)):
 
 
 def uniform(side, coupling=1.0):
-    pairs = np.array([(i, j) for i, row in enumerate(neighbours((side, side))) for j in row if i < j])
+    pairs = hypercubic((side, side)).bonds
     return ExplicitHamiltonian((side, side), [Operator("nearest_neighbour", pairs, coupling)], 2.0)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
+from lightdan.lattices.bravais import hypercubic
 from lightdan.simulation import explicit, kaufman, xy
 from lightdan.simulation.annealing import log_partition
-from lightdan.simulation.chains import neighbours
 from lightdan.simulation.heat_bath import slice_widths, sweep
 from lightdan.simulation.tempering import temper
 from lightdan.simulation.terms import Potential, Terms, energies, gather
@@ -152,8 +152,7 @@ def test_clusters_are_made_where_they_pay(name):
 
 
 def test_no_clusters_are_made_in_a_glass():
-    nb = neighbours((8, 8))
-    bonds = np.array([(i, j) for i in range(64) for j in nb[i] if i < j])
+    bonds = hypercubic((8, 8)).bonds
     signs = np.random.default_rng(0).choice([-1.0, 1.0], len(bonds))
     terms = [Terms(bond[None], (1, 1), sign) for bond, sign in zip(bonds, signs, strict=True)]
     assert not gather("spin", 64, terms).clusters
@@ -244,8 +243,7 @@ def test_widths_are_the_deviations_of_free_sites():
 
 
 def square(side):
-    nb = neighbours((side, side))
-    return np.array([(i, j) for i in range(side**2) for j in nb[i] if i < j])
+    return hypercubic((side, side)).bonds
 
 
 def test_potts_model_at_its_critical_temperature():
